@@ -1,0 +1,453 @@
+//! What the controller and its agents, and users and the controller, say to each other.
+//!
+//! **Controller → agent**, HTTP/1.1 and JSON over mutual TLS on port 9470. Agents listen, the
+//! controller connects. One run, in order (`side` is one agent; a path on one node has a single
+//! agent in role [`Role::Both`]):
+//!
+//! | request | to | body → answer |
+//! |---|---|---|
+//! | `GET /v1/info` | all | → [`AgentInfo`] |
+//! | `POST /v1/resolve` | both sides | [`ResolveRequest`] → [`Resolved`] |
+//! | `POST /v1/runs` | server, then client | [`RunSpec`] → [`Prepared`] |
+//! | `POST /v1/runs/ID/flow` | server | [`FlowTuple`] → `null`: the probe follows the flow |
+//! | `POST /v1/runs/ID/start` | client | `null` → `null`: connects |
+//! | `POST /v1/runs/ID/begin` | server, then client | [`RoundSpec`] → `null`: a round's first mark |
+//! | `POST /v1/runs/ID/run` | client | [`RoundSpec`] → [`RoundSide`]: traffic, returns after it |
+//! | `POST /v1/runs/ID/end` | server, then client | `null` → [`RoundSide`]: the round's last mark |
+//! | `POST /v1/runs/ID/finish` | both | `null` → [`RunSide`] |
+//! | `DELETE /v1/runs/ID` | both | → `null`: whatever state it is in |
+//!
+//! The connection is idle at both marks, so that both sides count the same packets. Any error
+//! is answered with a status of 400 or above and an [`ErrorBody`]. An agent ends a run that
+//! nobody has spoken of for [`RUN_IDLE_SECONDS`].
+//!
+//! **User → controller**, HTTP/1.1 on the Unix socket or loopback: `POST /api/v1/jobs` with a
+//! [`Job`] answers a stream of [`JobEvent`]s, one JSON object a line. Closing the connection
+//! cancels the job. `GET /api/v1/nodes` answers a list of [`AgentInfo`],
+//! `GET /api/v1/inventory` an [`Inventory`].
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    device::Device,
+    endpoint::{Endpoint, Path},
+    hop::{Edge, SelfTime},
+    report::{NodeContext, Options, Report, TestType},
+};
+
+/// Port of the agents' API.
+pub const AGENT_PORT: u16 = 9470;
+/// Port of the metrics of both.
+pub const METRICS_PORT: u16 = 9471;
+/// First port of test traffic.
+pub const TRAFFIC_PORT_FIRST: u16 = 9480;
+/// Last port of test traffic.
+pub const TRAFFIC_PORT_LAST: u16 = 9489;
+/// Most bytes of a request's body.
+pub const MAX_BODY_BYTES: usize = 4 << 20;
+/// An agent ends a run after this time without a request about it.
+pub const RUN_IDLE_SECONDS: u64 = 30;
+/// Subject alternative name of the agents' certificate.
+pub const AGENT_TLS_NAME: &str = "agent.nettoll";
+/// Subject alternative name of the controller's certificate; agents accept no other.
+pub const CONTROLLER_TLS_NAME: &str = "controller.nettoll";
+
+/// The body of every answer with a status of 400 or above.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// What was wrong and what to do.
+    pub error: String,
+}
+
+/// An agent as it describes itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AgentInfo {
+    /// Its node.
+    pub context: NodeContext,
+    /// The endpoints on this node that it knows.
+    pub endpoints: Vec<Endpoint>,
+    /// Why the probe cannot be used, `null` where it can.
+    pub probe_unavailable: Option<String>,
+    /// Why stacks cannot be sampled, `null` where they can.
+    pub profile_unavailable: Option<String>,
+}
+
+/// Asks an agent for the devices of its node and what they are to one path.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResolveRequest {
+    /// The path's endpoint on this node.
+    pub endpoint: Endpoint,
+    /// The address of that endpoint which the path uses.
+    pub local_address: IpAddr,
+    /// The other endpoint's address.
+    pub peer_address: IpAddr,
+    /// The other node's address, `null` where both endpoints are on this node.
+    pub peer_node_address: Option<IpAddr>,
+}
+
+/// The devices of a node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resolved {
+    /// Inode of the endpoint's network namespace.
+    pub netns: u32,
+    /// All devices in all namespaces of this node, with `underlay` and `endpoint` set for the
+    /// asked path.
+    pub devices: Vec<Device>,
+}
+
+/// What an agent does in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It owns the client's socket.
+    Client,
+    /// It owns the server's socket.
+    Server,
+    /// It owns both: endpoints on one node, or `path_cost` on one kernel.
+    Both,
+}
+
+/// One endpoint of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// Inode of its network namespace, as resolved by its own agent. An agent enters only a
+    /// namespace whose inode is this.
+    pub netns: u32,
+    /// Its address on the path.
+    pub address: IpAddr,
+}
+
+/// A run, as one agent gets it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunSpec {
+    /// Unique, at most 64 of `[A-Za-z0-9_-]`.
+    pub id: String,
+    /// From where to where.
+    pub path: Path,
+    /// The type of traffic.
+    pub test: TestType,
+    /// How.
+    pub options: Options,
+    /// This agent's part.
+    pub role: Role,
+    /// Where the client's socket lives.
+    pub client: Place,
+    /// Where the server's socket lives.
+    pub server: Place,
+    /// Port on which the server listens.
+    pub port: u16,
+    /// The devices of both nodes, as resolved.
+    pub devices: Vec<Device>,
+    /// The nodes whose devices this agent counts hops on: its own, and for `path_cost` on one
+    /// kernel the other one as well.
+    pub count_nodes: Vec<String>,
+    /// This agent samples the kernel's CPUs.
+    pub sample: bool,
+}
+
+/// Transport protocol of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// A flow's 5-tuple, as it is on the pod network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlowTuple {
+    /// The transport protocol.
+    pub protocol: Protocol,
+    /// The client's address and port: the source of requests.
+    pub client: SocketAddr,
+    /// The server's address and port.
+    pub server: SocketAddr,
+}
+
+/// Answer to a [`RunSpec`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prepared {
+    /// The flow, from the agent that owns the client's socket: it is bound, not connected.
+    pub flow: Option<FlowTuple>,
+}
+
+/// One round.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoundSpec {
+    /// The pair of the comparison.
+    pub pair: u32,
+    /// The order over all runs.
+    pub sequence: u32,
+    /// The probe is attached in this round.
+    pub probe: bool,
+    /// Time between the marks.
+    pub seconds: f64,
+}
+
+/// What one side measured in one round.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoundSide {
+    /// Measured time.
+    pub seconds: f64,
+    /// Payload bytes: on the client acknowledged by the peer, on the server received.
+    pub bytes: u64,
+    /// Requests made (client), answered (server).
+    pub transactions: u64,
+    /// Requests without an answer.
+    pub lost: u64,
+    /// Round-trip times (`path_cost`: one way), `null` for streams and on the server.
+    pub rtt: Option<Times>,
+    /// Busy time of all CPUs of this kernel between the marks, by /proc/stat.
+    pub cpu_busy_seconds: Option<f64>,
+    /// Stolen time of all CPUs between the marks.
+    pub cpu_steal_seconds: Option<f64>,
+    /// Why this round is no good.
+    pub invalid_reason: Option<String>,
+}
+
+/// A distribution of times on its way to be merged.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Times {
+    /// Number of values.
+    pub count: u64,
+    /// Exact sum.
+    pub sum_ns: u64,
+    /// Exact maximum.
+    pub max_ns: u64,
+    /// `[upper_bound_ns, count]`, ascending; what [`crate::histogram::Histogram`] gives and
+    /// takes.
+    pub histogram: Vec<(u64, u64)>,
+}
+
+/// A stage that a traffic thread sees one end of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UserStage {
+    /// Receive on the endpoint's device → stamp after the receive call.
+    SocketRx,
+    /// Stamp after the receive call → stamp before the next send call.
+    Responder,
+}
+
+/// What a traffic thread saw of a stage, in rounds with the probe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserTimes {
+    /// Which stage.
+    pub stage: UserStage,
+    /// The side of the thread.
+    pub side: crate::hop::Side,
+    /// The way of the packets: what the client receives is a response.
+    pub direction: crate::hop::Direction,
+    /// The times.
+    pub times: Times,
+}
+
+/// What one side measured in a run, over its rounds with the probe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunSide {
+    /// The agent's node.
+    pub node: String,
+    /// What lies between hops; `socket_tx` is the edge from [`crate::hop::Event::UserSend`].
+    pub edges: Vec<Edge>,
+    /// Exact self times.
+    pub self_times: Vec<SelfTime>,
+    /// `socket_rx` and `responder`.
+    pub user_times: Vec<UserTimes>,
+    /// Of the client's socket.
+    pub tcp: Option<crate::report::Tcp>,
+    /// The probe's programs.
+    pub programs: Vec<crate::report::Program>,
+    /// What the probe lost, by reason, all reasons listed.
+    pub lost: BTreeMap<String, u64>,
+    /// Sampled stacks, where this agent sampled.
+    pub stacks: Option<Stacks>,
+}
+
+/// Sampled stacks of a run's rounds with the probe.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stacks {
+    /// Samples per second and CPU.
+    pub hz: u32,
+    /// `cpu-clock` or `cycles`.
+    pub source: String,
+    /// CPUs that were sampled.
+    pub cpus: u32,
+    /// Samples without a usable stack (map full, collision), by reason.
+    pub lost: BTreeMap<String, u64>,
+    /// The stacks.
+    pub stacks: Vec<Stack>,
+}
+
+/// One stack and how often it was seen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stack {
+    /// The thread's name, `swapper` when idle.
+    pub thread: String,
+    /// Outermost function first; empty where the CPU was in user space.
+    pub frames: Vec<String>,
+    /// How often.
+    pub samples: u64,
+}
+
+/// The nodes and endpoints that a controller knows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inventory {
+    /// Names of the pod networks between nodes (`vxlan`, `host-gw`).
+    pub networks: Vec<String>,
+    /// The nodes.
+    pub nodes: Vec<InventoryNode>,
+}
+
+/// One node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InventoryNode {
+    /// Its name.
+    pub name: String,
+    /// Its address on the nodes' network.
+    pub address: IpAddr,
+    /// Where its agent's API listens.
+    pub agent: SocketAddr,
+    /// Its pods.
+    #[serde(default)]
+    pub pods: Vec<InventoryPod>,
+}
+
+/// One pod.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InventoryPod {
+    /// `NAMESPACE/NAME`.
+    pub name: String,
+    /// Its address in each pod network.
+    pub addresses: BTreeMap<String, IpAddr>,
+}
+
+/// What a user asks the controller for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Job {
+    /// The tolls of all path kinds between the first two nodes.
+    Toll(TollJob),
+    /// One test on one path.
+    Test(TestJob),
+}
+
+/// Which tolls.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TollJob {
+    /// The pod networks of `path_cost`, the first being that of all other tests too.
+    pub path_cost_networks: Vec<String>,
+    /// The pod networks of all other tests.
+    pub networks: Vec<String>,
+    /// The tests.
+    pub tests: Vec<TestType>,
+    /// Measured time of one run over all its rounds.
+    pub seconds: f64,
+    /// Pairs of rounds, at least 10.
+    pub pairs: u32,
+    /// Samples per second and CPU.
+    pub sample_hz: u32,
+}
+
+/// Which test.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TestJob {
+    /// Where the client's socket lives.
+    pub from: Endpoint,
+    /// Where the server's socket lives.
+    pub to: Endpoint,
+    /// The pod network; `null` for the inventory's first.
+    pub network: Option<String>,
+    /// The type of traffic.
+    pub test: TestType,
+    /// How.
+    pub options: Options,
+    /// Another path to interleave and compare with: the path's own baseline is always there,
+    /// this one comes besides (a path with itself is an A/A run).
+    pub against: Option<(Endpoint, Endpoint)>,
+    /// Which states of the probe the rounds have.
+    pub probe: ProbeMode,
+}
+
+/// Which rounds a run has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProbeMode {
+    /// Rounds with and without the probe, interleaved.
+    Both,
+    /// Only rounds with it.
+    On,
+    /// Only rounds without it.
+    Off,
+}
+
+/// One line of the controller's answer to a [`Job`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobEvent {
+    /// The job begins.
+    Planned {
+        /// Rounds in all.
+        rounds: u32,
+        /// Expected time.
+        seconds: f64,
+    },
+    /// Rounds were done.
+    Progress {
+        /// So far.
+        done: u32,
+        /// In all.
+        rounds: u32,
+        /// What runs now, in words.
+        label: String,
+        /// Expected time until the end.
+        seconds_left: f64,
+    },
+    /// Something that the user should know; the job goes on.
+    Warning {
+        /// In words.
+        message: String,
+    },
+    /// The job is done.
+    Done(Box<JobResult>),
+    /// The job failed.
+    Failed {
+        /// Why, and what to do.
+        message: String,
+    },
+}
+
+/// What a job gave.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobResult {
+    /// The report.
+    pub report: Report,
+    /// The stacks of each run that was sampled, by run id.
+    pub stacks: BTreeMap<String, Stacks>,
+}

@@ -1,0 +1,26 @@
+//! The pure part of nettoll: what a result looks like and what follows from one.
+//!
+//! No sockets, no clock, no files: everything here is a function of its inputs and is tested
+//! without root. Read in this order, which is the data's way through a run:
+//!
+//! 1. [`endpoint`] and [`device`]: where a path begins and ends, and what lies on it.
+//! 2. [`api`]: what controller and agent say to each other to measure it.
+//! 3. [`hop`] and [`stage`]: kernel events of one packet, and the stages between them.
+//! 4. [`component`]: what a CPU sample's stack was busy with.
+//! 5. [`histogram`] and [`stats`]: distributions that merge, means with intervals.
+//! 6. [`plan`]: which rounds run in which order, so that comparisons are in pairs.
+//! 7. [`toll`]: what a path costs beyond its baseline.
+//! 8. [`report`]: `nettoll.report/v1`, the result that users keep.
+#![forbid(unsafe_code)]
+
+pub mod api;
+pub mod component;
+pub mod device;
+pub mod endpoint;
+pub mod histogram;
+pub mod hop;
+pub mod plan;
+pub mod report;
+pub mod stage;
+pub mod stats;
+pub mod toll;
