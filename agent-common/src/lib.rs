@@ -1,1 +1,2 @@
-//! Placeholder.
+//! Types on both sides of the eBPF boundary.
+#![no_std]

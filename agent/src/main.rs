@@ -1,2 +1,8 @@
-//! Placeholder.
+//! The agent of nettoll.
+
+mod netns;
+mod probe;
+mod profile;
+mod runs;
+
 fn main() {}

@@ -1,0 +1,8 @@
+#![no_std]
+#![no_main]
+//! Placeholder.
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

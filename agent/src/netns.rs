@@ -1,0 +1,1 @@
+//! Network namespaces: finding one by its inode, and running code inside it.
