@@ -1,8 +1,63 @@
-//! The agent of nettoll.
+//! The agent of nettoll: one process on each node.
+//!
+//! It owns the sockets of a run's traffic ([`runs`]), follows the traffic's packets through the
+//! kernel ([`probe`]) and samples what the CPUs do meanwhile ([`profile`]). It decides nothing:
+//! a controller connects, asks for one run after the other, and puts both sides together.
+//!
+//! Read [`serve`] first: it is the agent's life from the configuration to the last signal.
 
+mod config;
 mod netns;
 mod probe;
 mod profile;
 mod runs;
+mod serve;
 
-fn main() {}
+use std::{
+    io::{IsTerminal, stderr},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+
+const EXAMPLES: &str = "\
+Examples:
+  nettoll-agent run --config /etc/nettoll/agent.toml
+  RUST_LOG=nettoll_agent=debug nettoll-agent run --config agent.toml
+
+Exit codes: 0 done; 1 failed; 2 wrong usage, missing privilege or prerequisite; 130 interrupted.";
+
+/// Measures what the network charges on the way, on the node it runs on.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a controller until SIGTERM or Ctrl-C.
+    Run {
+        /// The configuration, TOML.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let Args { command } = Args::parse();
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::INFO.into())
+        .from_env_lossy();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal())
+        .init();
+    match command {
+        Command::Run { config } => serve::run(&config),
+    }
+}

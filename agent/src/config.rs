@@ -1,0 +1,302 @@
+//! The agent's configuration: a TOML file, validated once, here.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use nettoll_core::{
+    api::{AGENT_PORT, METRICS_PORT},
+    endpoint::Endpoint,
+};
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+/// Most endpoints of one agent: more pods than a kubelet runs by default, by far.
+const MAX_ENDPOINTS: usize = 1024;
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The kernel's answer.
+        error: io::Error,
+    },
+    /// The file is no configuration.
+    #[error("{}:{line}: {message}; deploy/samples/agent.toml shows all keys", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// The file contradicts itself.
+    #[error("{}: {message}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        message: String,
+    },
+}
+
+/// What an agent is and where it listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// The node's name.
+    pub(crate) node: String,
+    /// Where the API listens.
+    pub(crate) listen: SocketAddr,
+    /// Where the metrics are.
+    pub(crate) metrics_listen: SocketAddr,
+    /// Keys and certificates of the API.
+    pub(crate) tls: Tls,
+    /// The pods of this node: the names of their network namespaces under `/run/netns`. The
+    /// node's own namespace is the agent's own and is not listed.
+    pub(crate) endpoints: BTreeMap<Endpoint, String>,
+}
+
+/// Files in PEM.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tls {
+    /// Who signs the controller's certificate.
+    #[serde(default = "default_ca")]
+    pub(crate) ca: PathBuf,
+    /// The agent's certificate, with its chain.
+    #[serde(default = "default_certificate")]
+    pub(crate) certificate: PathBuf,
+    /// The certificate's private key.
+    #[serde(default = "default_key")]
+    pub(crate) key: PathBuf,
+}
+
+fn default_ca() -> PathBuf {
+    "/etc/nettoll/tls/ca.crt".into()
+}
+
+fn default_certificate() -> PathBuf {
+    "/etc/nettoll/tls/tls.crt".into()
+}
+
+fn default_key() -> PathBuf {
+    "/etc/nettoll/tls/tls.key".into()
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            ca: default_ca(),
+            certificate: default_certificate(),
+            key: default_key(),
+        }
+    }
+}
+
+/// The file as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(deserialize_with = "node_name")]
+    node: String,
+    address: IpAddr,
+    listen: Option<SocketAddr>,
+    metrics_listen: Option<SocketAddr>,
+    #[serde(default)]
+    tls: Tls,
+    #[serde(default)]
+    endpoints: Vec<FileEndpoint>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileEndpoint {
+    #[serde(deserialize_with = "pod")]
+    name: Endpoint,
+    #[serde(deserialize_with = "netns_name")]
+    netns: String,
+}
+
+fn node_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    match format!("node/{name}").parse() {
+        Ok(Endpoint::Node(name)) => Ok(name),
+        _ => Err(D::Error::custom(format!(
+            "'{name}' is no node's name; use letters, digits, '-', '.' and '_'"
+        ))),
+    }
+}
+
+fn pod<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Endpoint, D::Error> {
+    match Endpoint::deserialize(deserializer)? {
+        pod @ Endpoint::Pod { .. } => Ok(pod),
+        other => Err(D::Error::custom(format!(
+            "'{other}' is no pod; write pod/NAMESPACE/NAME (the node itself is not listed)"
+        ))),
+    }
+}
+
+fn netns_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    match format!("netns/{name}").parse() {
+        Ok(Endpoint::Netns(name)) => Ok(name),
+        _ => Err(D::Error::custom(format!(
+            "'{name}' is no network namespace's name; write a name that 'ip netns' shows"
+        ))),
+    }
+}
+
+impl Config {
+    /// Reads and validates a file.
+    pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|error| ConfigError::Read {
+            path: path.to_owned(),
+            error,
+        })?;
+        Self::parse(path, &text)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let File {
+            node,
+            address,
+            listen,
+            metrics_listen,
+            tls,
+            endpoints,
+        } = toml::from_str(text).map_err(|error| ConfigError::Syntax {
+            path: path.to_owned(),
+            line: line_of(text, error.span().map_or(0, |span| span.start)),
+            message: error.message().trim_end().replace('\n', "; "),
+        })?;
+        let invalid = |message| ConfigError::Invalid {
+            path: path.to_owned(),
+            message,
+        };
+        if endpoints.len() > MAX_ENDPOINTS {
+            return Err(invalid(format!(
+                "{} endpoints are more than the {MAX_ENDPOINTS} that an agent takes; leave some out",
+                endpoints.len()
+            )));
+        }
+        let mut known = BTreeMap::new();
+        for FileEndpoint { name, netns } in endpoints {
+            if known.values().any(|other| *other == netns) {
+                return Err(invalid(format!(
+                    "two endpoints have the network namespace '{netns}'; give each its own"
+                )));
+            }
+            if let Some(other) = known.insert(name.clone(), netns) {
+                return Err(invalid(format!(
+                    "the endpoint {name} is there twice (the other time in '{other}'); remove one"
+                )));
+            }
+        }
+        Ok(Self {
+            node,
+            listen: listen.unwrap_or(SocketAddr::new(address, AGENT_PORT)),
+            metrics_listen: metrics_listen.unwrap_or(SocketAddr::new(address, METRICS_PORT)),
+            tls,
+            endpoints: known,
+        })
+    }
+}
+
+/// The line of a byte, counted from 1.
+fn line_of(text: &str, byte: usize) -> usize {
+    text.bytes()
+        .take(byte)
+        .filter(|byte| *byte == b'\n')
+        .count()
+        + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(Path::new("agent.toml"), text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_sample_is_a_configuration() {
+        let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/samples/agent.toml");
+        let config = Config::read(Path::new(sample)).unwrap();
+        assert_eq!(config.node, "n1");
+        assert_eq!(config.listen, "198.18.254.1:9470".parse().unwrap());
+        assert_eq!(
+            config
+                .endpoints
+                .get(&"pod/lab/n1-a".parse::<Endpoint>().unwrap())
+                .unwrap(),
+            "nettoll-n1-a"
+        );
+    }
+
+    #[test]
+    fn only_node_and_address_are_needed() {
+        let config = parse("node = 'n1'\naddress = '198.18.0.1'").unwrap();
+        assert_eq!(config.listen, "198.18.0.1:9470".parse().unwrap());
+        assert_eq!(config.metrics_listen, "198.18.0.1:9471".parse().unwrap());
+        assert_eq!(config.tls, Tls::default());
+        assert!(config.endpoints.is_empty());
+    }
+
+    #[test]
+    fn errors_are_one_line_and_say_where() {
+        for (text, expected) in [
+            (
+                "node = 'n1'\naddress = '198.18.0.1'\nlisten_on = 1",
+                "agent.toml:3: unknown field",
+            ),
+            (
+                "node = 'n1'\naddress = 'here'",
+                "agent.toml:2: invalid IP address",
+            ),
+            ("node = 'n1'", "agent.toml:1: missing field `address`"),
+            (
+                "node = 'n/1'\naddress = '198.18.0.1'",
+                "agent.toml:1: 'n/1' is no node's name",
+            ),
+            ("node = 'n1\n", "agent.toml:1: "),
+            (
+                "node = 'n1'\naddress = '198.18.0.1'\n[[endpoints]]\nname = 'n1-a'\nnetns = 'a'",
+                "agent.toml:4: 'n1-a' is no endpoint",
+            ),
+            (
+                "node = 'n1'\naddress = '198.18.0.1'\n[[endpoints]]\nname = 'pod/a/b'\nnetns = '../x'",
+                "agent.toml:5: '../x' is no network namespace's name",
+            ),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.starts_with(expected), "{error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn endpoints_are_distinct() {
+        let head = "node = 'n1'\naddress = '198.18.0.1'\n";
+        let pod = |name, netns| format!("[[endpoints]]\nname = '{name}'\nnetns = '{netns}'\n");
+        let same_name = format!("{head}{}{}", pod("pod/a/b", "x"), pod("pod/a/b", "y"));
+        assert!(
+            parse(&same_name)
+                .unwrap_err()
+                .contains("pod/a/b is there twice")
+        );
+        let same_netns = format!("{head}{}{}", pod("pod/a/b", "x"), pod("pod/a/c", "x"));
+        assert!(
+            parse(&same_netns)
+                .unwrap_err()
+                .contains("network namespace 'x'")
+        );
+    }
+}
