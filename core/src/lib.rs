@@ -20,6 +20,7 @@ pub mod endpoint;
 pub mod histogram;
 pub mod hop;
 pub mod plan;
+pub mod random;
 pub mod report;
 pub mod stage;
 pub mod stats;
