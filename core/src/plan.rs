@@ -1,1 +1,95 @@
-//! Placeholder.
+//! What is measured, and in which order.
+//!
+//! 1. [`classify`]: two endpoints of an inventory → the path between them.
+//! 2. [`toll_groups`], [`test_group`]: a job → groups of paths that are compared, and
+//!    [`toll_pairs`], [`test_pairs`]: which of a group with which.
+//! 3. [`rounds`]: a group → its rounds in an order that makes the comparison fair.
+
+use crate::{endpoint::Endpoint, stats::MIN_PAIRS};
+
+mod groups;
+mod paths;
+mod rounds;
+
+pub use groups::{Group, test_group, test_pairs, toll_groups, toll_pairs};
+pub use paths::{Place, Route, classify};
+pub use rounds::{PlannedRound, RoundsPlan, rounds};
+
+/// Why nothing can be planned.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PlanError {
+    /// The inventory has no such endpoint.
+    #[error("there is no {endpoint}; there are {}", listed(.known))]
+    NoEndpoint {
+        /// What was asked for.
+        endpoint: Endpoint,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// Services, namespaces and URLs.
+    #[error(
+        "{0} cannot be the end of a path yet; give a node (node/NAME) or a pod (pod/NAMESPACE/NAME)"
+    )]
+    Unsupported(Endpoint),
+    /// The inventory has no such pod network.
+    #[error("there is no pod network '{network}'; there are {}", listed(.known))]
+    NoNetwork {
+        /// What was asked for.
+        network: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// A pod network is needed and none is named.
+    #[error("no pod network is named for {0}; name at least one")]
+    NetworkUnnamed(String),
+    /// The pod is not in the network.
+    #[error("{pod} has no address in the pod network '{network}'; it has one in {}", listed(.known))]
+    NoAddress {
+        /// The pod.
+        pod: Endpoint,
+        /// The network.
+        network: String,
+        /// The networks in which it has one.
+        known: Vec<String>,
+    },
+    /// A node and a pod on it.
+    #[error(
+        "{from} and {to} are a node and a pod on it, and no kind of path lies between these; choose two pods, or a pod of another node"
+    )]
+    NodeAndItsPod {
+        /// The client's endpoint.
+        from: Endpoint,
+        /// The server's endpoint.
+        to: Endpoint,
+    },
+    /// Tolls need two nodes.
+    #[error("a toll needs two nodes; the inventory has {0}")]
+    TooFewNodes(usize),
+    /// Tolls need two pods on the first node and one on the second.
+    #[error("a toll needs {needed} pods on node/{node}; the inventory has {found} there")]
+    TooFewPods {
+        /// The node.
+        node: String,
+        /// Pods needed.
+        needed: usize,
+        /// Pods found.
+        found: usize,
+    },
+    /// A job without tests.
+    #[error("no test is named; name at least one")]
+    NoTests,
+    /// Fewer pairs give no interval.
+    #[error("{0} pairs of rounds are too few for an interval; ask for at least {MIN_PAIRS}")]
+    TooFewPairs(u32),
+    /// No time to measure in.
+    #[error("{0} seconds are no time to measure in; ask for a number above zero")]
+    Seconds(f64),
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
+}

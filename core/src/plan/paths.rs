@@ -1,0 +1,297 @@
+//! The path between two endpoints.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::PlanError;
+use crate::{
+    api::{Inventory, InventoryNode, InventoryPod},
+    endpoint::{Endpoint, Path, PathKind},
+};
+
+/// One end of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The node that the endpoint is on.
+    pub node: String,
+    /// The endpoint's address on the path.
+    pub address: IpAddr,
+}
+
+/// A path, and where its ends are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The path.
+    pub path: Path,
+    /// The from-endpoint.
+    pub client: Place,
+    /// The to-endpoint.
+    pub server: Place,
+}
+
+/// Finds what lies between two endpoints of the inventory.
+///
+/// `network` is the pod network (the inventory's first for `None`); it counts only for paths
+/// that cross one, the others have none in the result. On the loopback device both addresses are
+/// 127.0.0.1; pods of one node use the address in the inventory's first network.
+pub fn classify(
+    from: &Endpoint,
+    to: &Endpoint,
+    network: Option<&str>,
+    inventory: &Inventory,
+) -> Result<Route, PlanError> {
+    let network = match network {
+        Some(name) if !inventory.networks.iter().any(|known| known == name) => {
+            let known = inventory.networks.clone();
+            let network = name.to_owned();
+            return Err(PlanError::NoNetwork { network, known });
+        }
+        Some(name) => Some(name),
+        None => first_network(inventory),
+    };
+    let (client, server) = (find(from, inventory)?, find(to, inventory)?);
+    let same_node = client.node.name == server.node.name;
+    let (kind, network) = match (client.pod, server.pod) {
+        _ if from == to => (PathKind::Loopback, None),
+        (None, None) => (PathKind::HostToHost, None),
+        (Some(_), Some(_)) if same_node => (PathKind::PodToPodSameNode, first_network(inventory)),
+        (Some(_), Some(_)) => (PathKind::PodToPod, network),
+        _ if same_node => {
+            let (from, to) = (from.clone(), to.clone());
+            return Err(PlanError::NodeAndItsPod { from, to });
+        }
+        (None, Some(_)) => (PathKind::HostToPod, network),
+        (Some(_), None) => (PathKind::PodToHost, network),
+    };
+    let place = |located: &Located<'_>, endpoint: &Endpoint| {
+        let address = match located.pod {
+            _ if kind == PathKind::Loopback => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            None => located.node.address,
+            Some(pod) => pod_address(pod, endpoint, network)?,
+        };
+        let node = located.node.name.clone();
+        Ok(Place { node, address })
+    };
+    Ok(Route {
+        client: place(&client, from)?,
+        server: place(&server, to)?,
+        path: Path {
+            kind,
+            from: from.clone(),
+            to: to.clone(),
+            network: network
+                .filter(|_| kind != PathKind::PodToPodSameNode)
+                .map(str::to_owned),
+        },
+    })
+}
+
+/// An endpoint as the inventory knows it.
+struct Located<'a> {
+    node: &'a InventoryNode,
+    /// `None` for the node itself.
+    pod: Option<&'a InventoryPod>,
+}
+
+fn find<'a>(endpoint: &Endpoint, inventory: &'a Inventory) -> Result<Located<'a>, PlanError> {
+    if !matches!(endpoint, Endpoint::Node(_) | Endpoint::Pod { .. }) {
+        return Err(PlanError::Unsupported(endpoint.clone()));
+    }
+    let wanted = endpoint.to_string();
+    let mut known = Vec::new();
+    for node in &inventory.nodes {
+        let pods = node.pods.iter().map(|pod| (pod_name(pod), Some(pod)));
+        for (name, pod) in std::iter::once((format!("node/{}", node.name), None)).chain(pods) {
+            if name == wanted {
+                return Ok(Located { node, pod });
+            }
+            known.push(name);
+        }
+    }
+    let endpoint = endpoint.clone();
+    Err(PlanError::NoEndpoint { endpoint, known })
+}
+
+fn pod_name(pod: &InventoryPod) -> String {
+    format!("pod/{}", pod.name)
+}
+
+fn pod_address(
+    pod: &InventoryPod,
+    endpoint: &Endpoint,
+    network: Option<&str>,
+) -> Result<IpAddr, PlanError> {
+    let network = network.ok_or_else(|| PlanError::NetworkUnnamed(endpoint.to_string()))?;
+    pod.addresses
+        .get(network)
+        .copied()
+        .ok_or_else(|| PlanError::NoAddress {
+            pod: endpoint.clone(),
+            network: network.to_owned(),
+            known: pod.addresses.keys().cloned().collect(),
+        })
+}
+
+fn first_network(inventory: &Inventory) -> Option<&str> {
+    inventory.networks.first().map(String::as_str)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Two nodes with two pods each in two networks, as the lab has them.
+    pub(in crate::plan) fn inventory() -> Inventory {
+        let pod = |node: u8, letter: char, last: u8| InventoryPod {
+            name: format!("lab/n{node}-{letter}"),
+            addresses: [("vxlan", 18), ("host-gw", 19)]
+                .map(|(network, net)| (network.to_owned(), IpAddr::from([198, net, node, last])))
+                .into(),
+        };
+        let node = |number: u8| InventoryNode {
+            name: format!("n{number}"),
+            address: IpAddr::from([198, 18, 255, number]),
+            agent: ([198, 18, 255, number], 9470).into(),
+            pods: vec![pod(number, 'a', 2), pod(number, 'b', 3)],
+        };
+        Inventory {
+            networks: vec!["vxlan".to_owned(), "host-gw".to_owned()],
+            nodes: vec![node(1), node(2)],
+        }
+    }
+
+    fn route(from: &str, to: &str, network: Option<&str>) -> Result<Route, PlanError> {
+        classify(
+            &from.parse().unwrap(),
+            &to.parse().unwrap(),
+            network,
+            &inventory(),
+        )
+    }
+
+    #[test]
+    fn every_kind_is_found_with_its_addresses() {
+        for (from, to, asked, kind, network, client, server) in [
+            (
+                "node/n1",
+                "node/n1",
+                None,
+                PathKind::Loopback,
+                None,
+                "127.0.0.1",
+                "127.0.0.1",
+            ),
+            (
+                "pod/lab/n1-a",
+                "pod/lab/n1-a",
+                None,
+                PathKind::Loopback,
+                None,
+                "127.0.0.1",
+                "127.0.0.1",
+            ),
+            (
+                "node/n1",
+                "node/n2",
+                Some("vxlan"),
+                PathKind::HostToHost,
+                None,
+                "198.18.255.1",
+                "198.18.255.2",
+            ),
+            (
+                "pod/lab/n1-a",
+                "pod/lab/n1-b",
+                Some("host-gw"),
+                PathKind::PodToPodSameNode,
+                None,
+                "198.18.1.2",
+                "198.18.1.3",
+            ),
+            (
+                "pod/lab/n1-a",
+                "pod/lab/n2-b",
+                None,
+                PathKind::PodToPod,
+                Some("vxlan"),
+                "198.18.1.2",
+                "198.18.2.3",
+            ),
+            (
+                "pod/lab/n2-a",
+                "pod/lab/n1-a",
+                Some("host-gw"),
+                PathKind::PodToPod,
+                Some("host-gw"),
+                "198.19.2.2",
+                "198.19.1.2",
+            ),
+            (
+                "node/n1",
+                "pod/lab/n2-a",
+                None,
+                PathKind::HostToPod,
+                Some("vxlan"),
+                "198.18.255.1",
+                "198.18.2.2",
+            ),
+            (
+                "pod/lab/n1-a",
+                "node/n2",
+                None,
+                PathKind::PodToHost,
+                Some("vxlan"),
+                "198.18.1.2",
+                "198.18.255.2",
+            ),
+        ] {
+            let found = route(from, to, asked).unwrap();
+            assert_eq!(found.path.kind, kind, "{from} {to}");
+            assert_eq!(found.path.network.as_deref(), network, "{from} {to}");
+            assert_eq!(found.client.address.to_string(), client, "{from} {to}");
+            assert_eq!(found.server.address.to_string(), server, "{from} {to}");
+            assert!(from.contains(&found.client.node) && to.contains(&found.server.node));
+        }
+    }
+
+    #[test]
+    fn errors_name_what_there_is() {
+        for (from, to, network, expected) in [
+            (
+                "node/n3",
+                "node/n1",
+                None,
+                "there is no node/n3; there are node/n1, pod/lab/n1-a, pod/lab/n1-b, node/n2",
+            ),
+            (
+                "node/n1",
+                "pod/lab/x",
+                None,
+                "there is no pod/lab/x; there are node/n1",
+            ),
+            (
+                "pod/lab/n1-a",
+                "pod/lab/n2-a",
+                Some("ipip"),
+                "no pod network 'ipip'; there are vxlan, host-gw",
+            ),
+            (
+                "node/n1",
+                "service/lab/echo",
+                None,
+                "service/lab/echo cannot be the end of a path yet",
+            ),
+            ("node/n1", "pod/lab/n1-a", None, "choose two pods"),
+        ] {
+            let found = route(from, to, network).unwrap_err().to_string();
+            assert!(found.contains(expected), "{found}");
+        }
+        let mut inventory = inventory();
+        inventory.nodes[1].pods[0].addresses.remove("host-gw");
+        let [from, to] = ["pod/lab/n1-a", "pod/lab/n2-a"].map(|end| end.parse().unwrap());
+        let found = classify(&from, &to, Some("host-gw"), &inventory).unwrap_err();
+        assert_eq!(
+            found.to_string(),
+            "pod/lab/n2-a has no address in the pod network 'host-gw'; it has one in vxlan"
+        );
+    }
+}

@@ -1,0 +1,166 @@
+//! The order of rounds.
+
+use super::PlanError;
+use crate::{api::ProbeMode, random::SplitMix64, stats::MIN_PAIRS};
+
+/// What is divided into rounds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RoundsPlan {
+    /// Runs that are compared with each other.
+    pub runs: usize,
+    /// Pairs of rounds for each two of them, at least [`MIN_PAIRS`].
+    pub pairs: u32,
+    /// Measured time of one run over all its rounds.
+    pub seconds: f64,
+    /// Which states of the probe the rounds have.
+    pub probe: ProbeMode,
+    /// The sequence number of the first round.
+    pub first_sequence: u32,
+    /// Decides the order; the same seed gives the same one.
+    pub seed: u64,
+}
+
+/// One round of one run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PlannedRound {
+    /// Which run, from 0.
+    pub run: usize,
+    /// The pair, from 0. Rounds with the same pair and state of the probe belong together.
+    pub pair: u32,
+    /// The order over all rounds, from `first_sequence`.
+    pub sequence: u32,
+    /// Whether the probe is attached.
+    pub probe: bool,
+    /// Measured time.
+    pub seconds: f64,
+}
+
+/// The rounds in the order in which they run.
+///
+/// A block holds one round of each run for each state of the probe, so what drifts from block to
+/// block (heat, neighbours) touches all runs alike. Within a block the rounds of one state of the
+/// probe come together, since attaching costs; which state comes first, and the order of the runs
+/// within each, are random: no run profits from its place.
+pub fn rounds(plan: &RoundsPlan) -> Result<Vec<PlannedRound>, PlanError> {
+    if (plan.pairs as usize) < MIN_PAIRS {
+        return Err(PlanError::TooFewPairs(plan.pairs));
+    }
+    if !(plan.seconds.is_finite() && plan.seconds > 0.0) {
+        return Err(PlanError::Seconds(plan.seconds));
+    }
+    let mut states = match plan.probe {
+        ProbeMode::Both => vec![false, true],
+        ProbeMode::On => vec![true],
+        ProbeMode::Off => vec![false],
+    };
+    let seconds = plan.seconds / f64::from(plan.pairs) / states.len() as f64;
+    let mut random = SplitMix64::new(plan.seed);
+    let mut order: Vec<usize> = (0..plan.runs).collect();
+    let mut rounds = Vec::with_capacity(plan.pairs as usize * states.len() * plan.runs);
+    let mut sequence = plan.first_sequence..;
+    for pair in 0..plan.pairs {
+        random.shuffle(&mut states);
+        for &probe in &states {
+            random.shuffle(&mut order);
+            rounds.extend(
+                order
+                    .iter()
+                    .zip(&mut sequence)
+                    .map(|(&run, sequence)| PlannedRound {
+                        run,
+                        pair,
+                        sequence,
+                        probe,
+                        seconds,
+                    }),
+            );
+        }
+    }
+    Ok(rounds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAN: RoundsPlan = RoundsPlan {
+        runs: 4,
+        pairs: 10,
+        seconds: 5.0,
+        probe: ProbeMode::Both,
+        first_sequence: 100,
+        seed: 1,
+    };
+
+    #[test]
+    fn each_block_has_each_run_once_per_state_of_the_probe() {
+        let planned = rounds(&PLAN).unwrap();
+        assert_eq!(planned.len(), 4 * 10 * 2);
+        for (index, round) in planned.iter().enumerate() {
+            assert_eq!(round.sequence as usize, 100 + index);
+            assert_eq!(round.pair as usize, index / 8);
+        }
+        for half_block in planned.chunks(4) {
+            assert!(
+                half_block
+                    .iter()
+                    .all(|round| round.probe == half_block[0].probe)
+            );
+            let mut runs: Vec<usize> = half_block.iter().map(|round| round.run).collect();
+            runs.sort_unstable();
+            assert_eq!(runs, [0, 1, 2, 3]);
+        }
+        for block in planned.chunks(8) {
+            assert_ne!(block[0].probe, block[4].probe);
+        }
+    }
+
+    #[test]
+    fn a_run_gets_its_seconds() {
+        for probe in [ProbeMode::Both, ProbeMode::On, ProbeMode::Off] {
+            let planned = rounds(&RoundsPlan { probe, ..PLAN }).unwrap();
+            for run in 0..PLAN.runs {
+                let own = planned.iter().filter(|round| round.run == run);
+                let seconds: f64 = own.map(|round| round.seconds).sum();
+                assert!((seconds - 5.0).abs() < 1e-9);
+            }
+            let with = planned.iter().filter(|round| round.probe).count();
+            let expected = match probe {
+                ProbeMode::Both => planned.len() / 2,
+                ProbeMode::On => planned.len(),
+                ProbeMode::Off => 0,
+            };
+            assert_eq!(with, expected);
+        }
+    }
+
+    #[test]
+    fn order_is_random_but_repeatable() {
+        assert_eq!(rounds(&PLAN), rounds(&PLAN));
+        assert_ne!(rounds(&PLAN), rounds(&RoundsPlan { seed: 2, ..PLAN }));
+        let planned = rounds(&RoundsPlan {
+            runs: 2,
+            pairs: 1_000,
+            ..PLAN
+        })
+        .unwrap();
+        let firsts = planned.chunks(2).filter(|pair| pair[0].run == 0).count();
+        assert!((900..1_100).contains(&firsts), "{firsts} of 2,000");
+        let without_first = planned.chunks(4).filter(|block| !block[0].probe).count();
+        assert!(
+            (420..580).contains(&without_first),
+            "{without_first} of 1,000"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_planned_is_refused() {
+        let pairs = rounds(&RoundsPlan { pairs: 9, ..PLAN });
+        assert_eq!(pairs, Err(PlanError::TooFewPairs(9)));
+        let seconds = rounds(&RoundsPlan {
+            seconds: 0.0,
+            ..PLAN
+        });
+        assert_eq!(seconds, Err(PlanError::Seconds(0.0)));
+    }
+}
