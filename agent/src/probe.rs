@@ -1,13 +1,65 @@
 //! The probe: follows a run's packets through the kernel.
+//!
+//! The eBPF side (`agent-ebpf/src/hops`) aggregates in per-CPU maps; this side resolves struct
+//! offsets ([`offsets`], from the kernel's BTF by [`btf`]), loads the programs, tells them which
+//! flows and devices matter ([`devices`]), shares stamps with the traffic threads ([`stamps`])
+//! and reads what was counted ([`counts`]). Programs are attached only in rounds that want
+//! them; what they could not count is counted by reason.
+//!
+//! It fails where the kernel refuses (no privilege, no BTF, a missing member): then there is no
+//! probe, the reason is told, and traffic tests still work.
 
-use std::collections::BTreeMap;
+pub(crate) mod btf;
+mod counts;
+mod devices;
+mod offsets;
+mod stamps;
 
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    os::fd::AsFd,
+    sync::{Arc, atomic::Ordering},
+};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, HashMap, MapData, MapError},
+    programs::{BtfTracePoint, ProgramError, tp_btf::BtfTracePointLink},
+};
+use nettoll_agent_common::hops::{
+    Config, DEVICE_ENDPOINT, DEVICE_OWN, DEVICE_PEER, DEVICE_UNDERLAY, DeviceEntry, FLOWS, FlowKey,
+    FlowRef, LOSS_NAMES, NO_DEVICE,
+};
 use nettoll_core::{
-    api::FlowTuple,
+    api::{FlowTuple, Protocol, RunSpec},
     device::Device,
-    hop::{Direction, Edge, SelfTime},
+    hop::{Edge, SelfTime},
     report::Program,
 };
+
+pub(crate) use self::stamps::Stamps;
+use self::{
+    btf::{Btf, BtfError},
+    counts::Counts,
+    devices::Devices,
+    stamps::States,
+};
+
+/// The programs' names: the functions in the object, and their tracepoints. In the order of
+/// `ProgramCode`.
+const PROGRAMS: [&str; 9] = [
+    "net_dev_queue",
+    "net_dev_start_xmit",
+    "net_dev_xmit",
+    "netif_rx",
+    "napi_gro_receive_entry",
+    "netif_receive_skb",
+    "skb_copy_datagram_iovec",
+    "consume_skb",
+    "kfree_skb",
+];
 
 /// Why there is no probe.
 #[derive(Debug, thiserror::Error)]
@@ -15,90 +67,348 @@ pub(crate) enum ProbeError {
     /// The binary holds no eBPF object.
     #[error("this agent was built without its eBPF programs; build it with 'cargo xtask build'")]
     NotBuilt,
+    /// The kernel does not tell where its members are.
+    #[error(transparent)]
+    Btf(#[from] BtfError),
+    /// The kernel refused the object or a map.
+    #[error(
+        "the kernel refused the probe's maps: {0}; loading needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"
+    )]
+    Load(#[from] aya::EbpfError),
+    /// aya's own reader of the kernel's BTF.
+    #[error("cannot read the kernel's BTF for loading: {0}")]
+    KernelBtf(#[from] aya::BtfError),
+    /// The kernel refused a program.
+    #[error("the kernel refused the program '{program}': {error}")]
+    Program {
+        /// Which.
+        program: &'static str,
+        /// Why.
+        error: Box<ProgramError>,
+    },
+    /// A map could not be read or written.
+    #[error("cannot use a map of the probe: {0}")]
+    Map(#[from] MapError),
+    /// A map could not be mapped.
+    #[error("cannot share memory with the probe: {0}")]
+    Share(io::Error),
+    /// The object lacks something: it is of another version.
+    #[error("the eBPF object has no '{0}': it is of another version; build it again")]
+    Missing(&'static str),
+    /// No room for a flow.
+    #[error("{FLOWS} flows are followed already; end a run first")]
+    TooManyFlows,
+    /// No room for a device.
+    #[error("more than {max} devices to watch; give the agent fewer endpoints", max = devices::MAX_DEVICES)]
+    TooManyDevices,
 }
 
-/// The loaded programs and their maps.
-#[derive(Debug)]
-pub(crate) struct Probe {}
+/// Which programs a round needs beside those of the stages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hooks {
+    /// `net_dev_xmit`: exact self times.
+    pub(crate) exact: bool,
+    /// `skb_copy_datagram_iovec` and `consume_skb`: the end of packets that no traffic thread
+    /// stamps (streams).
+    pub(crate) copy: bool,
+}
+
+impl Hooks {
+    fn wants(self, program: &str) -> bool {
+        match program {
+            "net_dev_xmit" => self.exact,
+            "skb_copy_datagram_iovec" | "consume_skb" => self.copy,
+            _ => true,
+        }
+    }
+}
 
 /// A followed flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FlowId(pub(crate) u16);
+pub(crate) struct FlowId(u16);
+
+/// The loaded programs and their maps.
+pub(crate) struct Probe {
+    ebpf: Ebpf,
+    links: Vec<BtfTracePointLink>,
+    attached: Option<Hooks>,
+    states: Arc<States>,
+    counts: Counts,
+    config: Array<MapData, Config>,
+    device_table: Array<MapData, DeviceEntry>,
+    flow_table: HashMap<MapData, FlowKey, FlowRef>,
+    devices: Devices,
+    /// Under which seed the device table is written, and where.
+    seed: u32,
+    placed: Vec<u32>,
+    vxlan_ports: [u16; 2],
+    flows: BTreeMap<u16, [FlowKey; 2]>,
+    generation: u32,
+}
+
+impl std::fmt::Debug for Probe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Probe")
+            .field("attached", &self.attached)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Probe {
-    /// Resolves the offsets, loads the programs; nothing is attached yet.
+    /// Resolves the offsets and loads the programs; nothing is attached yet.
     pub(crate) fn load() -> Result<Self, ProbeError> {
-        Err(ProbeError::NotBuilt)
+        let object = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/hops"));
+        if object.is_empty() {
+            return Err(ProbeError::NotBuilt);
+        }
+        let offsets = offsets::resolve(&Btf::of_kernel()?)?;
+        let mut loader = EbpfLoader::new();
+        for (global, value) in &offsets {
+            loader.override_global(global, value, true);
+        }
+        let mut ebpf = loader.load(object)?;
+        // Only an object that was built with the feature `log` has the log's map.
+        if ebpf.map("AYA_LOGS").is_some()
+            && let Err(error) = aya_log::EbpfLogger::init(&mut ebpf)
+        {
+            tracing::warn!("no log lines from the eBPF programs: {error}");
+        }
+        let btf = aya::Btf::from_sys_fs()?;
+        for name in PROGRAMS {
+            program(&mut ebpf, name)?
+                .load(name, &btf)
+                .map_err(|error| ProbeError::Program {
+                    program: name,
+                    error: Box::new(error),
+                })?;
+        }
+        let states = map(&mut ebpf, "STATES")?;
+        let aya::maps::Map::Array(states) = &states else {
+            return Err(ProbeError::Missing("STATES"));
+        };
+        Ok(Self {
+            states: States::map(states.fd().as_fd()).map_err(ProbeError::Share)?,
+            counts: Counts::new(&mut ebpf)?,
+            config: map(&mut ebpf, "CONFIG")?.try_into()?,
+            device_table: map(&mut ebpf, "DEVICES")?.try_into()?,
+            flow_table: map(&mut ebpf, "FLOWS")?.try_into()?,
+            ebpf,
+            links: Vec::new(),
+            attached: None,
+            devices: Devices::default(),
+            seed: 0,
+            placed: Vec::new(),
+            vxlan_ports: [0; 2],
+            flows: BTreeMap::new(),
+            generation: 0,
+        })
     }
 
-    /// Attaches the programs. Doing so twice changes nothing.
-    pub(crate) fn attach(&mut self) -> Result<(), ProbeError> {
-        Err(ProbeError::NotBuilt)
+    /// Attaches the programs that `hooks` asks for, and no others.
+    pub(crate) fn attach(&mut self, hooks: Hooks) -> Result<(), ProbeError> {
+        if self.attached == Some(hooks) {
+            return Ok(());
+        }
+        self.detach();
+        self.counts.clear_nest()?;
+        self.configure(hooks)?;
+        for name in PROGRAMS.into_iter().filter(|name| hooks.wants(name)) {
+            let refused = |error| ProbeError::Program {
+                program: name,
+                error: Box::new(error),
+            };
+            let program = program(&mut self.ebpf, name)?;
+            let link = program.attach().map_err(refused)?;
+            self.links.push(program.take_link(link).map_err(refused)?);
+        }
+        self.attached = Some(hooks);
+        Ok(())
     }
 
     /// Detaches the programs. Doing so twice changes nothing.
-    pub(crate) fn detach(&mut self) {}
-
-    /// Follows a flow's packets over those of `devices` whose node is in `count_nodes`, and to
-    /// the first event on another node's underlay device (the end of `wire`).
-    pub(crate) fn follow(
-        &mut self,
-        _flow: &FlowTuple,
-        _devices: &[Device],
-        _count_nodes: &[String],
-    ) -> Result<FlowId, ProbeError> {
-        Err(ProbeError::NotBuilt)
+    pub(crate) fn detach(&mut self) {
+        self.links.clear();
+        self.attached = None;
     }
 
-    /// The flow's stamps, for its traffic thread.
-    pub(crate) fn stamps(&self, _flow: FlowId) -> Stamps {
-        Stamps::none()
+    /// Follows the run's flow over the devices of the run's `count_nodes`, and to the first
+    /// event on another node's underlay device (the end of `wire`).
+    pub(crate) fn follow(
+        &mut self,
+        flow: &FlowTuple,
+        spec: &RunSpec,
+    ) -> Result<FlowId, ProbeError> {
+        let free = (0..FLOWS as u16).find(|index| !self.flows.contains_key(index));
+        let index = free.ok_or(ProbeError::TooManyFlows)?;
+        let ours = |device: &Device| spec.count_nodes.contains(&device.node);
+        let mut ends = [NO_DEVICE; 2];
+        for device in &spec.devices {
+            let flags = if ours(device) {
+                DEVICE_OWN
+                    | if device.endpoint { DEVICE_ENDPOINT } else { 0 }
+                    | if device.underlay { DEVICE_UNDERLAY } else { 0 }
+            } else if device.underlay {
+                DEVICE_PEER
+            } else {
+                continue;
+            };
+            let number = self
+                .devices
+                .add(device.id, flags)
+                .ok_or(ProbeError::TooManyDevices)?;
+            if device.endpoint && ours(device) {
+                for (end, place) in ends.iter_mut().zip([&spec.client, &spec.server]) {
+                    if place.netns == device.id.netns {
+                        *end = number;
+                    }
+                }
+            }
+        }
+        let mut ports: Vec<u16> = spec.devices.iter().filter_map(|d| d.vxlan_port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        self.vxlan_ports = [0, 1].map(|index| ports.get(index).copied().unwrap_or(0));
+        self.write_devices()?;
+
+        self.generation += 1;
+        let [client, server] = ends;
+        let state = self.states.get(index.into());
+        state.counted.store(0, Ordering::Release);
+        state.origin[0].store(client, Ordering::Relaxed);
+        state.terminal[0].store(server, Ordering::Relaxed);
+        state.origin[1].store(server, Ordering::Relaxed);
+        state.terminal[1].store(client, Ordering::Relaxed);
+        let whole = client != NO_DEVICE && server != NO_DEVICE;
+        state.over_wire.store(whole.into(), Ordering::Relaxed);
+        state.generation.store(self.generation, Ordering::Release);
+
+        let keys = [
+            flow_key(flow.protocol, flow.client, flow.server),
+            flow_key(flow.protocol, flow.server, flow.client),
+        ];
+        for (direction, key) in (0..).zip(&keys) {
+            self.flow_table.insert(
+                key,
+                FlowRef {
+                    flow: index,
+                    direction,
+                },
+                0,
+            )?;
+        }
+        self.flows.insert(index, keys);
+        Ok(FlowId(index))
+    }
+
+    /// Ends following; the flow's counts are gone.
+    pub(crate) fn unfollow(&mut self, flow: FlowId) -> Result<(), ProbeError> {
+        let state = self.states.get(flow.0.into());
+        state.counted.store(0, Ordering::Release);
+        for key in self.flows.remove(&flow.0).into_iter().flatten() {
+            ignore_missing(self.flow_table.remove(&key))?;
+        }
+        if self.flows.is_empty() {
+            self.devices.clear();
+        }
+        self.counts.clear(flow.0)
+    }
+
+    /// The flow's stamps, for its traffic threads.
+    pub(crate) fn stamps(&self, flow: FlowId) -> Stamps {
+        Stamps::of(Arc::clone(&self.states), flow.0.into())
     }
 
     /// What was counted between the flow's marks so far.
-    pub(crate) fn edges(&self, _flow: FlowId) -> Result<Vec<Edge>, ProbeError> {
-        Err(ProbeError::NotBuilt)
+    pub(crate) fn edges(&self, flow: FlowId) -> Result<Vec<Edge>, ProbeError> {
+        self.counts.edges(flow.0, &self.devices)
     }
 
     /// Exact self times between the flow's marks so far.
-    pub(crate) fn self_times(&self, _flow: FlowId) -> Result<Vec<SelfTime>, ProbeError> {
-        Err(ProbeError::NotBuilt)
+    pub(crate) fn self_times(&self, flow: FlowId) -> Result<Vec<SelfTime>, ProbeError> {
+        self.counts.self_times(flow.0, &self.devices)
     }
 
     /// The programs and their counts since load (`node` is left empty).
     pub(crate) fn programs(&self) -> Result<Vec<Program>, ProbeError> {
-        Err(ProbeError::NotBuilt)
+        let counters = self.counts.counters()?;
+        let counts = counters.runs.into_iter().zip(counters.matched);
+        Ok(PROGRAMS
+            .into_iter()
+            .zip(counts)
+            .map(|(name, (runs, matched))| Program {
+                name: name.to_owned(),
+                node: String::new(),
+                runs,
+                matched,
+            })
+            .collect())
     }
 
     /// What was lost since load, all reasons listed.
     pub(crate) fn lost(&self) -> Result<BTreeMap<String, u64>, ProbeError> {
-        Err(ProbeError::NotBuilt)
+        let names = LOSS_NAMES.into_iter().map(str::to_owned);
+        Ok(names.zip(self.counts.counters()?.lost).collect())
     }
 
-    /// Ends following; the flow's counts are gone.
-    pub(crate) fn unfollow(&mut self, _flow: FlowId) {}
+    fn configure(&mut self, hooks: Hooks) -> Result<(), ProbeError> {
+        let config = Config {
+            seed: self.seed,
+            exact: hooks.exact.into(),
+            vxlan_ports: self.vxlan_ports,
+        };
+        Ok(self.config.set(0, config, 0)?)
+    }
+
+    /// Writes the device table anew. While it changes, hops on moved devices are not counted:
+    /// no round runs then.
+    fn write_devices(&mut self) -> Result<(), ProbeError> {
+        let (seed, placed) = self.devices.place().ok_or(ProbeError::TooManyDevices)?;
+        for slot in std::mem::take(&mut self.placed) {
+            self.device_table.set(slot, DeviceEntry::default(), 0)?;
+        }
+        for (slot, entry) in placed {
+            self.device_table.set(slot, entry, 0)?;
+            self.placed.push(slot);
+        }
+        self.seed = seed;
+        self.configure(self.attached.unwrap_or_default())
+    }
 }
 
-/// The memory that a flow's traffic threads share with the probe. Cheap to clone; all methods
-/// are a few plain stores and loads. Times are of `CLOCK_MONOTONIC`, in ns.
-#[derive(Clone, Debug)]
-pub(crate) struct Stamps {}
-
-impl Stamps {
-    /// Stamps that nobody reads, for rounds without a probe.
-    pub(crate) fn none() -> Self {
-        Self {}
+/// One direction's key.
+fn flow_key(protocol: Protocol, from: SocketAddr, to: SocketAddr) -> FlowKey {
+    let octets = |address: SocketAddr| match address.ip() {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    };
+    FlowKey {
+        source: octets(from),
+        destination: octets(to),
+        source_port: from.port(),
+        destination_port: to.port(),
+        protocol: match protocol {
+            Protocol::Tcp => libc::IPPROTO_TCP as u32,
+            Protocol::Udp => libc::IPPROTO_UDP as u32,
+        },
     }
+}
 
-    /// A round's marks: only between them is anything counted.
-    pub(crate) fn mark(&self, _counted: bool) {}
+fn program<'a>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut BtfTracePoint, ProbeError> {
+    let program = ebpf.program_mut(name).ok_or(ProbeError::Missing(name))?;
+    program.try_into().map_err(|_| ProbeError::Missing(name))
+}
 
-    /// The traffic thread is about to send a message in this direction.
-    pub(crate) fn sending(&self, _direction: Direction, _now_ns: u64) {}
+fn map(ebpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, ProbeError> {
+    ebpf.take_map(name).ok_or(ProbeError::Missing(name))
+}
 
-    /// The traffic thread has received a message of this direction: the time since it was
-    /// received on the endpoint's device (`socket_rx`), `None` where the probe saw none.
-    pub(crate) fn received(&self, _direction: Direction, _now_ns: u64) -> Option<u64> {
-        None
+/// Removing what is not there is no error.
+fn ignore_missing(result: Result<(), MapError>) -> Result<(), ProbeError> {
+    match result {
+        Ok(()) | Err(MapError::KeyNotFound | MapError::ElementNotFound) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }

@@ -1,0 +1,140 @@
+//! Reads of the kernel's structures.
+//!
+//! Rust has no CO-RE relocations: user space finds the offsets in the running kernel's BTF and
+//! sets them before load. They are then constants to the verifier, which accepts direct loads
+//! through the typed pointers of a `tp_btf` program's arguments.
+
+use aya_ebpf::helpers::bpf_probe_read_kernel_buf;
+
+macro_rules! offsets {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        $(
+            $(#[$doc])*
+            #[unsafe(no_mangle)]
+            static $name: u32 = 0;
+        )*
+    };
+}
+
+offsets! {
+    /// `sk_buff.dev`
+    OFF_SKB_DEV,
+    /// `sk_buff.len`
+    OFF_SKB_LEN,
+    /// `sk_buff.head`
+    OFF_SKB_HEAD,
+    /// `sk_buff.data`
+    OFF_SKB_DATA,
+    /// `sk_buff.end`
+    OFF_SKB_END,
+    /// `sk_buff.network_header`
+    OFF_SKB_NETWORK_HEADER,
+    /// `net_device.ifindex`
+    OFF_DEV_IFINDEX,
+    /// `net_device.nd_net.net`
+    OFF_DEV_NET,
+    /// `net.ns.inum`
+    OFF_NET_INUM,
+    /// `skb_shared_info.gso_segs`
+    OFF_SHINFO_GSO_SEGS,
+}
+
+/// A member of a structure that the verifier knows the type of.
+#[inline(always)]
+fn member<T: Copy>(base: *const u8, offset: &'static u32) -> T {
+    // SAFETY: `base` is a typed kernel pointer (a program's argument or read through one), and
+    // the offset is that of a member of type `T`, from the kernel's BTF. The verifier checks
+    // both, and a fault reads as 0. Volatile: the value in the object file is not the real one.
+    unsafe {
+        base.add(core::ptr::read_volatile(offset) as usize)
+            .cast::<T>()
+            .read_volatile()
+    }
+}
+
+/// A `struct sk_buff`.
+#[derive(Clone, Copy)]
+pub(crate) struct Skb(pub(crate) *const u8);
+
+impl Skb {
+    /// Its address relative to `base`, never 0: the node-local key of a packet. The verifier
+    /// forbids arithmetic on a kernel pointer, but not the difference of two pointers, which
+    /// is a plain number and as unique as the address.
+    #[inline(always)]
+    pub(crate) fn key<T>(self, base: &'static T) -> u64 {
+        (self.0 as u64).wrapping_sub(core::ptr::from_ref(base) as u64) | 1
+    }
+
+    /// The device that it is on.
+    #[inline(always)]
+    pub(crate) fn device(self) -> Device {
+        Device(member(self.0, &OFF_SKB_DEV))
+    }
+
+    /// Bytes from `data` on, paged ones included.
+    #[inline(always)]
+    pub(crate) fn len(self) -> u32 {
+        member(self.0, &OFF_SKB_LEN)
+    }
+
+    /// Address of the current header.
+    #[inline(always)]
+    pub(crate) fn data(self) -> u64 {
+        member(self.0, &OFF_SKB_DATA)
+    }
+
+    /// Address of the network header, as the sender set it.
+    #[inline(always)]
+    pub(crate) fn network_header(self) -> u64 {
+        let head: u64 = member(self.0, &OFF_SKB_HEAD);
+        let offset: u16 = member(self.0, &OFF_SKB_NETWORK_HEADER);
+        head + u64::from(offset)
+    }
+
+    /// Wire packets in it: `gso_segs` of its shared info, 1 where that is 0.
+    #[inline(always)]
+    pub(crate) fn segments(self) -> u16 {
+        let head: u64 = member(self.0, &OFF_SKB_HEAD);
+        let end: u32 = member(self.0, &OFF_SKB_END);
+        // SAFETY: reads a static that user space set before load.
+        let offset = unsafe { core::ptr::read_volatile(&OFF_SHINFO_GSO_SEGS) };
+        let mut segments = [0; 2];
+        read(head + u64::from(end) + u64::from(offset), &mut segments);
+        match u16::from_ne_bytes(segments) {
+            0 => 1,
+            segments => segments,
+        }
+    }
+}
+
+/// A `struct net_device`.
+#[derive(Clone, Copy)]
+pub(crate) struct Device(pub(crate) *const u8);
+
+impl Device {
+    /// Its address, valid while a call on it is on the stack.
+    #[inline(always)]
+    pub(crate) fn address(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// Its index in its namespace.
+    #[inline(always)]
+    pub(crate) fn ifindex(self) -> u32 {
+        member(self.0, &OFF_DEV_IFINDEX)
+    }
+
+    /// The inode of its namespace.
+    #[inline(always)]
+    pub(crate) fn netns(self) -> u32 {
+        let net: *const u8 = member(self.0, &OFF_DEV_NET);
+        member(net, &OFF_NET_INUM)
+    }
+}
+
+/// Copies kernel memory; `false` where it cannot be read.
+#[inline(always)]
+pub(crate) fn read<const N: usize>(address: u64, into: &mut [u8; N]) -> bool {
+    // SAFETY: the helper checks the address itself and never faults.
+    unsafe { bpf_probe_read_kernel_buf(address as *const u8, into) }.is_ok()
+}

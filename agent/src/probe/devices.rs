@@ -1,0 +1,105 @@
+//! The device table: direct-mapped under a seed with which no two devices collide.
+
+use std::collections::BTreeMap;
+
+use nettoll_agent_common::hops::{DEVICE_SLOTS, DeviceEntry, device_slot};
+use nettoll_core::device::DeviceId;
+
+/// Devices have 8 bits in an edge's key.
+pub(crate) const MAX_DEVICES: usize = 255;
+/// Tries for a seed. 255 devices in 16,384 slots: about exp(−255²/2/16384), one seed in seven,
+/// has no collision.
+const MAX_SEEDS: u32 = 1_000;
+
+/// The devices that all followed flows pass, with the union of their flags.
+#[derive(Debug, Default)]
+pub(crate) struct Devices {
+    entries: BTreeMap<DeviceId, (u16, u16)>,
+    next: u16,
+}
+
+impl Devices {
+    /// Adds a device or flags of it; its index, `None` where the table is full.
+    pub(crate) fn add(&mut self, id: DeviceId, flags: u16) -> Option<u16> {
+        if let Some((index, known)) = self.entries.get_mut(&id) {
+            *known |= flags;
+            return Some(*index);
+        }
+        if usize::from(self.next) >= MAX_DEVICES {
+            return None;
+        }
+        let index = self.next;
+        self.next += 1;
+        self.entries.insert(id, (index, flags));
+        Some(index)
+    }
+
+    /// Forgets all devices (when no flow is followed).
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The device of an index in an edge's key.
+    pub(crate) fn id(&self, index: u16) -> Option<DeviceId> {
+        self.entries
+            .iter()
+            .find(|(_, (known, _))| *known == index)
+            .map(|(id, _)| *id)
+    }
+
+    /// The index of a device.
+    pub(crate) fn index(&self, id: DeviceId) -> Option<u16> {
+        self.entries.get(&id).map(|(index, _)| *index)
+    }
+
+    /// A seed and the entries under it; `None` where no seed was found.
+    pub(crate) fn place(&self) -> Option<(u32, Vec<(u32, DeviceEntry)>)> {
+        (0..MAX_SEEDS).find_map(|number| {
+            let seed = number.wrapping_mul(0x85EB_CA6B);
+            let mut taken = vec![false; DEVICE_SLOTS];
+            let mut placed = Vec::with_capacity(self.entries.len());
+            for (id, (index, flags)) in &self.entries {
+                let slot = device_slot(id.netns, id.ifindex, seed);
+                if std::mem::replace(&mut taken[slot as usize], true) {
+                    return None;
+                }
+                let entry = DeviceEntry {
+                    netns: id.netns,
+                    ifindex: id.ifindex,
+                    index: *index,
+                    flags: *flags,
+                };
+                placed.push((slot, entry));
+            }
+            Some((seed, placed))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_device_has_a_slot_of_its_own() {
+        let mut devices = Devices::default();
+        for netns in 0..80 {
+            for ifindex in 1..4 {
+                devices
+                    .add(
+                        DeviceId {
+                            netns: 4_026_532_000 + netns,
+                            ifindex,
+                        },
+                        1,
+                    )
+                    .unwrap();
+            }
+        }
+        let (seed, placed) = devices.place().unwrap();
+        assert_eq!(placed.len(), 240);
+        for (slot, entry) in placed {
+            assert_eq!(slot, device_slot(entry.netns, entry.ifindex, seed));
+        }
+    }
+}
