@@ -1,0 +1,131 @@
+//! `cargo xtask build`: the eBPF objects first, then the binaries; the agent embeds the objects.
+
+use std::{env, path::PathBuf, process::Command};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    exec,
+    places::{self, BPF_TARGET, Places},
+    setup::{self, Purpose, Ready, toolchain},
+};
+
+/// The objects of `agent-ebpf`, one a family of programs.
+pub(crate) const OBJECTS: [&str; 2] = ["hops", "profile"];
+/// The binaries, which are also their packages' names.
+pub(crate) const BINARIES: [&str; 3] = ["nettoll-agent", "nettoll-controller", "nettoll"];
+
+/// `cargo xtask build`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Optimised binaries, the default
+    #[arg(long, conflicts_with = "debug")]
+    release: bool,
+    /// Unoptimised binaries; the eBPF objects are always optimised, the kernel's verifier takes
+    /// no others
+    #[arg(long)]
+    debug: bool,
+    /// Treat warnings of the eBPF crate as errors
+    #[arg(long)]
+    deny_warnings: bool,
+}
+
+/// How to build.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    /// Optimise the binaries.
+    pub(crate) release: bool,
+    /// Warnings of the eBPF crate are errors.
+    pub(crate) deny_warnings: bool,
+}
+
+impl Options {
+    /// What lab and tests run.
+    pub(crate) const RELEASE: Self = Self {
+        release: true,
+        deny_warnings: false,
+    };
+}
+
+pub(crate) fn run(args: Args, places: &Places) -> Result<()> {
+    let Args {
+        release: _,
+        debug,
+        deny_warnings,
+    } = args;
+    let ready = setup::ensure(Purpose::Build, false, places)?;
+    let options = Options {
+        release: !debug,
+        deny_warnings,
+    };
+    let folder = build(options, &ready, places)?;
+    for object in OBJECTS {
+        println!("{}", places.bpf_objects().join(object).display());
+    }
+    for binary in BINARIES {
+        println!("{}", folder.join(binary).display());
+    }
+    Ok(())
+}
+
+/// Builds everything and returns the folder of the binaries.
+pub(crate) fn build(options: Options, ready: &Ready, places: &Places) -> Result<PathBuf> {
+    eprintln!("build: eBPF objects");
+    exec::run_ok(
+        &mut objects(options, ready, places)?,
+        "building the eBPF objects",
+    )?;
+    eprintln!("build: {}", BINARIES.join(", "));
+    exec::run_ok(&mut binaries(options, places), "building the binaries")?;
+    Ok(places.binaries(options.release))
+}
+
+fn objects(options: Options, ready: &Ready, at: &Places) -> Result<Command> {
+    let Ready { toolchain, linker } = ready;
+    let cargo = toolchain.cargo.clone().unwrap_or_else(places::cargo);
+    let mut command = toolchain::command(&cargo);
+    let linkers = linker
+        .path
+        .parent()
+        .context("bpf-linker lies in no folder")?;
+    let folders = env::var_os("PATH").unwrap_or_default();
+    let folders = [linkers.to_owned()]
+        .into_iter()
+        .chain(env::split_paths(&folders));
+    let flags = if options.deny_warnings {
+        "-Dwarnings"
+    } else {
+        ""
+    };
+    command
+        .current_dir(&at.root)
+        .env(
+            "PATH",
+            env::join_paths(folders).context("PATH cannot be extended")?,
+        )
+        .env("RUSTC", &toolchain.rustc)
+        // aya-ebpf uses `asm_experimental_arch`, and `-Z build-std` is not stable either.
+        .env("RUSTC_BOOTSTRAP", "1")
+        // Flags for this machine's own code would not fit.
+        .env("CARGO_ENCODED_RUSTFLAGS", flags)
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
+        .args(["build", "--release", "--package", "nettoll-agent-ebpf"])
+        .args(["--target", BPF_TARGET, "--target-dir"])
+        .arg(at.bpf_target());
+    if toolchain.core == toolchain::Core::BuildStd {
+        command.args(["-Z", "build-std=core"]);
+    }
+    Ok(command)
+}
+
+fn binaries(options: Options, at: &Places) -> Command {
+    let mut command = at.cargo("build");
+    command.env("NETTOLL_EBPF_DIR", at.bpf_objects());
+    for package in BINARIES {
+        command.args(["--package", package]);
+    }
+    if options.release {
+        command.arg("--release");
+    }
+    command
+}

@@ -1,0 +1,123 @@
+//! Runs other programs. Each is in a process group of its own, so that Ctrl-C reaches this
+//! program alone, which hands it on and goes on to clean up.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    os::unix::process::CommandExt as _,
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    signals,
+    stop::{PREREQUISITE, Stop},
+};
+
+/// How often a running program and the interrupt mark are looked at.
+const POLL: Duration = Duration::from_millis(20);
+/// What an interrupted program gets, and how long after the interrupt.
+const ESCALATION: [(Duration, libc::c_int); 3] = [
+    (Duration::ZERO, libc::SIGINT),
+    (Duration::from_secs(10), libc::SIGTERM),
+    (Duration::from_secs(15), libc::SIGKILL),
+];
+
+/// Runs a program to its end, its output on ours.
+///
+/// # Errors
+/// [`Stop::Interrupted`] after a signal, else where it cannot be started.
+pub(crate) fn run(command: &mut Command) -> Result<ExitStatus> {
+    let child = start(command)?;
+    supervise(child)
+}
+
+/// Like [`run`], and an exit code other than 0 is an error.
+pub(crate) fn run_ok(command: &mut Command, what: &str) -> Result<()> {
+    success(run(command)?, what)
+}
+
+/// Like [`run`], handing each line of the program's standard output to `line` as it comes.
+pub(crate) fn run_lines(
+    command: &mut Command,
+    mut line: impl FnMut(&str) + Send,
+) -> Result<ExitStatus> {
+    let mut child = start(command.stdout(Stdio::piped()))?;
+    let output = child.stdout.take().context("the program has no output")?;
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            for text in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+                line(&String::from_utf8_lossy(&text));
+            }
+        });
+        supervise(child)
+    })
+}
+
+/// Runs a clean-up to its end, whatever signals come meanwhile.
+pub(crate) fn run_to_end(command: &mut Command) -> Result<ExitStatus> {
+    start(command)?
+        .wait()
+        .with_context(|| format!("cannot wait for {}", name(command)))
+}
+
+/// The standard output of a short program that says something about the machine.
+///
+/// # Errors
+/// Where it cannot be started, fails or prints something that is not text.
+pub(crate) fn ask(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start {}", name(command)))?;
+    success(output.status, &name(command))?;
+    String::from_utf8(output.stdout).with_context(|| format!("{} printed no text", name(command)))
+}
+
+/// An exit code other than 0 as an error. A prerequisite that the program missed stays one.
+pub(crate) fn success(status: ExitStatus, what: &str) -> Result<()> {
+    if status.success() {
+        return Ok(());
+    }
+    let code = status.code();
+    if code == Some(i32::from(PREREQUISITE)) {
+        return Err(Stop::Prerequisite(format!("{what} cannot run here")).into());
+    }
+    let what = what.to_owned();
+    Err(Stop::Failed { what, code }.into())
+}
+
+fn start(command: &mut Command) -> Result<Child> {
+    command
+        .stdin(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("cannot start {}", name(command)))
+}
+
+fn supervise(mut child: Child) -> Result<ExitStatus> {
+    let mut interrupted: Option<Instant> = None;
+    let mut escalation = ESCALATION.iter().peekable();
+    loop {
+        let status = child.try_wait().context("cannot wait for a program")?;
+        if signals::interrupted() {
+            let since = interrupted.get_or_insert_with(Instant::now).elapsed();
+            if status.is_some() {
+                return Err(Stop::Interrupted.into());
+            }
+            if let Some((_, signal)) = escalation.next_if(|(after, _)| since >= *after) {
+                signals::send_to_group(child.id(), *signal);
+            }
+        } else if let Some(status) = status {
+            return Ok(status);
+        }
+        thread::sleep(POLL);
+    }
+}
+
+fn name(command: &Command) -> String {
+    command.get_program().to_string_lossy().into_owned()
+}

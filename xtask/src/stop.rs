@@ -1,0 +1,49 @@
+//! Why a command ended early, and with which exit code.
+
+use std::{error, fmt};
+
+/// Exit code of wrong usage, a missing privilege or a missing prerequisite.
+pub(crate) const PREREQUISITE: u8 = 2;
+/// Exit code after Ctrl-C, as shells give it.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// A reason with an exit code of its own; all other errors end with 1.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The machine or the caller lacks something; the text says what and how to get it.
+    Prerequisite(String),
+    /// Ctrl-C or a signal that asks to end.
+    Interrupted,
+    /// A program that was run said no.
+    Failed {
+        /// What it was to do.
+        what: String,
+        /// What it said, `None` where a signal ended it.
+        code: Option<i32>,
+    },
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Prerequisite(what) => f.write_str(what),
+            Self::Interrupted => f.write_str("interrupted"),
+            Self::Failed {
+                what,
+                code: Some(code),
+            } => write!(f, "{what} failed with exit code {code}"),
+            Self::Failed { what, code: None } => write!(f, "{what} was ended by a signal"),
+        }
+    }
+}
+
+impl error::Error for Stop {}
+
+/// The process's exit code for an error.
+pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<Stop>() {
+        Some(Stop::Prerequisite(_)) => PREREQUISITE,
+        Some(Stop::Interrupted) => INTERRUPTED,
+        Some(Stop::Failed { .. }) | None => 1,
+    }
+}

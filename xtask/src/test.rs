@@ -1,0 +1,78 @@
+//! `cargo xtask test`: all tests that this machine can run, in lanes, and at the end what ran.
+
+mod lane;
+mod tally;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::{
+    build,
+    places::Places,
+    privilege::Privilege,
+    setup::{self, Purpose},
+    stop::Stop,
+    test::{
+        lane::Lane,
+        tally::{Outcome, Row},
+    },
+};
+
+/// `cargo xtask test`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Run one lane, and fail where this machine cannot
+    #[arg(long, value_name = "LANE")]
+    only: Option<Lane>,
+    /// Install what is missing without asking
+    #[arg(long)]
+    yes: bool,
+}
+
+pub(crate) fn run(args: Args, places: &Places) -> Result<()> {
+    let Args { only, yes } = args;
+    let lanes = match only {
+        Some(lane) => vec![lane],
+        None => Lane::ALL.to_vec(),
+    };
+    let binaries = if lanes.contains(&Lane::Lab) {
+        Some(prepare(only, yes, places)?)
+    } else {
+        None
+    };
+    let mut rows = Vec::new();
+    for lane in lanes {
+        rows.push(Row {
+            lane: lane.name(),
+            outcome: lane.run(only.is_some(), binaries.as_deref(), places)?,
+        });
+    }
+    print!("{}", tally::table(&rows));
+    if rows
+        .iter()
+        .any(|row| matches!(row.outcome, Outcome::Failed { .. }))
+    {
+        return Err(Stop::Failed {
+            what: "the test suite".to_owned(),
+            code: Some(1),
+        }
+        .into());
+    }
+    Ok(())
+}
+
+/// What the lane `lab` needs: root, tools, and the binaries as users get them.
+fn prepare(only: Option<Lane>, yes: bool, places: &Places) -> Result<PathBuf> {
+    let command = match only {
+        Some(_) => "cargo xtask test --only lab",
+        None => "cargo xtask test",
+    };
+    let privilege = Privilege::read()?.for_lab(command);
+    privilege.map_err(|error| {
+        let hint = "; without root there is: cargo xtask test --only pure";
+        Stop::Prerequisite(format!("{error}{hint}"))
+    })?;
+    let ready = setup::ensure(Purpose::Test, yes, places)?;
+    build::build(build::Options::RELEASE, &ready, places)
+}

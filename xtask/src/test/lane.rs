@@ -1,0 +1,147 @@
+//! The lanes: which tests belong to each, what it needs, and how it runs.
+
+use std::{
+    fs,
+    io::{self, IsTerminal as _, Write as _},
+    path::Path,
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+
+use crate::{
+    exec,
+    places::Places,
+    test::tally::{Outcome, Tally},
+};
+
+/// A kind of tests by what they need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Lane {
+    /// Unit tests, and tests/tests/pure_*.rs: nothing but cargo
+    Pure,
+    /// tests/tests/lab_*.rs: real binaries in real network namespaces; needs root
+    Lab,
+    /// tests/tests/vm_*.rs: other kernels under QEMU
+    Vm,
+    /// tests/tests/cluster_*.rs: a Kubernetes API server
+    Cluster,
+}
+
+impl Lane {
+    /// In the order in which they run.
+    pub(crate) const ALL: [Self; 4] = [Self::Pure, Self::Lab, Self::Vm, Self::Cluster];
+
+    /// As in `--only` and in the names of test files.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Pure => "pure",
+            Self::Lab => "lab",
+            Self::Vm => "vm",
+            Self::Cluster => "cluster",
+        }
+    }
+
+    /// Runs it. `asked`: the user named this lane. `binaries`: the folder of the built ones.
+    pub(crate) fn run(
+        self,
+        asked: bool,
+        binaries: Option<&Path>,
+        places: &Places,
+    ) -> Result<Outcome> {
+        let tests = self.has_files(places)?;
+        if !tests && self != Self::Pure {
+            let why = format!("there are no tests/tests/{}_*.rs", self.name());
+            return Ok(self.not_run(asked, why));
+        }
+        eprintln!("test: lane {}", self.name());
+        let mut cargo = places.cargo("test");
+        cargo.arg("--no-fail-fast");
+        let pattern = format!("{}_*", self.name());
+        if self == Self::Pure {
+            cargo.args([
+                "--workspace",
+                "--exclude",
+                "nettoll-agent-ebpf",
+                "--lib",
+                "--bins",
+            ]);
+        } else {
+            cargo.args(["--package", "nettoll-tests"]);
+        }
+        if tests {
+            cargo.args(["--test", &pattern]);
+        }
+        if let Some(binaries) = binaries {
+            cargo.env("NETTOLL_BIN_DIR", binaries);
+        }
+        colours(&mut cargo);
+        if self != Self::Pure {
+            // Namespaces, CPUs and eBPF attachments are shared by all tests of a machine.
+            cargo.arg("--test-threads=1");
+        }
+        count(&mut cargo)
+    }
+
+    /// A lane that was asked for and cannot run has failed.
+    fn not_run(self, asked: bool, why: String) -> Outcome {
+        // The lab belongs to this product's promises: it is never skipped.
+        if asked || self == Self::Lab {
+            let tally = Tally::default();
+            return Outcome::Failed { tally, why };
+        }
+        Outcome::Skipped(why)
+    }
+
+    fn has_files(self, places: &Places) -> Result<bool> {
+        let folder = places.root.join("tests/tests");
+        let prefix = format!("{}_", self.name());
+        if !folder.is_dir() {
+            return Ok(false);
+        }
+        let files = fs::read_dir(&folder);
+        let mut files = files.with_context(|| format!("cannot read {}", folder.display()))?;
+        Ok(files.any(|file| {
+            file.is_ok_and(|file| {
+                let name = file.file_name();
+                let name = name.to_string_lossy();
+                name.starts_with(&prefix) && name.ends_with(".rs")
+            })
+        }))
+    }
+}
+
+/// Keeps colours although the output goes through this program, and ends cargo's own arguments.
+fn colours(cargo: &mut Command) {
+    let colour = if io::stdout().is_terminal() {
+        "always"
+    } else {
+        "never"
+    };
+    cargo.args(["--color", colour, "--", "--color", colour]);
+}
+
+fn count(cargo: &mut Command) -> Result<Outcome> {
+    let mut tally = Tally::default();
+    let status = exec::run_lines(cargo, |line| {
+        tally.take(line);
+        // Without a reader there is nobody to tell.
+        let _ = writeln!(io::stdout(), "{line}");
+    })?;
+    let why = if tally.failed > 0 {
+        format!("{} test(s)", tally.failed)
+    } else if !status.success() {
+        "cargo test ended early, see above".to_owned()
+    } else if tally.passed == 0 {
+        "no test ran".to_owned()
+    } else if tally.ignored > 0 {
+        format!(
+            "{} test(s) did not run: a lane runs all it has",
+            tally.ignored
+        )
+    } else {
+        return Ok(Outcome::Passed(tally));
+    };
+    Ok(Outcome::Failed { tally, why })
+}
