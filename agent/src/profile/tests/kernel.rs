@@ -1,0 +1,189 @@
+//! Against the running kernel: `cargo test -p nettoll-agent -- --ignored --test-threads 1`, as
+//! root, with `NETTOLL_EBPF_DIR` set. Without either these tests fail; they never skip.
+
+use std::{
+    fs::File,
+    io::Read as _,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use super::*;
+
+const HZ: u32 = 997;
+
+/// A named thread that keeps a CPU busy until it is stopped, and then tells how long it ran.
+struct Busy {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Duration>,
+}
+
+impl Busy {
+    fn new(name: &str, mut work: impl FnMut() + Send + 'static) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let body = move || {
+            while !stopped.load(Ordering::Relaxed) {
+                work();
+            }
+            cpu_time()
+        };
+        Self {
+            stop,
+            thread: thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(body)
+                .unwrap(),
+        }
+    }
+
+    fn stop(self) -> Duration {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+/// The calling thread's own.
+fn cpu_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+}
+
+fn sample(profiler: &mut Profiler, slot: u8, seconds: f64) -> Duration {
+    let started = Instant::now();
+    profiler.begin(slot, HZ).unwrap();
+    thread::sleep(Duration::from_secs_f64(seconds));
+    profiler.end();
+    started.elapsed()
+}
+
+fn samples(stacks: &Stacks, wanted: impl Fn(&Stack) -> bool) -> u64 {
+    stacks
+        .stacks
+        .iter()
+        .filter(|stack| wanted(stack))
+        .map(|stack| stack.samples)
+        .sum()
+}
+
+fn ratio(samples: u64, time: Duration, cpus: u32) -> f64 {
+    samples as f64 / (f64::from(HZ) * f64::from(cpus) * time.as_secs_f64())
+}
+
+#[test]
+#[ignore = "needs root and the eBPF programs"]
+fn each_cpu_ticks_whether_idle_or_not() {
+    let mut profiler = Profiler::load().unwrap();
+    let time = sample(&mut profiler, 1, 3.0);
+    let stacks = profiler.take(1).unwrap();
+    let ratio = ratio(samples(&stacks, |_| true), time, stacks.cpus);
+    eprintln!("ratio {ratio:.4}, lost {:?}", stacks.lost);
+    assert!((0.98..1.02).contains(&ratio), "{ratio}");
+    assert!(
+        samples(&stacks, |stack| stack.thread == "swapper") > 0,
+        "an idle machine idles"
+    );
+}
+
+#[test]
+#[ignore = "needs root and the eBPF programs"]
+fn user_space_is_told_from_the_kernel() {
+    let mut profiler = Profiler::load().unwrap();
+    let busy = Busy::new("t-profile-user", || {
+        std::hint::black_box((0..100_000_u64).fold(0, |sum, n| sum ^ std::hint::black_box(n)));
+    });
+    sample(&mut profiler, 1, 3.0);
+    let ran = busy.stop();
+    let stacks = profiler.take(1).unwrap();
+    let mine = |stack: &Stack| stack.thread == "t-profile-user";
+    let user = samples(&stacks, |stack| mine(stack) && stack.frames.is_empty());
+    let ratio = ratio(user, ran, 1);
+    eprintln!("ratio {ratio:.4}, all {}", samples(&stacks, mine));
+    assert!((0.9..1.02).contains(&ratio), "{ratio}");
+    assert_eq!(stacks.lost["unwind"], 0);
+}
+
+#[test]
+#[ignore = "needs root and the eBPF programs"]
+fn stacks_begin_at_the_system_call_and_end_at_the_work() {
+    let mut profiler = Profiler::load().unwrap();
+    let mut zeros = File::open("/dev/zero").unwrap();
+    let mut buffer = vec![0; 1 << 20];
+    let busy = Busy::new("t-profile-read", move || {
+        zeros.read_exact(&mut buffer).unwrap()
+    });
+    sample(&mut profiler, 1, 3.0);
+    let ran = busy.stop();
+    let stacks = profiler.take(1).unwrap();
+    let reads = |stack: &Stack| {
+        let position = |name| stack.frames.iter().position(|frame| frame == name);
+        stack.thread == "t-profile-read" && position("do_syscall_64") < position("vfs_read")
+    };
+    let reading = samples(&stacks, reads);
+    let ratio = ratio(reading, ran, 1);
+    eprintln!("ratio {ratio:.4}");
+    assert!((0.9..1.02).contains(&ratio), "{ratio}");
+}
+
+#[test]
+#[ignore = "needs root and the eBPF programs"]
+fn slots_are_apart_and_empty_after_they_are_taken() {
+    let mut profiler = Profiler::load().unwrap();
+    for _ in 0..3 {
+        sample(&mut profiler, 1, 0.2);
+        sample(&mut profiler, 255, 0.1);
+    }
+    let (one, other) = (profiler.take(1).unwrap(), profiler.take(255).unwrap());
+    let ratio = samples(&one, |_| true) as f64 / samples(&other, |_| true) as f64;
+    assert!((1.9..2.1).contains(&ratio), "{ratio}");
+    // Stacks that both slots had seen survived the first `take`.
+    assert!(other.stacks.iter().any(|stack| !stack.frames.is_empty()));
+    for slot in [1, 255] {
+        let again = profiler.take(slot).unwrap();
+        assert_eq!(again.stacks, []);
+        assert!(
+            again.lost.values().all(|lost| *lost == 0),
+            "{:?}",
+            again.lost
+        );
+    }
+    // Nothing ticks between rounds.
+    sample(&mut profiler, 1, 0.1);
+    thread::sleep(Duration::from_millis(500));
+    let after = profiler.take(1).unwrap();
+    let expected = f64::from(HZ) * f64::from(after.cpus) * 0.1;
+    assert!((samples(&after, |_| true) as f64) < 1.1 * expected);
+}
+
+#[test]
+#[ignore = "needs root and the eBPF programs"]
+fn what_makes_no_sense_is_refused() {
+    let mut profiler = Profiler::load().unwrap();
+    assert!(matches!(
+        profiler.begin(0, HZ),
+        Err(ProfileError::Usage { .. })
+    ));
+    assert!(matches!(
+        profiler.begin(1, 0),
+        Err(ProfileError::Usage { .. })
+    ));
+    profiler.begin(1, HZ).unwrap();
+    assert!(matches!(
+        profiler.begin(2, HZ),
+        Err(ProfileError::Sampling(1))
+    ));
+    assert!(matches!(profiler.take(1), Err(ProfileError::Sampling(1))));
+    profiler.end();
+    profiler.end();
+    assert!(matches!(
+        profiler.begin(1, 99),
+        Err(ProfileError::Rate { slot: 1, hz: HZ })
+    ));
+    profiler.take(1).unwrap();
+    profiler.begin(1, 99).unwrap();
+    profiler.end();
+}
