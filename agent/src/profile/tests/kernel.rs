@@ -76,17 +76,59 @@ fn ratio(samples: u64, time: Duration, cpus: u32) -> f64 {
 
 #[test]
 #[ignore = "needs root and the eBPF programs"]
-fn each_cpu_ticks_whether_idle_or_not() {
+fn a_busy_machine_misses_no_tick() {
     let mut profiler = Profiler::load().unwrap();
+    let cpus = online_cpus().unwrap();
+    // Twice as many as CPUs, so that no CPU idles while threads move.
+    let spin = || std::hint::spin_loop();
+    let busy: Vec<_> = (0..2 * cpus.len())
+        .map(|_| Busy::new("t-profile-busy", spin))
+        .collect();
     let time = sample(&mut profiler, 1, 3.0);
+    busy.into_iter().for_each(|busy| drop(busy.stop()));
     let stacks = profiler.take(1).unwrap();
+    assert_eq!(stacks.cpus as usize, cpus.len());
     let ratio = ratio(samples(&stacks, |_| true), time, stacks.cpus);
     eprintln!("ratio {ratio:.4}, lost {:?}", stacks.lost);
-    assert!((0.98..1.02).contains(&ratio), "{ratio}");
+    assert!((0.98..1.01).contains(&ratio), "{ratio}");
+}
+
+/// A virtual machine's host need not wake a halted CPU for its timer in time: seen with CPU 1 of
+/// a small one, by perf, too. Such ticks are counted as missed, and idle time must explain them.
+#[test]
+#[ignore = "needs root and the eBPF programs"]
+fn ticks_are_missed_in_idle_alone() {
+    let mut profiler = Profiler::load().unwrap();
+    let before = idle_seconds();
+    let time = sample(&mut profiler, 1, 3.0);
+    let idle = idle_seconds() - before;
+    let stacks = profiler.take(1).unwrap();
+    let all = samples(&stacks, |_| true) + stacks.lost.values().sum::<u64>();
     assert!(
-        samples(&stacks, |stack| stack.thread == "swapper") > 0,
-        "an idle machine idles"
+        (0.99..1.01).contains(&ratio(all, time, stacks.cpus)),
+        "{all}"
     );
+    let missed = stacks.lost[MISSED] as f64 / f64::from(HZ);
+    let swapper = samples(&stacks, |stack| stack.thread == "swapper") as f64 / f64::from(HZ);
+    eprintln!("idle {idle:.2} s: seen {swapper:.2} s, missed {missed:.2} s");
+    assert!(
+        swapper + missed < 1.05 * idle + 0.1,
+        "{swapper} s, {missed} s, {idle} s"
+    );
+    assert!(
+        swapper + missed > 0.95 * idle - 0.1,
+        "{swapper} s, {missed} s, {idle} s"
+    );
+}
+
+/// Idle time of all CPUs since boot, which the kernel measures at entry and exit of idle.
+fn idle_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/uptime").unwrap();
+    text.split_ascii_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 #[test]
@@ -103,7 +145,7 @@ fn user_space_is_told_from_the_kernel() {
     let user = samples(&stacks, |stack| mine(stack) && stack.frames.is_empty());
     let ratio = ratio(user, ran, 1);
     eprintln!("ratio {ratio:.4}, all {}", samples(&stacks, mine));
-    assert!((0.9..1.02).contains(&ratio), "{ratio}");
+    assert!((0.95..1.02).contains(&ratio), "{ratio}");
     assert_eq!(stacks.lost["unwind"], 0);
 }
 
