@@ -3,7 +3,7 @@
 //! | figure | interval |
 //! |---|---|
 //! | [`estimate`]: mean over rounds | Student's t |
-//! | [`paired_ratio`]: path over baseline | mean log ratio: Student's t, from 20 pairs on bootstrap-t |
+//! | [`paired_ratio`]: path over baseline | mean log ratio: Student's t, from 20 pairs on bootstrap |
 //! | [`share_ci95`]: share of samples | Wilson's score interval |
 //!
 //! All are deterministic. Input that has no logarithm or no mean is an error, never a NaN.

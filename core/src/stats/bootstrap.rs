@@ -1,34 +1,64 @@
-//! Bootstrap-t: how far means of resamples are from the mean, in their own standard errors.
+//! How far means of resamples are from the mean.
 
-use super::Moments;
+use super::{CONFIDENCE, Moments, NORMAL_QUANTILE, student_t_quantile};
 use crate::random::SplitMix64;
 
-/// Resamples; the quantiles sought are then whole ranks.
+/// Resamples; the rank of the 95 % quantile is then a whole number.
 const RESAMPLES: usize = 999;
 
-/// The quantile of |t*| at `confidence`, to be used in the place of Student's: Hall, "On symmetric
-/// bootstrap confidence intervals", J. R. Statist. Soc. B 50 (1988).
+/// Half of the mean's 95 % interval: the 95 % quantile of |mean of a resample − mean|,
+/// widened for small samples by √(n / (n − 1)) · t / z as of Hesterberg, "What teachers should know
+/// about the bootstrap", The American Statistician 69 (2015), 3.2: resamples spread like the
+/// sample, whose variance divides by n, and know nothing of what t corrects.
 ///
-/// `None` where resamples have no spread of their own often enough to reach the quantile.
-pub(super) fn symmetric_t_quantile(values: &[f64], confidence: f64) -> Option<f64> {
+/// Symmetric, since the sides of a few heavy-tailed values say little about the sides of the
+/// truth: on noise with bursts the percentile, BCa and bootstrap-t intervals covered 82 to 99 %
+/// where this one covered 95 to 97 % (see `tests/tests/pure_statistics.rs`).
+pub(super) fn half_width(values: &[f64]) -> Option<f64> {
     let mean = Moments::of(values)?.mean;
+    let degrees = values.len().checked_sub(1).filter(|&degrees| degrees > 0)?;
     let mut random = SplitMix64::seeded_by(values);
-    let mut resample = vec![0.0; values.len()];
     let mut distances: Vec<f64> = (0..RESAMPLES)
         .map(|_| {
-            resample.fill_with(|| values[random.below(values.len())]);
-            let moments = Moments::of(&resample);
-            let error = moments.as_ref().and_then(Moments::standard_error);
-            match (moments, error) {
-                (Some(moments), Some(error)) if error > 0.0 => (moments.mean - mean).abs() / error,
-                _ => f64::INFINITY,
-            }
+            let sum: f64 = values
+                .iter()
+                .map(|_| values[random.below(values.len())])
+                .sum();
+            (sum / values.len() as f64 - mean).abs()
         })
         .collect();
     distances.sort_unstable_by(f64::total_cmp);
-    let rank = ((RESAMPLES + 1) as f64 * confidence).round() as usize;
-    distances
-        .get(rank.checked_sub(1)?)
-        .copied()
-        .filter(|quantile| quantile.is_finite())
+    let rank = ((RESAMPLES + 1) as f64 * CONFIDENCE).round() as usize;
+    let small_sample = (values.len() as f64 / degrees as f64).sqrt()
+        * student_t_quantile(CONFIDENCE, degrees)
+        / NORMAL_QUANTILE;
+    Some(distances.get(rank.checked_sub(1)?)? * small_sample)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn for_normal_values_it_is_students() {
+        // Sums of twelve uniform values are nearly normal.
+        let mut random = SplitMix64::new(11);
+        let values: Vec<f64> = (0..200)
+            .map(|_| (0..12).map(|_| random.uniform()).sum())
+            .collect();
+        let error = Moments::of(&values).unwrap().standard_error().unwrap();
+        let student = student_t_quantile(CONFIDENCE, 199) * error;
+        let found = half_width(&values).unwrap();
+        assert!(
+            (found / student - 1.0).abs() < 0.08,
+            "{found} for {student}"
+        );
+    }
+
+    #[test]
+    fn no_spread_gives_no_width() {
+        assert_eq!(half_width(&[2.0; 20]), Some(0.0));
+        assert_eq!(half_width(&[2.0]), None);
+        assert_eq!(half_width(&[]), None);
+    }
 }

@@ -1,6 +1,6 @@
 //! The ratio of two paths from pairs of rounds.
 
-use super::{CONFIDENCE, Moments, StatsError, bootstrap::symmetric_t_quantile, student_t_quantile};
+use super::{CONFIDENCE, Moments, StatsError, bootstrap, student_t_quantile};
 
 /// Fewer pairs give no ratio.
 pub const MIN_PAIRS: usize = 10;
@@ -31,8 +31,8 @@ impl PairedRatio {
 /// Path over baseline, where `path[i]` and `baseline[i]` were measured one after the other.
 ///
 /// What slows both rounds of a pair alike (a busy neighbour, heat) cancels in their ratio. The
-/// interval is that of the mean log ratio: by Student's t, from [`BOOTSTRAP_PAIRS`] on with the
-/// bootstrap's quantile in the place of Student's.
+/// interval is that of the mean log ratio: by Student's t, from [`BOOTSTRAP_PAIRS`] on by
+/// bootstrap.
 pub fn paired_ratio(path: &[f64], baseline: &[f64]) -> Result<PairedRatio, StatsError> {
     if path.len() != baseline.len() {
         return Err(StatsError::Unpaired {
@@ -62,14 +62,13 @@ pub fn paired_ratio(path: &[f64], baseline: &[f64]) -> Result<PairedRatio, Stats
         .map(|(p, b)| p.ln() - b.ln())
         .collect();
     let moments = Moments::of(&logs).ok_or(StatsError::Empty)?;
-    let error = moments
-        .standard_error()
-        .ok_or(StatsError::TooFewPairs { pairs })?;
-    let bootstrapped = (pairs >= BOOTSTRAP_PAIRS)
-        .then(|| symmetric_t_quantile(&logs, CONFIDENCE))
-        .flatten();
-    let quantile = bootstrapped.unwrap_or_else(|| student_t_quantile(CONFIDENCE, pairs - 1));
-    let half = quantile * error;
+    let half = if pairs >= BOOTSTRAP_PAIRS {
+        bootstrap::half_width(&logs)
+    } else {
+        let error = moments.standard_error();
+        error.map(|error| student_t_quantile(CONFIDENCE, pairs - 1) * error)
+    };
+    let half = half.ok_or(StatsError::TooFewPairs { pairs })?;
     Ok(PairedRatio {
         ratio: moments.mean.exp(),
         ci95: [(moments.mean - half).exp(), (moments.mean + half).exp()],
