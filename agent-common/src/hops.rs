@@ -8,8 +8,10 @@ pub const DEVICE_SLOTS: usize = 1 << 14;
 pub const PACKET_SLOTS: usize = 1 << 14;
 /// Packets that can be on the wire at once: a direct-mapped table, a power of two.
 pub const WIRE_SLOTS: usize = 1 << 12;
-/// Edges that can be counted at once, of all flows.
-pub const EDGES: usize = 1024;
+/// Edges that can be counted at once, of all flows, a power of two.
+pub const EDGES: usize = 512;
+/// Places where an edge's cell can be, one after the other.
+pub const EDGE_PLACES: u32 = 4;
 /// Calls of transmit functions that can be nested on one CPU, a power of two.
 pub const NESTING: usize = 8;
 /// Buckets of a histogram: 8 for each octave, times up to 2³⁶ ns (68 s).
@@ -86,10 +88,30 @@ pub const fn device_slot(netns: u32, ifindex: u32, seed: u32) -> u32 {
     mixed >> (32 - DEVICE_SLOTS.trailing_zeros())
 }
 
+/// Entries of one CPU's cache of the device table, a power of two.
+pub const DEVICE_CACHE: usize = 256;
+
+/// A device as a CPU has found it in the table, by the address of its `net_device`: this saves
+/// three loads through the device and its namespace.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KnownDevice {
+    /// Key of the address.
+    pub key: u64,
+    /// The [`Config::generation`] under which it was found.
+    pub generation: u32,
+    /// As in the table.
+    pub index: u16,
+    /// As in the table; 0 for a device that is not in it.
+    pub flags: u16,
+}
+
 /// What the programs read beside the tables.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Config {
+    /// Differs after each change of the device table; never 0 once there is one.
+    pub generation: u32,
     /// Seed of [`device_slot`].
     pub seed: u32,
     /// Not 0 where `net_dev_xmit` is attached, so that self times are measured.
@@ -245,10 +267,22 @@ pub const fn wire_key(generation: u32, direction: u16, sequence: u32) -> u64 {
     ((((generation as u64) << 1) | direction as u64) << 32) | sequence as u64
 }
 
-/// What is counted of an edge on one CPU.
+/// Where an edge's cell is looked for first.
+#[inline(always)]
+#[must_use]
+pub const fn edge_slot(key: u32) -> u32 {
+    key.wrapping_mul(0x9E37_79B1) >> (32 - EDGES.trailing_zeros())
+}
+
+/// What is counted of an edge on one CPU. Cells are an open-addressed table in a per-CPU array:
+/// there is no helper call in looking one up.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EdgeCell {
+    /// [`edge_key`]; 0 for an empty cell (no edge ends in [`EventCode::UserSend`]).
+    pub key: u32,
+    /// Keeps the alignment.
+    pub pad: u32,
     /// Data-carrying `sk_buff`s.
     pub packets: u64,
     /// Wire packets in them.
@@ -286,7 +320,7 @@ pub struct SelfCell {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Frame {
-    /// Address of the `net_device`.
+    /// Key of the `net_device`'s address.
     pub device: u64,
     /// When it was called.
     pub start_ns: u64,
@@ -396,12 +430,13 @@ pub const MESSAGE_MAGIC: u32 = 0x6E74_6F6C; // "ntol"
 
 const _: () = {
     assert!(size_of::<DeviceEntry>() == 12);
-    assert!(size_of::<Config>() == 12);
+    assert!(size_of::<KnownDevice>() == 16);
+    assert!(size_of::<Config>() == 16);
     assert!(size_of::<FlowKey>() == 40);
     assert!(size_of::<FlowState>() == 64);
     assert!(size_of::<PacketSlot>() == 40);
     assert!(size_of::<WireSlot>() == 24);
-    assert!(size_of::<EdgeCell>() == 40 + 4 * BUCKETS);
+    assert!(size_of::<EdgeCell>() == 48 + 4 * BUCKETS);
     assert!(size_of::<SelfCell>() == 24);
     assert!(size_of::<Frame>() == 32);
     assert!(size_of::<Nest>() == 8 + 32 * NESTING);

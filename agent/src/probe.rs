@@ -268,9 +268,9 @@ impl Probe {
         ports.sort_unstable();
         ports.dedup();
         self.vxlan_ports = [0, 1].map(|index| ports.get(index).copied().unwrap_or(0));
+        self.generation += 1;
         self.write_devices()?;
 
-        self.generation += 1;
         let [client, server] = ends;
         let state = self.states.get(index.into());
         state.counted.store(0, Ordering::Release);
@@ -352,6 +352,7 @@ impl Probe {
 
     fn configure(&mut self, hooks: Hooks) -> Result<(), ProbeError> {
         let config = Config {
+            generation: self.generation,
             seed: self.seed,
             exact: hooks.exact.into(),
             vxlan_ports: self.vxlan_ports,

@@ -2,10 +2,10 @@
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use nettoll_agent_common::hops::{
-    BUCKETS, Config, DEVICE_ENDPOINT, DEVICE_OWN, DEVICE_PEER, DEVICE_UNDERLAY, DeviceEntry,
-    EdgeCell, EventCode, FLOWS, FlowState, Loss, PACKET_DELIVERED, PACKET_MOVING, PACKET_PASSED,
-    PACKET_SLOTS, PacketSlot, ProgramCode, STALE_NS, WIRE_SLOTS, WireSlot, bucket, device_slot,
-    edge_key, hop_code, self_key, wire_key,
+    BUCKETS, Config, Counters, DEVICE_CACHE, DEVICE_ENDPOINT, DEVICE_OWN, DEVICE_PEER,
+    DEVICE_UNDERLAY, EventCode, FlowState, KnownDevice, Loss, PACKET_DELIVERED, PACKET_MOVING,
+    PACKET_PASSED, PACKET_SLOTS, PacketSlot, ProgramCode, STALE_NS, WIRE_SLOTS, WireSlot, bucket,
+    device_slot, edge_key, hop_code, self_key, wire_key,
 };
 
 use crate::{
@@ -36,12 +36,34 @@ fn wire_slot(key: u64) -> u32 {
     (mixed >> (64 - WIRE_SLOTS.trailing_zeros())) as u32
 }
 
-/// The device's entry, `None` for a device that no path goes over.
+/// The device, by this CPU's cache; `None` for one that no path goes over.
 #[inline(always)]
-fn known(device: Device, config: &Config) -> Option<&'static DeviceEntry> {
+fn known(device: Device, config: &'static Config) -> Option<&'static KnownDevice> {
+    let key = device.key(config);
+    let mixed = (key >> 5).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let known = maps::known_device((mixed >> (64 - DEVICE_CACHE.trailing_zeros())) as u32)?;
+    if known.key != key || known.generation != config.generation {
+        *known = look_up(device, key, config)?;
+    }
+    (known.flags != 0).then_some(&*known)
+}
+
+/// The device, by the table.
+#[inline(always)]
+fn look_up(device: Device, key: u64, config: &Config) -> Option<KnownDevice> {
     let (netns, ifindex) = (device.netns(), device.ifindex());
     let entry = maps::device(device_slot(netns, ifindex, config.seed))?;
-    (entry.netns == netns && entry.ifindex == ifindex).then_some(&*entry)
+    let (index, flags) = if entry.netns == netns && entry.ifindex == ifindex {
+        (entry.index, entry.flags)
+    } else {
+        (0, 0)
+    };
+    Some(KnownDevice {
+        key,
+        generation: config.generation,
+        index,
+        flags,
+    })
 }
 
 /// The state of a slot's flow, where the slot is of its present registration and counted.
@@ -56,85 +78,130 @@ fn way(direction: u16) -> usize {
     core::hint::black_box(direction) as usize & 1
 }
 
+/// Which point a packet passes.
+struct Point<'a> {
+    config: &'static Config,
+    device: &'static KnownDevice,
+    event: EventCode,
+    /// The hop's code in edge keys.
+    code: u16,
+    counters: &'a mut Counters,
+}
+
+impl Point<'_> {
+    #[inline(always)]
+    fn on(&self, flags: u16) -> bool {
+        self.device.flags & flags != 0
+    }
+
+    #[inline(always)]
+    fn lose(&mut self, reason: Loss) {
+        maps::lose(self.counters, reason);
+    }
+
+    /// A hop was stored. The programs are numbered so that the event gives the program.
+    #[inline(always)]
+    fn matched(&mut self) {
+        self.counters.matched[program_of(self.event) as usize] += 1;
+    }
+}
+
+#[inline(always)]
+fn program_of(event: EventCode) -> ProgramCode {
+    match event {
+        EventCode::UserSend | EventCode::Queue => ProgramCode::Queue,
+        EventCode::StartXmit => ProgramCode::StartXmit,
+        EventCode::NetifRx => ProgramCode::NetifRx,
+        EventCode::GroReceive => ProgramCode::GroReceive,
+        EventCode::Receive => ProgramCode::Receive,
+        EventCode::Copy => ProgramCode::Copy,
+    }
+}
+
+#[inline(always)]
+fn is(event: EventCode, other: EventCode) -> bool {
+    event as u8 == other as u8
+}
+
 /// A packet passes a point of the kernel. `None` where it is nobody's.
 #[inline(always)]
-pub(crate) fn hop(skb: Skb, device: Device, event: EventCode, program: ProgramCode) -> Option<()> {
+pub(crate) fn hop(
+    skb: Skb,
+    device: Device,
+    event: EventCode,
+    counters: &mut Counters,
+) -> Option<()> {
     let config = maps::CONFIG.get(0)?;
-    let entry = known(device, config)?;
+    let device = known(device, config)?;
+    let code = hop_code(device.index, event);
+    let mut point = Point {
+        config,
+        device,
+        event,
+        code,
+        counters,
+    };
     let (key, slot) = packet(skb, config)?;
     if slot.skb == key
         && let Some(state) = counted(slot)
     {
-        if slot.state == PACKET_PASSED && entry.flags & DEVICE_PEER != 0 {
+        if slot.state == PACKET_PASSED && point.on(DEVICE_PEER) {
             return None;
         }
         // A lifetime starts anew at the queue of its flow's first device: the address was freed
         // without an event and belongs to a new packet.
-        let anew = event as u8 == EventCode::Queue as u8
-            && state.origin[way(slot.direction)] == entry.index;
-        if slot.state == PACKET_MOVING && !anew && entry.flags & DEVICE_OWN != 0 {
-            return pass(slot, state, entry, device, config, event, program);
+        let anew = is(event, EventCode::Queue) && state.origin[way(slot.direction)] == device.index;
+        if slot.state == PACKET_MOVING && !anew && point.on(DEVICE_OWN) {
+            return pass(slot, state, &mut point);
         }
     }
-    begin(skb, key, slot, entry, config, event, program)
+    begin(skb, key, slot, &mut point)
 }
 
 /// A followed packet passes a further hop.
 #[inline(always)]
-fn pass(
-    slot: &mut PacketSlot,
-    state: &mut FlowState,
-    entry: &DeviceEntry,
-    device: Device,
-    config: &Config,
-    event: EventCode,
-    program: ProgramCode,
-) -> Option<()> {
+fn pass(slot: &mut PacketSlot, state: &mut FlowState, point: &mut Point<'_>) -> Option<()> {
     let now = now_ns();
     let elapsed = now.wrapping_sub(slot.last_ns);
     if elapsed > STALE_NS {
-        maps::count_loss(Loss::Stale);
+        point.lose(Loss::Stale);
         slot.skb = 0;
         return None;
     }
-    let to = hop_code(entry.index, event);
-    count(slot, to, elapsed);
-    maps::count_match(program);
-    slot.last = to;
+    count(slot, point.code, elapsed, point.counters);
+    point.matched();
+    slot.last = point.code;
     slot.last_ns = now;
-    match event {
-        EventCode::StartXmit => {
-            if config.exact != 0 {
-                let key = self_key(slot.flow, slot.direction, entry.index);
-                nest::enter(device, now, key, slot.bytes);
-            }
-            if entry.flags & DEVICE_UNDERLAY != 0 && state.over_wire == 0 {
-                leave_on_wire(slot, to, now);
-            }
+    let way = way(slot.direction);
+    if is(point.event, EventCode::StartXmit) {
+        if point.config.exact != 0 {
+            let key = self_key(slot.flow, slot.direction, point.device.index);
+            nest::enter(point.device.key, now, key, slot.bytes);
         }
-        EventCode::Receive if state.terminal[way(slot.direction)] == entry.index => {
-            if slot.bytes != 0 {
-                state.received_ns[way(slot.direction)] = now;
-            }
-            slot.state = PACKET_DELIVERED;
+        if point.on(DEVICE_UNDERLAY) && state.over_wire == 0 {
+            leave_on_wire(slot, now, point);
         }
-        _ => {}
+    } else if is(point.event, EventCode::Receive) && state.terminal[way] == point.device.index {
+        if slot.bytes != 0 {
+            state.received_ns[way] = now;
+        }
+        slot.state = PACKET_DELIVERED;
     }
     Some(())
 }
 
 /// From here on the packet is known by flow and sequence.
 #[inline(always)]
-fn leave_on_wire(slot: &mut PacketSlot, hop: u16, now: u64) {
+fn leave_on_wire(slot: &mut PacketSlot, now: u64, point: &mut Point<'_>) {
     let key = wire_key(slot.generation, slot.direction, slot.sequence);
     if let Some(wire) = maps::wire(wire_slot(key)) {
         if wire.key != 0 && wire.key != key && now.wrapping_sub(wire.sent_ns) < STALE_NS {
-            maps::count_loss(Loss::WireTaken);
+            point.lose(Loss::WireTaken);
         }
         *wire = WireSlot {
             key,
             sent_ns: now,
-            hop,
+            hop: point.code,
             segments: slot.segments,
             bytes: slot.bytes,
         };
@@ -144,35 +211,30 @@ fn leave_on_wire(slot: &mut PacketSlot, hop: u16, now: u64) {
 
 /// An unknown packet: its way on this node may begin here.
 #[inline(always)]
-fn begin(
-    skb: Skb,
-    key: u64,
-    slot: &mut PacketSlot,
-    entry: &DeviceEntry,
-    config: &Config,
-    event: EventCode,
-    program: ProgramCode,
-) -> Option<()> {
-    let sent = match event {
-        EventCode::Queue if entry.flags & DEVICE_ENDPOINT != 0 => true,
-        EventCode::NetifRx | EventCode::GroReceive | EventCode::Receive
-            if entry.flags & (DEVICE_UNDERLAY | DEVICE_PEER) != 0 =>
-        {
-            false
+fn begin(skb: Skb, key: u64, slot: &mut PacketSlot, point: &mut Point<'_>) -> Option<()> {
+    let sent = is(point.event, EventCode::Queue);
+    let begins = match point.event {
+        EventCode::Queue => DEVICE_ENDPOINT,
+        EventCode::NetifRx | EventCode::GroReceive | EventCode::Receive => {
+            DEVICE_UNDERLAY | DEVICE_PEER
         }
-        _ => return None,
+        EventCode::UserSend | EventCode::StartXmit | EventCode::Copy => 0,
     };
+    if !point.on(begins) {
+        return None;
+    }
     let now = now_ns();
     let network_header = if sent {
         skb.network_header()
     } else {
         skb.data()
     };
-    let headers = headers::parse(network_header, config, !sent)?;
+    let headers = headers::parse(network_header, point.config, !sent)?;
     // SAFETY: the value is two plain integers; a concurrent change of the map is a new run.
     let flow = *unsafe { maps::FLOW_KEYS.get(&headers.key) }?;
-    let state = maps::flow_state(u32::from(flow.flow) & (FLOWS as u32 - 1))?;
-    if state.counted == 0 {
+    let state = maps::flow_state(u32::from(flow.flow))?;
+    let way = way(flow.direction);
+    if state.counted == 0 || (sent && state.origin[way] != point.device.index) {
         return None;
     }
     let before_network_header = network_header.wrapping_sub(skb.data()) as u32;
@@ -181,10 +243,9 @@ fn begin(
         .wrapping_sub(before_network_header)
         .wrapping_sub(headers.header_bytes);
     if bytes > i32::MAX as u32 {
-        maps::count_loss(Loss::Unreadable);
+        point.lose(Loss::Unreadable);
         return None;
     }
-    let to = hop_code(entry.index, event);
     let mut packet = PacketSlot {
         skb: key,
         last_ns: now,
@@ -192,34 +253,35 @@ fn begin(
         sequence: headers.sequence,
         bytes,
         segments: if bytes == 0 { 1 } else { skb.segments() },
-        last: to,
+        last: point.code,
         flow: flow.flow,
         direction: flow.direction,
         state: PACKET_MOVING,
     };
-    let way = way(flow.direction);
     if sent {
-        if state.origin[way] != entry.index {
-            return None;
-        }
         let sent_ns = state.sent_ns[way];
         if sent_ns != 0 && bytes != 0 {
             state.sent_ns[way] = 0;
-            packet.last = hop_code(entry.index, EventCode::UserSend);
-            count(&packet, to, now.wrapping_sub(sent_ns));
-            packet.last = to;
+            packet.last = hop_code(point.device.index, EventCode::UserSend);
+            count(
+                &packet,
+                point.code,
+                now.wrapping_sub(sent_ns),
+                point.counters,
+            );
+            packet.last = point.code;
         }
-    } else if entry.flags & DEVICE_OWN == 0 {
-        arrive_from_wire(&mut packet, to, now)?;
+    } else if !point.on(DEVICE_OWN) {
+        arrive_from_wire(&mut packet, now, point)?;
     }
-    maps::count_match(program);
+    point.matched();
     if slot.skb != 0
-        && slot.skb != packet.skb
+        && slot.skb != key
         && slot.state == PACKET_MOVING
         && counted(slot).is_some()
         && now.wrapping_sub(slot.last_ns) < STALE_NS
     {
-        maps::count_loss(Loss::SlotTaken);
+        point.lose(Loss::SlotTaken);
     }
     *slot = packet;
     Some(())
@@ -227,7 +289,7 @@ fn begin(
 
 /// The packet's first event on the other node's underlay device: the end of its wire.
 #[inline(always)]
-fn arrive_from_wire(packet: &mut PacketSlot, to: u16, now: u64) -> Option<()> {
+fn arrive_from_wire(packet: &mut PacketSlot, now: u64, point: &mut Point<'_>) -> Option<()> {
     let key = wire_key(packet.generation, packet.direction, packet.sequence);
     let wire = maps::wire(wire_slot(key))?;
     if wire.key != key {
@@ -237,14 +299,19 @@ fn arrive_from_wire(packet: &mut PacketSlot, to: u16, now: u64) -> Option<()> {
     packet.last = wire.hop;
     packet.segments = wire.segments;
     packet.bytes = wire.bytes;
-    count(packet, to, now.wrapping_sub(wire.sent_ns));
+    count(
+        packet,
+        point.code,
+        now.wrapping_sub(wire.sent_ns),
+        point.counters,
+    );
     packet.state = PACKET_PASSED;
     Some(())
 }
 
 /// A delivered packet is copied to user space.
 #[inline(always)]
-pub(crate) fn copied(skb: Skb) -> Option<()> {
+pub(crate) fn copied(skb: Skb, counters: &mut Counters) -> Option<()> {
     let (key, slot) = packet(skb, maps::CONFIG.get(0)?)?;
     if slot.skb != key || slot.state != PACKET_DELIVERED {
         return None;
@@ -252,33 +319,29 @@ pub(crate) fn copied(skb: Skb) -> Option<()> {
     slot.skb = 0;
     counted(slot)?;
     let to = (slot.last & !0xF) | EventCode::Copy as u16;
-    count(slot, to, now_ns().wrapping_sub(slot.last_ns));
-    maps::count_match(ProgramCode::Copy);
+    count(slot, to, now_ns().wrapping_sub(slot.last_ns), counters);
+    counters.matched[ProgramCode::Copy as usize] += 1;
     Some(())
 }
 
-/// A packet is freed.
+/// A packet is freed; `reason` holds where that is on its way.
 #[inline(always)]
-pub(crate) fn ended(skb: Skb, dropped: bool) -> Option<()> {
+pub(crate) fn ended(skb: Skb, reason: Loss, counters: &mut Counters) -> Option<()> {
     let (key, slot) = packet(skb, maps::CONFIG.get(0)?)?;
     if slot.skb != key {
         return None;
     }
     slot.skb = 0;
-    if slot.state == PACKET_MOVING && counted(slot).is_some() {
-        maps::count_match(if dropped {
-            ProgramCode::Free
-        } else {
-            ProgramCode::Consume
-        });
-        maps::count_loss(if dropped { Loss::Dropped } else { Loss::Merged });
+    if slot.state == PACKET_MOVING {
+        counted(slot)?;
+        maps::lose(counters, reason);
     }
     Some(())
 }
 
 /// Adds a packet to the edge from its last hop to this one.
 #[inline(always)]
-fn count(packet: &PacketSlot, to: u16, elapsed: u64) {
+fn count(packet: &PacketSlot, to: u16, elapsed: u64, counters: &mut Counters) {
     let key = edge_key(
         packet.flow,
         packet.direction,
@@ -286,8 +349,8 @@ fn count(packet: &PacketSlot, to: u16, elapsed: u64) {
         packet.last,
         to,
     );
-    let Some(cell) = edge(key) else {
-        maps::count_loss(Loss::EdgesFull);
+    let Some(cell) = maps::edge(key) else {
+        maps::lose(counters, Loss::EdgesFull);
         return;
     };
     if packet.bytes == 0 {
@@ -303,21 +366,4 @@ fn count(packet: &PacketSlot, to: u16, elapsed: u64) {
     if index < BUCKETS {
         cell.histogram[index] += 1;
     }
-}
-
-/// The edge's cell on this CPU, made where it is new.
-#[inline(always)]
-fn edge(key: u32) -> Option<&'static mut EdgeCell> {
-    let cell = match maps::EDGE_CELLS.get_ptr_mut(key) {
-        Some(cell) => cell,
-        None => {
-            let empty = maps::NEW_EDGE.get(0)?;
-            // Another CPU may have made it meanwhile: then there is one.
-            let _ = maps::EDGE_CELLS.insert(key, empty, 1 /* BPF_NOEXIST */);
-            maps::EDGE_CELLS.get_ptr_mut(key)?
-        }
-    };
-    // SAFETY: per CPU. The same edge can be counted in process context and in a softirq that
-    // interrupts it: an increment can be lost then, at worst.
-    Some(unsafe { &mut *cell })
 }

@@ -52,17 +52,22 @@ fn member<T: Copy>(base: *const u8, offset: &'static u32) -> T {
     }
 }
 
+/// An address relative to `base`, never 0. The verifier forbids arithmetic on a kernel pointer,
+/// but not the difference of two pointers, which is a plain number and as unique as the address.
+#[inline(always)]
+fn key<T>(pointer: *const u8, base: &'static T) -> u64 {
+    (pointer as u64).wrapping_sub(core::ptr::from_ref(base) as u64) | 1
+}
+
 /// A `struct sk_buff`.
 #[derive(Clone, Copy)]
 pub(crate) struct Skb(pub(crate) *const u8);
 
 impl Skb {
-    /// Its address relative to `base`, never 0: the node-local key of a packet. The verifier
-    /// forbids arithmetic on a kernel pointer, but not the difference of two pointers, which
-    /// is a plain number and as unique as the address.
+    /// The node-local key of the packet.
     #[inline(always)]
     pub(crate) fn key<T>(self, base: &'static T) -> u64 {
-        (self.0 as u64).wrapping_sub(core::ptr::from_ref(base) as u64) | 1
+        key(self.0, base)
     }
 
     /// The device that it is on.
@@ -112,10 +117,10 @@ impl Skb {
 pub(crate) struct Device(pub(crate) *const u8);
 
 impl Device {
-    /// Its address, valid while a call on it is on the stack.
+    /// The key of its address, valid while a call on it is on the stack.
     #[inline(always)]
-    pub(crate) fn address(self) -> u64 {
-        self.0 as u64
+    pub(crate) fn key<T>(self, base: &'static T) -> u64 {
+        key(self.0, base)
     }
 
     /// Its index in its namespace.

@@ -20,7 +20,7 @@ mod maps;
 mod nest;
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use nettoll_agent_common::hops::{EventCode, ProgramCode};
+use nettoll_agent_common::hops::{EventCode, Loss, ProgramCode};
 
 use crate::kernel::{Device, Skb};
 
@@ -33,9 +33,11 @@ macro_rules! hop {
     ($name:ident, $tracepoint:literal, $code:ident) => {
         #[btf_tracepoint(function = $tracepoint)]
         fn $name(ctx: BtfTracePointContext) {
+            let Some(counters) = maps::run(ProgramCode::$code) else {
+                return;
+            };
             let skb = Skb(ctx.arg(0));
-            maps::count_run(ProgramCode::$code);
-            let _ = follow::hop(skb, skb.device(), EventCode::$code, ProgramCode::$code);
+            let _ = follow::hop(skb, skb.device(), EventCode::$code, counters);
         }
     };
 }
@@ -47,10 +49,11 @@ hop!(netif_receive_skb, "netif_receive_skb", Receive);
 
 #[btf_tracepoint(function = "net_dev_start_xmit")]
 fn net_dev_start_xmit(ctx: BtfTracePointContext) {
-    let skb = Skb(ctx.arg(0));
+    let Some(counters) = maps::run(ProgramCode::StartXmit) else {
+        return;
+    };
     let device = Device(ctx.arg(1));
-    maps::count_run(ProgramCode::StartXmit);
-    if follow::hop(skb, device, EventCode::StartXmit, ProgramCode::StartXmit).is_none() {
+    if follow::hop(Skb(ctx.arg(0)), device, EventCode::StartXmit, counters).is_none() {
         nest::enter_unfollowed(device);
     }
 }
@@ -58,27 +61,34 @@ fn net_dev_start_xmit(ctx: BtfTracePointContext) {
 #[btf_tracepoint(function = "net_dev_xmit")]
 fn net_dev_xmit(ctx: BtfTracePointContext) {
     // The packet may be gone: only its device is looked at.
-    let device = Device(ctx.arg(2));
-    maps::count_run(ProgramCode::Xmit);
-    nest::leave(device);
+    let Some(counters) = maps::run(ProgramCode::Xmit) else {
+        return;
+    };
+    nest::leave(Device(ctx.arg(2)), counters);
 }
 
 #[btf_tracepoint(function = "skb_copy_datagram_iovec")]
 fn skb_copy_datagram_iovec(ctx: BtfTracePointContext) {
-    maps::count_run(ProgramCode::Copy);
-    let _ = follow::copied(Skb(ctx.arg(0)));
+    let Some(counters) = maps::run(ProgramCode::Copy) else {
+        return;
+    };
+    let _ = follow::copied(Skb(ctx.arg(0)), counters);
 }
 
 #[btf_tracepoint(function = "consume_skb")]
 fn consume_skb(ctx: BtfTracePointContext) {
-    maps::count_run(ProgramCode::Consume);
-    let _ = follow::ended(Skb(ctx.arg(0)), false);
+    let Some(counters) = maps::run(ProgramCode::Consume) else {
+        return;
+    };
+    let _ = follow::ended(Skb(ctx.arg(0)), Loss::Merged, counters);
 }
 
 #[btf_tracepoint(function = "kfree_skb")]
 fn kfree_skb(ctx: BtfTracePointContext) {
-    maps::count_run(ProgramCode::Free);
-    let _ = follow::ended(Skb(ctx.arg(0)), true);
+    let Some(counters) = maps::run(ProgramCode::Free) else {
+        return;
+    };
+    let _ = follow::ended(Skb(ctx.arg(0)), Loss::Dropped, counters);
 }
 
 #[panic_handler]

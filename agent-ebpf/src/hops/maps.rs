@@ -6,14 +6,18 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, PerCpuHashMap},
 };
 use nettoll_agent_common::hops::{
-    Config, Counters, DEVICE_SLOTS, DeviceEntry, EDGES, EdgeCell, FLOWS, FlowKey, FlowRef,
-    FlowState, Loss, Nest, PACKET_SLOTS, PacketSlot, ProgramCode, SelfCell, WIRE_SLOTS, WireSlot,
+    Config, Counters, DEVICE_CACHE, DEVICE_SLOTS, DeviceEntry, EDGE_PLACES, EDGES, EdgeCell, FLOWS,
+    FlowKey, FlowRef, FlowState, KnownDevice, Loss, Nest, PACKET_SLOTS, PacketSlot, ProgramCode,
+    SelfCell, WIRE_SLOTS, WireSlot, edge_slot,
 };
 
 #[map]
 pub(crate) static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
 #[map]
 static DEVICES: Array<DeviceEntry> = Array::with_max_entries(DEVICE_SLOTS as u32, 0);
+#[map]
+static DEVICES_KNOWN: PerCpuArray<KnownDevice> =
+    PerCpuArray::with_max_entries(DEVICE_CACHE as u32, 0);
 #[map(name = "FLOWS")]
 pub(crate) static FLOW_KEYS: HashMap<FlowKey, FlowRef> =
     HashMap::with_max_entries(4 * FLOWS as u32, 0);
@@ -24,10 +28,7 @@ static PACKETS: Array<PacketSlot> = Array::with_max_entries(PACKET_SLOTS as u32,
 #[map]
 static WIRE: Array<WireSlot> = Array::with_max_entries(WIRE_SLOTS as u32, 0);
 #[map(name = "EDGES")]
-pub(crate) static EDGE_CELLS: PerCpuHashMap<u32, EdgeCell> =
-    PerCpuHashMap::with_max_entries(EDGES as u32, 0);
-#[map]
-pub(crate) static NEW_EDGE: Array<EdgeCell> = Array::with_max_entries(1, 0);
+static EDGE_CELLS: PerCpuArray<EdgeCell> = PerCpuArray::with_max_entries(EDGES as u32, 0);
 #[map]
 pub(crate) static SELF_TIMES: PerCpuHashMap<u32, SelfCell> =
     PerCpuHashMap::with_max_entries(EDGES as u32, 0);
@@ -66,6 +67,15 @@ element! {
     wire, WIRE, WireSlot
 }
 
+/// An entry of this CPU's cache of devices.
+#[inline(always)]
+pub(crate) fn known_device(index: u32) -> Option<&'static mut KnownDevice> {
+    // SAFETY: per CPU, and hops are passed in softirq or with bottom halves off.
+    DEVICES_KNOWN
+        .get_ptr_mut(index)
+        .map(|known| unsafe { &mut *known })
+}
+
 /// This CPU's nest of transmit calls.
 #[inline(always)]
 pub(crate) fn nest() -> Option<&'static mut Nest> {
@@ -74,35 +84,37 @@ pub(crate) fn nest() -> Option<&'static mut Nest> {
     NEST.get_ptr_mut(0).map(|nest| unsafe { &mut *nest })
 }
 
-/// This CPU's counters.
+/// Counts a program's run; this CPU's counters.
 #[inline(always)]
-fn counters() -> Option<&'static mut Counters> {
+pub(crate) fn run(program: ProgramCode) -> Option<&'static mut Counters> {
     // SAFETY: per CPU; an interrupt between load and store can lose one count.
-    COUNTERS
-        .get_ptr_mut(0)
-        .map(|counters| unsafe { &mut *counters })
-}
-
-/// Counts a run of a program.
-#[inline(always)]
-pub(crate) fn count_run(program: ProgramCode) {
-    if let Some(counters) = counters() {
-        counters.runs[program as usize] += 1;
-    }
-}
-
-/// Counts a hop that a program stored.
-#[inline(always)]
-pub(crate) fn count_match(program: ProgramCode) {
-    if let Some(counters) = counters() {
-        counters.matched[program as usize] += 1;
-    }
+    let counters = unsafe { &mut *COUNTERS.get_ptr_mut(0)? };
+    counters.runs[program as usize] += 1;
+    Some(counters)
 }
 
 /// Counts what is not counted.
 #[inline(always)]
-pub(crate) fn count_loss(loss: Loss) {
-    if let Some(counters) = counters() {
-        counters.lost[loss as usize] += 1;
+pub(crate) fn lose(counters: &mut Counters, reason: Loss) {
+    counters.lost[reason as usize] += 1;
+}
+
+/// The edge's cell on this CPU, an empty one where it is new. `None` where there is no room.
+#[inline(always)]
+pub(crate) fn edge(key: u32) -> Option<&'static mut EdgeCell> {
+    let first = edge_slot(key);
+    let mut place = 0;
+    while place < EDGE_PLACES {
+        // SAFETY: per CPU. Hops are stored in softirq or with bottom halves off: no other hop
+        // comes between look and claim.
+        let cell = unsafe { &mut *EDGE_CELLS.get_ptr_mut((first + place) % EDGES as u32)? };
+        if cell.key == 0 {
+            cell.key = key;
+        }
+        if cell.key == key {
+            return Some(cell);
+        }
+        place += 1;
     }
+    None
 }

@@ -4,7 +4,9 @@
 //! Transmit functions run with bottom halves off, so that calls on one CPU nest strictly.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use nettoll_agent_common::hops::{Frame, Loss, NESTING, Nest, ProgramCode, SelfCell, UNFOLLOWED};
+use nettoll_agent_common::hops::{
+    Counters, Frame, Loss, NESTING, Nest, ProgramCode, SelfCell, UNFOLLOWED,
+};
 
 use crate::{kernel::Device, maps};
 
@@ -17,42 +19,68 @@ fn frame(nest: &mut Nest, depth: u32) -> &mut Frame {
 
 /// A transmit function is called for a followed packet.
 #[inline(always)]
-pub(crate) fn enter(device: Device, now_ns: u64, key: u32, bytes: u32) {
-    let Some(nest) = maps::nest() else { return };
-    if nest.depth >= NESTING as u32 {
-        nest.overflow += 1;
-        maps::count_loss(Loss::Nesting);
-        return;
+pub(crate) fn enter(device_key: u64, now_ns: u64, key: u32, bytes: u32) {
+    if let Some(nest) = maps::nest() {
+        push(
+            nest,
+            Frame {
+                device: device_key,
+                start_ns: now_ns,
+                children_ns: 0,
+                key,
+                bytes,
+            },
+        );
     }
-    let depth = nest.depth;
-    *frame(nest, depth) = Frame {
-        device: device.address(),
-        start_ns: now_ns,
-        children_ns: 0,
-        key,
-        bytes,
-    };
-    nest.depth += 1;
 }
 
 /// A transmit function is called for another packet: of interest only inside a followed one's.
 #[inline(always)]
 pub(crate) fn enter_unfollowed(device: Device) {
-    if maps::nest().is_some_and(|nest| nest.depth > 0) {
+    if let Some(nest) = maps::nest()
+        && nest.depth > 0
+    {
         // SAFETY: a helper without arguments.
-        enter(device, unsafe { bpf_ktime_get_ns() }, UNFOLLOWED, 0);
+        let start_ns = unsafe { bpf_ktime_get_ns() };
+        let Some(config) = maps::CONFIG.get(0) else {
+            return;
+        };
+        let device = device.key(config);
+        push(
+            nest,
+            Frame {
+                device,
+                start_ns,
+                children_ns: 0,
+                key: UNFOLLOWED,
+                bytes: 0,
+            },
+        );
     }
+}
+
+#[inline(always)]
+fn push(nest: &mut Nest, call: Frame) {
+    if nest.depth >= NESTING as u32 {
+        // Counted as lost when it returns.
+        nest.overflow += 1;
+        return;
+    }
+    let depth = nest.depth;
+    *frame(nest, depth) = call;
+    nest.depth += 1;
 }
 
 /// A transmit function returned.
 #[inline(always)]
-pub(crate) fn leave(device: Device) {
+pub(crate) fn leave(device: Device, counters: &mut Counters) {
     let Some(nest) = maps::nest() else { return };
     if nest.depth == 0 {
         return;
     }
     if nest.overflow > 0 {
         nest.overflow -= 1;
+        maps::lose(counters, Loss::Nesting);
         return;
     }
     // SAFETY: a helper without arguments.
@@ -65,10 +93,13 @@ pub(crate) fn leave(device: Device) {
         key,
         bytes,
     } = *frame(nest, depth);
-    if entered != device.address() {
+    let Some(config) = maps::CONFIG.get(0) else {
+        return;
+    };
+    if entered != device.key(config) {
         // An end without its begin (the programs were attached inside a call).
         nest.depth = 0;
-        maps::count_loss(Loss::Nesting);
+        maps::lose(counters, Loss::Nesting);
         return;
     }
     nest.depth = depth;
@@ -79,7 +110,7 @@ pub(crate) fn leave(device: Device) {
     if key == UNFOLLOWED {
         return;
     }
-    maps::count_match(ProgramCode::Xmit);
+    counters.matched[ProgramCode::Xmit as usize] += 1;
     let self_ns = elapsed.saturating_sub(children_ns);
     if let Some(cell) = maps::SELF_TIMES.get_ptr_mut(key) {
         // SAFETY: per CPU, bottom halves are off.
@@ -94,7 +125,7 @@ pub(crate) fn leave(device: Device) {
             self_ns,
         };
         if maps::SELF_TIMES.insert(key, first, 0).is_err() {
-            maps::count_loss(Loss::EdgesFull);
+            maps::lose(counters, Loss::EdgesFull);
         }
     }
 }

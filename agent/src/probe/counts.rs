@@ -8,7 +8,7 @@ use aya::{
     util::nr_cpus,
 };
 use nettoll_agent_common::hops::{
-    BUCKETS, Counters, EdgeCell, LOSSES, Nest, PROGRAMS, SUB_BITS, SelfCell,
+    BUCKETS, Counters, EDGES, EdgeCell, LOSSES, Nest, PROGRAMS, SUB_BITS, SelfCell,
 };
 use nettoll_core::{
     histogram::upper_bound,
@@ -19,7 +19,7 @@ use super::{ProbeError, devices::Devices, ignore_missing, map};
 
 /// The maps that hold counts.
 pub(super) struct Counts {
-    edges: PerCpuHashMap<MapData, u32, EdgeCell>,
+    edges: PerCpuArray<MapData, EdgeCell>,
     self_times: PerCpuHashMap<MapData, u32, SelfCell>,
     counters: PerCpuArray<MapData, Counters>,
     nest: PerCpuArray<MapData, Nest>,
@@ -46,32 +46,28 @@ impl Counts {
         })
     }
 
+    /// Cells of one edge can be at several places, on different CPUs and on one.
     pub(super) fn edges(&self, flow: u16, devices: &Devices) -> Result<Vec<Edge>, ProbeError> {
-        let mut edges = Vec::new();
-        for key in keys_of(flow, self.edges.keys(), 26)? {
-            let cells = match self.edges.get(&key, 0) {
-                Err(MapError::KeyNotFound) => continue,
-                cells => cells?,
-            };
-            let hop = |code: u32| {
-                let device = devices.id((code >> 4) as u16)?;
-                Some(Hop {
-                    device,
-                    event: *EVENTS.get((code & 15) as usize)?,
-                })
-            };
-            // A key of an earlier registration that was not cleared would have no device.
-            let (Some(from), Some(to)) = (hop((key >> 12) & 0xFFF), hop(key & 0xFFF)) else {
-                continue;
-            };
-            edges.push(edge(
-                direction(key >> 25),
-                from,
-                to,
-                key >> 24 & 1 != 0,
-                &cells,
-            ));
+        let mut sums: BTreeMap<u32, Sum> = BTreeMap::new();
+        for index in 0..EDGES as u32 {
+            for cell in self.edges.get(&index, 0)?.iter() {
+                if cell.key != 0 && flow_of(cell.key) == flow {
+                    sums.entry(cell.key).or_default().add(cell);
+                }
+            }
         }
+        let hop = |code: u32| {
+            let device = devices.id((code >> 4) as u16)?;
+            Some(Hop {
+                device,
+                event: *EVENTS.get((code & 15) as usize)?,
+            })
+        };
+        let edge = |(key, sum): (u32, Sum)| {
+            let (from, to) = (hop((key >> 12) & 0xFFF)?, hop(key & 0xFFF)?);
+            Some(sum.edge(direction(key >> 25), from, to, key >> 24 & 1 != 0))
+        };
+        let mut edges: Vec<Edge> = sums.into_iter().filter_map(edge).collect();
         edges.sort_by_key(|edge| (edge.direction, edge.from, edge.to, edge.many_segments));
         Ok(edges)
     }
@@ -119,8 +115,16 @@ impl Counts {
 
     /// Forgets what was counted of a flow.
     pub(super) fn clear(&mut self, flow: u16) -> Result<(), ProbeError> {
-        for key in keys_of(flow, self.edges.keys(), 26)? {
-            ignore_missing(self.edges.remove(&key))?;
+        for index in 0..EDGES as u32 {
+            let ours = |cell: &EdgeCell| cell.key != 0 && flow_of(cell.key) == flow;
+            let cells = self.edges.get(&index, 0)?;
+            if cells.iter().any(ours) {
+                let left = cells
+                    .iter()
+                    .map(|cell| if ours(cell) { EMPTY } else { *cell });
+                let left = PerCpuValues::try_from(left.collect::<Vec<_>>());
+                self.edges.set(index, left.map_err(MapError::IoError)?, 0)?;
+            }
         }
         for key in keys_of(flow, self.self_times.keys(), 16)? {
             ignore_missing(self.self_times.remove(&key))?;
@@ -161,36 +165,63 @@ fn direction(bits: u32) -> Direction {
     }
 }
 
-fn edge(
-    direction: Direction,
-    from: Hop,
-    to: Hop,
-    many_segments: bool,
-    cells: &PerCpuValues<EdgeCell>,
-) -> Edge {
-    let mut counts = [0_u64; BUCKETS];
-    for cell in cells.iter() {
-        for (sum, count) in counts.iter_mut().zip(cell.histogram) {
-            *sum += u64::from(count);
+/// The flow in an edge's key.
+fn flow_of(key: u32) -> u16 {
+    (key >> 26) as u16
+}
+
+const EMPTY: EdgeCell = EdgeCell {
+    key: 0,
+    pad: 0,
+    packets: 0,
+    segments: 0,
+    ack_packets: 0,
+    bytes: 0,
+    sum_ns: 0,
+    histogram: [0; BUCKETS],
+};
+
+/// All cells of one edge, added up.
+#[derive(Default)]
+struct Sum {
+    packets: u64,
+    segments: u64,
+    ack_packets: u64,
+    bytes: u64,
+    sum_ns: u64,
+    buckets: BTreeMap<usize, u64>,
+}
+
+impl Sum {
+    fn add(&mut self, cell: &EdgeCell) {
+        self.packets += cell.packets;
+        self.segments += cell.segments;
+        self.ack_packets += cell.ack_packets;
+        self.bytes += cell.bytes;
+        self.sum_ns += cell.sum_ns;
+        for (index, count) in cell
+            .histogram
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| **count > 0)
+        {
+            *self.buckets.entry(index).or_default() += u64::from(*count);
         }
     }
-    let histogram: BTreeMap<u64, u64> = counts
-        .into_iter()
-        .enumerate()
-        .filter(|(_, count)| *count > 0)
-        .map(|(index, count)| (upper_bound(SUB_BITS, index), count))
-        .collect();
-    let sum = |field: fn(&EdgeCell) -> u64| cells.iter().map(field).sum();
-    Edge {
-        direction,
-        from,
-        to,
-        many_segments,
-        packets: sum(|cell| cell.packets),
-        segments: sum(|cell| cell.segments),
-        ack_packets: sum(|cell| cell.ack_packets),
-        bytes: sum(|cell| cell.bytes),
-        sum_ns: sum(|cell| cell.sum_ns),
-        histogram: histogram.into_iter().collect(),
+
+    fn edge(self, direction: Direction, from: Hop, to: Hop, many_segments: bool) -> Edge {
+        let upper = |(index, count)| (upper_bound(SUB_BITS, index), count);
+        Edge {
+            direction,
+            from,
+            to,
+            many_segments,
+            packets: self.packets,
+            segments: self.segments,
+            ack_packets: self.ack_packets,
+            bytes: self.bytes,
+            sum_ns: self.sum_ns,
+            histogram: self.buckets.into_iter().map(upper).collect(),
+        }
     }
 }
