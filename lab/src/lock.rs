@@ -1,0 +1,52 @@
+//! One lab at a time: a lock that the kernel drops when its owner dies.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    os::unix::fs::OpenOptionsExt,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::files;
+
+const RETRY: Duration = Duration::from_millis(50);
+
+/// No lock.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Somebody else has it.
+    #[error(
+        "another process builds, uses or takes down the lab (it holds {}); try again when it is done",
+        files::LOCK
+    )]
+    Busy,
+    /// The lock's file.
+    #[error(transparent)]
+    File(#[from] files::Error),
+}
+
+/// Held as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+/// Waits for the lock, but not longer than `wait` and not when `stop` says so.
+pub(crate) fn acquire(wait: Duration, stop: impl Fn() -> bool) -> Result<Lock, Error> {
+    files::make_parent()?;
+    let failed = |action| move |source| files::Error::new(action, files::LOCK, source);
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(files::LOCK).map_err(failed("open"))?;
+    let deadline = Instant::now() + wait;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Lock { _file: file }),
+            Err(TryLockError::Error(source)) => return Err(failed("lock")(source).into()),
+            Err(TryLockError::WouldBlock) if Instant::now() >= deadline || stop() => {
+                return Err(Error::Busy);
+            }
+            Err(TryLockError::WouldBlock) => thread::sleep(RETRY),
+        }
+    }
+}
