@@ -13,8 +13,9 @@ use nettoll_core::{
 };
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-/// Most endpoints of one agent: more pods than a kubelet runs by default, by far.
-const MAX_ENDPOINTS: usize = 1024;
+/// Most endpoints of one agent: a few more than the 250 pods of the largest managed nodes. Each
+/// takes three file descriptors while paths are resolved, of the usual 1024.
+const MAX_ENDPOINTS: usize = 256;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]

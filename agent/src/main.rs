@@ -8,6 +8,7 @@
 
 mod config;
 mod netns;
+mod path;
 mod probe;
 mod profile;
 mod runs;

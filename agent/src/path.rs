@@ -1,0 +1,397 @@
+//! The node's namespaces and devices, and what they are to a path: by netlink, at the time of
+//! asking, nothing remembered.
+//!
+//! An ifindex says nothing without its namespace, and what lies on the other side of a veth or
+//! under a tunnel may be in another one. So all namespaces of the node are listed together.
+
+mod ethtool;
+mod link;
+mod netlink;
+mod space;
+
+use std::{collections::BTreeMap, io, net::IpAddr};
+
+use netlink_packet_route::route::{RouteAttribute, RouteType};
+use nettoll_core::{
+    api::{ResolveRequest, Resolved},
+    device::{Device, DeviceId, DeviceKind},
+    endpoint::Endpoint,
+    report::DeviceContext,
+};
+
+use self::{link::Link, space::Space};
+use crate::netns::{self, Netns};
+
+/// Most devices of a node, in all its namespaces.
+pub(crate) const MAX_DEVICES: usize = 4096;
+
+/// Why a path's devices cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PathError {
+    /// Not on this node.
+    #[error("this agent has no endpoint {asked}; it has {known}")]
+    UnknownEndpoint {
+        /// What was asked for.
+        asked: Endpoint,
+        /// What there is.
+        known: String,
+    },
+    /// A namespace cannot be entered or asked.
+    #[error("cannot list the devices of {place}: {error}")]
+    Devices {
+        /// Whose.
+        place: Endpoint,
+        /// The kernel's answer.
+        error: io::Error,
+    },
+    /// There is no route.
+    #[error("{place} has no route to {to} from its address {from}: {error}")]
+    Route {
+        /// Where the route was looked up.
+        place: Endpoint,
+        /// Destination.
+        to: IpAddr,
+        /// Source, or `any`.
+        from: String,
+        /// The kernel's answer.
+        error: io::Error,
+    },
+    /// A node out of proportion.
+    #[error(
+        "this node has {0} devices, more than the {MAX_DEVICES} that a run can have; list fewer endpoints"
+    )]
+    TooManyDevices(usize),
+}
+
+impl PathError {
+    /// The HTTP status that fits.
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Self::UnknownEndpoint { .. } => 404,
+            Self::Route { .. } => 409,
+            Self::Devices { .. } | Self::TooManyDevices(_) => 500,
+        }
+    }
+}
+
+/// A node as it is configured.
+#[derive(Debug)]
+pub(crate) struct Node {
+    name: String,
+    /// Names of namespaces under `/run/netns`.
+    endpoints: BTreeMap<Endpoint, String>,
+}
+
+impl Node {
+    /// A node with these endpoints besides its own namespace.
+    pub(crate) fn new(name: String, endpoints: BTreeMap<Endpoint, String>) -> Self {
+        Self { name, endpoints }
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The endpoints, the node itself first.
+    pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
+        let node = Endpoint::Node(self.name.clone());
+        std::iter::once(node)
+            .chain(self.endpoints.keys().cloned())
+            .collect()
+    }
+
+    /// The settings of all devices.
+    pub(crate) fn device_contexts(&self) -> Result<Vec<DeviceContext>, PathError> {
+        let spaces = self.spaces(None)?;
+        let mut contexts = Vec::new();
+        for space in &spaces {
+            contexts.extend(space.links.iter().map(|link| DeviceContext {
+                place: space.place.to_string(),
+                name: link.name.clone(),
+                kind: link.kind,
+                mtu: link.mtu,
+                qdisc: link.qdisc.clone(),
+                driver: ethtool::driver(&space.control, &link.name).ok(),
+                offloads: ethtool::offloads(&space.control, &link.name).ok(),
+            }));
+        }
+        Ok(contexts)
+    }
+
+    /// All devices of the node, with `endpoint` and `underlay` set for one path.
+    pub(crate) fn resolve(&self, request: &ResolveRequest) -> Result<Resolved, PathError> {
+        let asked = self.known(&request.endpoint)?;
+        let spaces = self.spaces(Some(&asked))?;
+        let mut devices = self.devices(&spaces);
+        let mut mark = |place: &Endpoint, to, from, set: fn(&mut Device)| {
+            let Some(space) = spaces.iter().find(|space| space.place == *place) else {
+                return Ok(None);
+            };
+            let id = DeviceId {
+                netns: space.inode,
+                ifindex: route(space, to, from)?,
+            };
+            devices
+                .iter_mut()
+                .filter(|device| device.id == id)
+                .for_each(set);
+            Ok(Some(space.inode))
+        };
+        let netns = mark(
+            &asked,
+            request.peer_address,
+            Some(request.local_address),
+            |device| {
+                device.endpoint = true;
+            },
+        )?;
+        if let Some(peer) = request.peer_node_address {
+            mark(&Endpoint::Node(self.name.clone()), peer, None, |device| {
+                // A node's own address is no way to another node.
+                device.underlay = device.kind != DeviceKind::Loopback;
+            })?;
+        }
+        // `spaces` holds what was asked for, or fails.
+        let netns = netns.ok_or_else(|| self.unknown(&request.endpoint))?;
+        Ok(Resolved { netns, devices })
+    }
+
+    /// The endpoint by the name under which it is configured.
+    fn known(&self, asked: &Endpoint) -> Result<Endpoint, PathError> {
+        let found = match asked {
+            Endpoint::Node(name) => *name == self.name,
+            Endpoint::Netns(name) => {
+                let of_pod = self.endpoints.iter().find(|(_, netns)| *netns == name);
+                return of_pod
+                    .map(|(pod, _)| pod.clone())
+                    .ok_or_else(|| self.unknown(asked));
+            }
+            other => self.endpoints.contains_key(other),
+        };
+        if found {
+            Ok(asked.clone())
+        } else {
+            Err(self.unknown(asked))
+        }
+    }
+
+    fn unknown(&self, asked: &Endpoint) -> PathError {
+        let known: Vec<_> = self.endpoints().iter().map(Endpoint::to_string).collect();
+        PathError::UnknownEndpoint {
+            asked: asked.clone(),
+            known: known.join(", "),
+        }
+    }
+
+    /// All namespaces with their links. A pod may go at any time, so a namespace that cannot be
+    /// entered is left out, unless it is the one `asked` for or the node's own.
+    fn spaces(&self, asked: Option<&Endpoint>) -> Result<Vec<Space>, PathError> {
+        let mut spaces = Vec::new();
+        let mut devices = 0;
+        for place in self.endpoints() {
+            let netns = match self.endpoints.get(&place) {
+                Some(name) => netns::open(name),
+                None => Netns::own(),
+            };
+            let needed = asked == Some(&place) || !self.endpoints.contains_key(&place);
+            match netns.and_then(|netns| Space::open(place.clone(), &netns)) {
+                Ok(space) => {
+                    devices += space.links.len();
+                    spaces.push(space);
+                }
+                Err(error) if needed => return Err(PathError::Devices { place, error }),
+                Err(error) => tracing::warn!("{place} is left out: {error}"),
+            }
+        }
+        if devices > MAX_DEVICES {
+            return Err(PathError::TooManyDevices(devices));
+        }
+        Ok(spaces)
+    }
+
+    /// The devices, in the order of the namespaces and of their indices.
+    fn devices(&self, spaces: &[Space]) -> Vec<Device> {
+        let mut devices = Vec::new();
+        for space in spaces {
+            for link in &space.links {
+                let beyond = link
+                    .link
+                    .and_then(|ifindex| find(spaces, space, ifindex, link.link_nsid));
+                devices.push(Device {
+                    id: DeviceId {
+                        netns: space.inode,
+                        ifindex: link.ifindex,
+                    },
+                    name: link.name.clone(),
+                    place: space.place.to_string(),
+                    node: self.name.clone(),
+                    kind: link.kind,
+                    master: link.master.map(|ifindex| DeviceId {
+                        netns: space.inode,
+                        ifindex,
+                    }),
+                    peer: beyond
+                        .filter(|_| link.kind == DeviceKind::Veth)
+                        .filter(|(there, peer)| leads_back(spaces, there, peer, space, link))
+                        .map(id),
+                    lower: beyond.filter(|_| link.kind.is_tunnel()).map(id),
+                    underlay: false,
+                    endpoint: false,
+                    mtu: link.mtu,
+                    vxlan_port: link.vxlan_port,
+                    qdisc: link.qdisc.clone(),
+                });
+            }
+        }
+        devices
+    }
+}
+
+fn id((space, link): (&Space, &Link)) -> DeviceId {
+    DeviceId {
+        netns: space.inode,
+        ifindex: link.ifindex,
+    }
+}
+
+/// The link that `from` knows by an index and a namespace number, where that is of this node.
+fn find<'a>(
+    spaces: &'a [Space],
+    from: &'a Space,
+    ifindex: u32,
+    nsid: Option<i32>,
+) -> Option<(&'a Space, &'a Link)> {
+    let space = match nsid {
+        None => from,
+        Some(nsid) => spaces
+            .iter()
+            .find(|space| from.nsid_of(space) == Some(nsid))?,
+    };
+    let link = space.links.iter().find(|link| link.ifindex == ifindex)?;
+    Some((space, link))
+}
+
+/// Whether `peer` in `there` is a veth whose other end is `link` in `space`.
+fn leads_back(spaces: &[Space], there: &Space, peer: &Link, space: &Space, link: &Link) -> bool {
+    peer.kind == DeviceKind::Veth
+        && peer
+            .link
+            .and_then(|ifindex| find(spaces, there, ifindex, peer.link_nsid))
+            .is_some_and(|back| id(back) == id((space, link)))
+}
+
+/// The index of the device that carries the route: `lo` where `to` is local to the namespace.
+fn route(space: &Space, to: IpAddr, from: Option<IpAddr>) -> Result<u32, PathError> {
+    let error = |error| PathError::Route {
+        place: space.place.clone(),
+        to,
+        from: from.map_or_else(|| "any".to_owned(), |from| from.to_string()),
+        error,
+    };
+    let answer = space.netlink.route(to, from).map_err(error)?;
+    let device = answer
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            RouteAttribute::Oif(ifindex) => Some(*ifindex),
+            _ => None,
+        });
+    let lo = || {
+        space
+            .links
+            .iter()
+            .find(|link| link.kind == DeviceKind::Loopback)
+    };
+    match answer.header.kind {
+        // Whichever device has the address, packets to it go over lo.
+        RouteType::Local => lo().map(|lo| lo.ifindex),
+        _ => device,
+    }
+    .ok_or_else(|| error(io::Error::other("the route leads over no device")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node() -> Node {
+        let pod: Endpoint = "pod/lab/n1-a".parse().unwrap();
+        Node::new(
+            "n1".to_owned(),
+            BTreeMap::from([(pod, "t-agent-no-such-netns".to_owned())]),
+        )
+    }
+
+    fn ask(endpoint: &str) -> ResolveRequest {
+        ResolveRequest {
+            endpoint: endpoint.parse().unwrap(),
+            local_address: "127.0.0.1".parse().unwrap(),
+            peer_address: "127.0.0.1".parse().unwrap(),
+            peer_node_address: None,
+        }
+    }
+
+    #[test]
+    fn an_unknown_endpoint_is_told_the_known_ones() {
+        for endpoint in [
+            "pod/lab/n2-a",
+            "node/n2",
+            "netns/x",
+            "url/http://example.org",
+        ] {
+            let error = node().resolve(&ask(endpoint)).unwrap_err();
+            assert_eq!(error.status(), 404);
+            let text = error.to_string();
+            assert!(text.ends_with("it has node/n1, pod/lab/n1-a"), "{text}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_resolved_without_privilege_and_pods_may_be_gone() {
+        let resolved = node().resolve(&ask("node/n1")).unwrap();
+        let ends: Vec<_> = resolved
+            .devices
+            .iter()
+            .filter(|device| device.endpoint)
+            .collect();
+        assert_eq!(ends.len(), 1);
+        assert_eq!(
+            (ends[0].kind, ends[0].id.netns),
+            (DeviceKind::Loopback, resolved.netns)
+        );
+        assert_eq!(ends[0].place, "node/n1");
+        assert!(resolved.devices.iter().all(|device| !device.underlay));
+    }
+
+    #[test]
+    fn an_endpoint_that_is_gone_is_an_error() {
+        for endpoint in ["pod/lab/n1-a", "netns/t-agent-no-such-netns"] {
+            let error = node().resolve(&ask(endpoint)).unwrap_err().to_string();
+            assert!(
+                error.contains("pod/lab/n1-a") && error.contains("t-agent-no-such"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_foreign_source_address_is_an_error() {
+        let mut request = ask("node/n1");
+        request.local_address = "198.18.77.77".parse().unwrap();
+        let error = node().resolve(&request).unwrap_err();
+        assert_eq!(error.status(), 409);
+        assert!(
+            error.to_string().contains("from its address 198.18.77.77"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn devices_have_their_settings() {
+        let contexts = node().device_contexts().unwrap();
+        let lo = contexts.iter().find(|device| device.name == "lo").unwrap();
+        assert_eq!(lo.kind, DeviceKind::Loopback);
+        assert!(lo.mtu > 0 && lo.offloads.as_ref().is_some_and(|all| !all.is_empty()));
+    }
+}
