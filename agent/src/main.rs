@@ -6,13 +6,17 @@
 //!
 //! Read [`serve`] first: it is the agent's life from the configuration to the last signal.
 
+mod api;
 mod config;
+mod context;
+mod http;
 mod netns;
 mod path;
 mod probe;
 mod profile;
 mod runs;
 mod serve;
+mod tls;
 
 use std::{
     io::{IsTerminal, stderr},

@@ -1,0 +1,236 @@
+//! The API: what the controller asks for, by the table in [`nettoll_core::api`].
+//!
+//! A request is bounded before it is read, decoded strictly, and done on a thread that may
+//! block. When the controller closes the connection in the middle of a round, the run ends.
+
+mod body;
+mod route;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use hyper::{Request, StatusCode, body::Incoming, header};
+use nettoll_core::api::{AgentInfo, ErrorBody, RUN_IDLE_SECONDS, RunSpec};
+use serde::Serialize;
+use tokio::task::spawn_blocking;
+
+use self::route::{NoRoute, Route, is_run_id, route};
+use crate::{
+    context::{self, ContextError},
+    http::{Answer, Limits, answer},
+    path::{MAX_DEVICES, Node, PathError},
+    probe::Probe,
+    profile::Profiler,
+    runs::{RunError, Runs},
+};
+
+/// One controller and its spare connections. The idle time is longer than a run's, so that a
+/// connection does not end before the run that it is for.
+pub(crate) const LIMITS: Limits = Limits {
+    connections: 32,
+    head: Duration::from_secs(2 * RUN_IDLE_SECONDS),
+};
+/// Most nodes whose hops an agent counts: all that share one kernel.
+const MAX_NODES: usize = 64;
+
+/// What the agent serves from.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    /// Its node.
+    pub(crate) node: Node,
+    /// Its runs.
+    pub(crate) runs: Runs,
+}
+
+/// Why a request was refused or failed.
+#[derive(Debug, thiserror::Error)]
+enum ApiError {
+    #[error("there is nothing at {0}; GET /v1/info tells the agent's version")]
+    NotFound(String),
+    #[error("this takes {0} and nothing else")]
+    Method(&'static str),
+    #[error("a run's id has 1 to 64 of A-Z, a-z, 0-9, '_' and '-'")]
+    RunId,
+    #[error(transparent)]
+    Body(#[from] body::BodyError),
+    #[error("{what}: {count} are more than {most}; ask for less")]
+    TooMany {
+        what: &'static str,
+        count: usize,
+        most: usize,
+    },
+    #[error(transparent)]
+    Path(#[from] PathError),
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error("the agent failed while it did this; its log says more")]
+    Lost,
+}
+
+impl ApiError {
+    fn status(&self) -> StatusCode {
+        let code = match self {
+            Self::NotFound(_) => 404,
+            Self::Method(_) => 405,
+            Self::RunId | Self::TooMany { .. } => 400,
+            Self::Body(error) => error.status(),
+            Self::Path(error) | Self::Context(ContextError::Devices(error)) => error.status(),
+            Self::Run(error) => error.status(),
+            Self::Context(_) | Self::Lost => 500,
+        };
+        StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+/// Answers one request.
+pub(crate) async fn handle(agent: Arc<Agent>, request: Request<Incoming>) -> Answer {
+    let what = format!("{} {}", request.method(), request.uri().path());
+    match respond(agent, request).await {
+        Ok(body) => {
+            tracing::debug!("{what}: done");
+            answer(StatusCode::OK, "application/json", body)
+        }
+        Err(error) => {
+            tracing::warn!("{what}: {error}");
+            let body = ErrorBody {
+                error: error.to_string(),
+            };
+            // A text always encodes.
+            let body = serde_json::to_vec(&body).unwrap_or_default();
+            let mut answer = answer(error.status(), "application/json", body);
+            if let ApiError::Method(allowed) = error {
+                let allowed = header::HeaderValue::from_static(allowed);
+                answer.headers_mut().insert(header::ALLOW, allowed);
+            }
+            answer
+        }
+    }
+}
+
+async fn respond(agent: Arc<Agent>, request: Request<Incoming>) -> Result<Vec<u8>, ApiError> {
+    let path = request.uri().path();
+    let route = route(request.method(), path).map_err(|no| match no {
+        NoRoute::Path => ApiError::NotFound(path.to_owned()),
+        NoRoute::Method(allowed) => ApiError::Method(allowed),
+        NoRoute::RunId => ApiError::RunId,
+    })?;
+    let bytes = body::read(request.into_body()).await?;
+    let body = bytes.as_ref();
+    match route {
+        Route::Info => {
+            body::nothing(body)?;
+            block(move || info(&agent)).await
+        }
+        Route::Resolve => {
+            let ask = body::decode(body)?;
+            block(move || agent.node.resolve(&ask)).await
+        }
+        Route::Prepare => {
+            let spec = body::decode(body)?;
+            check(&spec)?;
+            block(move || agent.runs.prepare(spec)).await
+        }
+        Route::Flow(id) => {
+            let flow = body::decode(body)?;
+            block(move || agent.runs.flow(&id, flow)).await
+        }
+        Route::Start(id) => {
+            body::nothing(body)?;
+            block(move || agent.runs.start(&id)).await
+        }
+        Route::Begin(id) => {
+            let round = body::decode(body)?;
+            block(move || agent.runs.begin(&id, round)).await
+        }
+        Route::Run(id) => {
+            let round = body::decode(body)?;
+            let mut abandoned = Abandoned::new(&agent, &id);
+            let side = block(move || agent.runs.run(&id, round)).await;
+            abandoned.answered();
+            side
+        }
+        Route::End(id) => {
+            body::nothing(body)?;
+            block(move || agent.runs.end(&id)).await
+        }
+        Route::Finish(id) => {
+            body::nothing(body)?;
+            block(move || agent.runs.finish(&id)).await
+        }
+        Route::Delete(id) => {
+            body::nothing(body)?;
+            block(move || agent.runs.delete(&id)).await
+        }
+    }
+}
+
+/// Does what may block on a thread for it, and encodes what it gave.
+async fn block<T, E>(f: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<Vec<u8>, ApiError>
+where
+    T: Serialize + Send + 'static,
+    E: Into<ApiError> + Send + 'static,
+{
+    let done = spawn_blocking(move || {
+        let value = f().map_err(Into::into)?;
+        serde_json::to_vec(&value).map_err(|error| {
+            tracing::error!("an answer cannot be encoded: {error}");
+            ApiError::Lost
+        })
+    });
+    // The thread panicked, or the agent ends.
+    done.await.map_err(|_| ApiError::Lost)?
+}
+
+fn info(agent: &Agent) -> Result<AgentInfo, ApiError> {
+    Ok(AgentInfo {
+        context: context::node(&agent.node)?,
+        endpoints: agent.node.endpoints(),
+        probe_unavailable: Probe::load().err().map(|error| error.to_string()),
+        profile_unavailable: Profiler::load().err().map(|error| error.to_string()),
+    })
+}
+
+/// Checks what the types of a run's parts do not.
+fn check(spec: &RunSpec) -> Result<(), ApiError> {
+    if !is_run_id(&spec.id) {
+        return Err(ApiError::RunId);
+    }
+    for (what, count, most) in [
+        ("devices", spec.devices.len(), MAX_DEVICES),
+        ("count_nodes", spec.count_nodes.len(), MAX_NODES),
+    ] {
+        if count > most {
+            return Err(ApiError::TooMany { what, count, most });
+        }
+    }
+    Ok(())
+}
+
+/// Deletes a run when its round's request is dropped before the answer: the controller is gone.
+struct Abandoned {
+    run: Option<(Arc<Agent>, String)>,
+}
+
+impl Abandoned {
+    fn new(agent: &Arc<Agent>, id: &str) -> Self {
+        Self {
+            run: Some((agent.clone(), id.to_owned())),
+        }
+    }
+
+    fn answered(&mut self) {
+        self.run = None;
+    }
+}
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        if let Some((agent, id)) = self.run.take() {
+            tracing::warn!("the controller left run {id} in the middle of a round; it ends");
+            spawn_blocking(move || agent.runs.delete(&id));
+        }
+    }
+}

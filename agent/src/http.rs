@@ -1,0 +1,130 @@
+//! An HTTP/1.1 server with bounds on everything that a peer decides.
+
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Request, Response, StatusCode, body::Incoming, header, server::conn::http1, service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+
+/// Every answer is whole in memory.
+pub(crate) type Answer = Response<Full<Bytes>>;
+
+/// For a TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most bytes of a request's head.
+const MAX_HEAD_BYTES: usize = 16 << 10;
+/// Most headers of a request.
+const MAX_HEADERS: usize = 64;
+/// Before accepting again after an error, such as no file descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a server lets its peers do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Connections at a time; further ones wait to be accepted.
+    pub(crate) connections: usize,
+    /// Until a request's head is complete, from the one before it on: an idle connection ends.
+    pub(crate) head: Duration,
+}
+
+/// Serves all connections of `listener` with `handle`, over TLS if there is an acceptor.
+/// Never returns; dropping the future stops accepting.
+pub(crate) async fn serve<H, F>(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    limits: Limits,
+    handle: H,
+) -> Infallible
+where
+    H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Answer> + Send + 'static,
+{
+    let free = Arc::new(Semaphore::new(limits.connections));
+    loop {
+        let (stream, permit) = match accept(&listener, &free).await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!("cannot accept a connection: {error}");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (tls, handle) = (tls.clone(), handle.clone());
+        tokio::spawn(async move {
+            let peer = stream.peer_addr().ok();
+            let ended = match tls {
+                None => connection(stream, limits, handle).await,
+                Some(tls) => match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => connection(stream, limits, handle).await,
+                    Ok(Err(error)) => {
+                        tracing::warn!(?peer, "refused a connection: {error}");
+                        Ok(())
+                    }
+                    Err(_) => {
+                        tracing::warn!(?peer, "refused a connection: its TLS handshake hangs");
+                        Ok(())
+                    }
+                },
+            };
+            if let Err(error) = ended {
+                tracing::debug!(?peer, "a connection ended: {error}");
+            }
+            drop(permit);
+        });
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    free: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = free
+        .clone()
+        .acquire_owned()
+        .await
+        .map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok((stream, permit))
+}
+
+/// One connection. Hyper drops the handler's future when the peer closes meanwhile.
+async fn connection<S, H, F>(stream: S, limits: Limits, handle: H) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Fn(Request<Incoming>) -> F + Send + 'static,
+    F: Future<Output = Answer> + Send + 'static,
+{
+    let service = service_fn(move |request| {
+        let answer = handle(request);
+        async { Ok::<_, Infallible>(answer.await) }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_header_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(stream), service)
+        .await
+}
+
+/// An answer of some type of content.
+pub(crate) fn answer(status: StatusCode, content: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static(content),
+    );
+    answer
+}
