@@ -20,8 +20,6 @@ use crate::{
     context::{self, ContextError},
     http::{Answer, Limits, answer},
     path::{MAX_DEVICES, Node, PathError},
-    probe::Probe,
-    profile::Profiler,
     runs::{RunError, Runs},
 };
 
@@ -188,8 +186,8 @@ fn info(agent: &Agent) -> Result<AgentInfo, ApiError> {
     Ok(AgentInfo {
         context: context::node(&agent.node)?,
         endpoints: agent.node.endpoints(),
-        probe_unavailable: Probe::load().err().map(|error| error.to_string()),
-        profile_unavailable: Profiler::load().err().map(|error| error.to_string()),
+        probe_unavailable: agent.runs.probe_unavailable(),
+        profile_unavailable: agent.runs.profile_unavailable(),
     })
 }
 

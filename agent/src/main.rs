@@ -9,7 +9,9 @@
 mod api;
 mod config;
 mod context;
+mod doctor;
 mod http;
+mod metrics;
 mod netns;
 mod path;
 mod probe;
@@ -24,6 +26,7 @@ use std::{
     process::ExitCode,
 };
 
+use self::doctor::Output;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
@@ -31,6 +34,7 @@ const EXAMPLES: &str = "\
 Examples:
   nettoll-agent run --config /etc/nettoll/agent.toml
   RUST_LOG=nettoll_agent=debug nettoll-agent run --config agent.toml
+  nettoll-agent doctor -o json
 
 Exit codes: 0 done; 1 failed; 2 wrong usage, missing privilege or prerequisite; 130 interrupted.";
 
@@ -50,6 +54,12 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Say what the agent needs, whether it is here, and what to do where not.
+    Doctor {
+        /// How to write it.
+        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
 }
 
 fn main() -> ExitCode {
@@ -64,5 +74,6 @@ fn main() -> ExitCode {
         .init();
     match command {
         Command::Run { config } => serve::run(&config),
+        Command::Doctor { output } => doctor::run(output),
     }
 }

@@ -9,6 +9,8 @@ use nettoll_core::{
     endpoint::Endpoint,
 };
 
+use crate::metrics::Totals;
+
 /// Why a request about a run was refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
@@ -82,4 +84,23 @@ impl Runs {
     /// Deletes the runs that nobody has spoken of for
     /// [`nettoll_core::api::RUN_IDLE_SECONDS`]; call it every few seconds.
     pub(crate) fn reap(&self) {}
+
+    /// Deletes all runs: the agent ends. Rounds that run return soon.
+    pub(crate) fn delete_all(&self) {}
+
+    /// Why runs have no probe, `None` where they can have one.
+    pub(crate) fn probe_unavailable(&self) -> Option<String> {
+        Some("not yet".to_owned())
+    }
+
+    /// Why runs have no samples, `None` where they can have them.
+    pub(crate) fn profile_unavailable(&self) -> Option<String> {
+        Some("not yet".to_owned())
+    }
+
+    /// What all runs counted since the agent began: those that ended, and those that live so
+    /// far. Nothing in it ever gets less.
+    pub(crate) fn totals(&self) -> Totals {
+        Totals::default()
+    }
 }

@@ -1,39 +1,160 @@
-//! The agent's life: configuration, API, metrics, signals.
+//! The agent's life: configuration, API, metrics, and a signal that ends it.
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    convert::Infallible, io, net::SocketAddr, path::Path, process::ExitCode, sync::Arc,
+    time::Duration,
+};
 
-use crate::config::{Config, ConfigError};
+use tokio::{
+    net::TcpListener,
+    runtime::Builder,
+    select,
+    signal::unix::{SignalKind, signal},
+    task::spawn_blocking,
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{
+    api::{self, Agent},
+    config::{Config, ConfigError},
+    doctor::{capabilities, hooks},
+    http, metrics,
+    path::Node,
+    runs::Runs,
+    tls::{self, TlsError},
+};
+
+/// Between two looks for runs that nobody speaks of.
+const REAP_INTERVAL: Duration = Duration::from_secs(1);
+/// Threads for connections: the work is done on others.
+const WORKERS: usize = 2;
+/// For running rounds to notice the end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The exit code after Ctrl-C.
+const INTERRUPTED: u8 = 130;
 
 /// Why the agent ended before it was told to.
 #[derive(Debug, thiserror::Error)]
 enum ServeError {
+    /// Not enough privilege.
+    #[error(
+        "this process lacks {0}; run it as root, or give the binary or container these \
+         capabilities ('nettoll-agent doctor' says what each is for)"
+    )]
+    Privilege(String),
     /// A bad configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Bad certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// An address cannot be listened on.
+    #[error(
+        "cannot listen on {address} ('{key}' in the configuration): {error}; is it an address of \
+         this node, and does nothing else listen there?"
+    )]
+    Listen {
+        /// Of the configuration.
+        key: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// The kernel's answer.
+        error: io::Error,
+    },
+    /// The kernel has no threads, signals or /proc for the agent.
+    #[error("cannot start: {0}")]
+    Start(#[from] io::Error),
 }
 
 impl ServeError {
     /// 2: wrong usage, missing privilege or prerequisite.
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) => 2,
+            Self::Privilege(_) | Self::Config(_) | Self::Tls(_) => 2,
+            Self::Listen { .. } | Self::Start(_) => 1,
         }
     }
 }
 
 /// Serves a controller until a signal ends the agent.
 pub(crate) fn run(config: &Path) -> ExitCode {
-    match serve(config) {
-        Ok(code) => code,
-        Err(error) => {
-            tracing::error!("{error}");
-            ExitCode::from(error.exit_code())
-        }
-    }
+    serve(config).unwrap_or_else(|error| {
+        eprintln!("nettoll-agent: {error}");
+        ExitCode::from(error.exit_code())
+    })
 }
 
 fn serve(path: &Path) -> Result<ExitCode, ServeError> {
+    let missing = capabilities::missing()?;
+    if !missing.is_empty() {
+        return Err(ServeError::Privilege(missing.join(", ")));
+    }
     let config = Config::read(path)?;
-    tracing::info!(node = config.node, "the agent begins");
-    Ok(ExitCode::SUCCESS)
+    let acceptor = tls::acceptor(&config.tls)?;
+    let agent = Arc::new(Agent {
+        node: Node::new(config.node.clone(), config.endpoints.clone()),
+        runs: Runs::new(config.node.clone(), config.endpoints),
+    });
+    let hooks = hooks::try_all(true);
+    for hook in hooks.iter().filter(|hook| hook.required && !hook.works) {
+        tracing::warn!("no probe: {} {}", hook.name, hook.detail);
+    }
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()?;
+    let ended = runtime.block_on(async {
+        // Signals first: from here on each one ends the agent in order.
+        let (mut interrupt, mut terminate) = (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        );
+        let api = listen("listen", config.listen).await?;
+        let metrics = listen("metrics_listen", config.metrics_listen).await?;
+        tracing::info!(node = config.node, api = %config.listen, "the agent serves");
+        let commands = {
+            let agent = agent.clone();
+            move |request| api::handle(agent.clone(), request)
+        };
+        let pages = {
+            let registry = Arc::new(metrics::registry(agent.clone(), hooks));
+            move |request| metrics::handle(registry.clone(), request)
+        };
+        let never = select! {
+            never = http::serve(api, Some(acceptor), api::LIMITS, commands) => never,
+            never = http::serve(metrics, None, metrics::LIMITS, pages) => never,
+            never = reap(agent.clone()) => never,
+            _ = interrupt.recv() => return Ok(ExitCode::from(INTERRUPTED)),
+            _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+        };
+        match never {}
+    });
+    tracing::info!("the agent ends");
+    agent.runs.delete_all();
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+    ended
+}
+
+async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| ServeError::Listen {
+            key,
+            address,
+            error,
+        })
+}
+
+/// Ends the runs that nobody has spoken of for too long.
+async fn reap(agent: Arc<Agent>) -> Infallible {
+    let mut ticks = interval(REAP_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let agent = agent.clone();
+        if spawn_blocking(move || agent.runs.reap()).await.is_err() {
+            tracing::error!("looking for abandoned runs failed");
+        }
+    }
 }

@@ -1,0 +1,157 @@
+//! What the agent needs, and whether this machine has it: every answer is tried or read, none
+//! is guessed from a version.
+
+mod bpf;
+pub(crate) mod capabilities;
+pub(crate) mod hooks;
+mod kernel;
+mod table;
+
+use std::{
+    io::{IsTerminal, Write, stdout},
+    process::ExitCode,
+};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use self::{
+    capabilities::Capability,
+    hooks::Hook,
+    kernel::{KernelOption, Setting},
+};
+use crate::{
+    context,
+    probe::{Probe, ProbeError},
+};
+
+/// How the findings are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people: 80 columns.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// All findings. Programs rely on these names.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Report {
+    schema: &'static str,
+    agent_version: &'static str,
+    /// `uname -r`.
+    kernel: String,
+    /// Nothing is [`Self::missing`].
+    ready: bool,
+    /// What keeps the agent or its probe from working, and what to do.
+    missing: Vec<String>,
+    capabilities: Vec<Capability>,
+    settings: Vec<Setting>,
+    kernel_options: Vec<KernelOption>,
+    /// The file they were read from.
+    kernel_options_source: Option<String>,
+    hooks: Vec<Hook>,
+}
+
+impl Report {
+    /// Looks at everything.
+    fn make() -> Self {
+        let kernel = context::kernel().unwrap_or_else(|| "unknown".to_owned());
+        let capabilities = capabilities::all().unwrap_or_default();
+        let (kernel_options_source, kernel_options) = kernel::options(&kernel);
+        let mut report = Self {
+            schema: "nettoll.doctor/v1",
+            agent_version: env!("CARGO_PKG_VERSION"),
+            kernel,
+            ready: false,
+            missing: Vec::new(),
+            hooks: hooks::try_all(lacking(&capabilities).is_empty()),
+            capabilities,
+            settings: kernel::settings(),
+            kernel_options,
+            kernel_options_source,
+        };
+        report.missing = report.missing();
+        report.ready = report.missing.is_empty();
+        report
+    }
+
+    fn missing(&self) -> Vec<String> {
+        let mut missing = Vec::new();
+        if self.capabilities.is_empty() {
+            missing.push("/proc/self/status cannot be read; mount /proc".to_owned());
+        }
+        let lacking = lacking(&self.capabilities);
+        if !lacking.is_empty() {
+            missing.push(format!(
+                "{}: run as root, or give the binary or container these capabilities",
+                lacking.join(", ")
+            ));
+        }
+        for setting in self
+            .settings
+            .iter()
+            .filter(|setting| setting.required && !setting.good)
+        {
+            missing.push(format!(
+                "{} is {}: {}",
+                setting.name, setting.value, setting.meaning
+            ));
+        }
+        for option in self.kernel_options.iter().filter(|option| option.required) {
+            if option.value == "n" {
+                missing.push(format!(
+                    "{} is off: use a kernel that is built with it ({})",
+                    option.name, option.purpose
+                ));
+            }
+        }
+        // What a lack of privilege breaks was told above.
+        let broken = |hook: &&Hook| {
+            hook.required && !hook.works && hook.reason != hooks::Reason::NoPrivilege
+        };
+        for hook in self.hooks.iter().filter(broken) {
+            let remedy = hook.remedy.unwrap_or_default();
+            missing.push(format!(
+                "the tracepoint {}: {}; {remedy}",
+                hook.name, hook.detail
+            ));
+        }
+        if missing.is_empty()
+            && let Err(error) = Probe::load()
+        {
+            missing.push(match error {
+                ProbeError::NotBuilt => error.to_string(),
+                other => format!("all hooks work, but the probe does not load: {other}"),
+            });
+        }
+        missing
+    }
+}
+
+fn lacking(capabilities: &[Capability]) -> Vec<&'static str> {
+    let lacking = |capability: &&Capability| capability.required && !capability.held;
+    capabilities
+        .iter()
+        .filter(lacking)
+        .map(|capability| capability.name)
+        .collect()
+}
+
+/// Writes the findings. The exit code is 0 where everything needed works, else 2.
+pub(crate) fn run(output: Output) -> ExitCode {
+    let report = Report::make();
+    let text = match output {
+        Output::Table => table::table(&report, stdout().is_terminal()),
+        Output::Json => match serde_json::to_string_pretty(&report) {
+            Ok(text) => text + "\n",
+            Err(error) => {
+                eprintln!("nettoll-agent: the findings cannot be written as JSON: {error}");
+                return ExitCode::FAILURE;
+            }
+        },
+    };
+    // A reader that has seen enough is no failure.
+    let _ = stdout().write_all(text.as_bytes());
+    ExitCode::from(if report.ready { 0 } else { 2 })
+}

@@ -1,0 +1,245 @@
+//! The kernel's points that the probe hangs on, each really tried: a program that does nothing
+//! is loaded, attached and removed.
+
+use std::{fs, io};
+
+use serde::Serialize;
+
+use super::bpf::{self, Target};
+use crate::probe::btf::{Btf, BtfError};
+
+/// A kernel error number that user space has no name for: `ENOTSUPP` of `linux/errno.h`.
+const ENOTSUPP: i32 = 524;
+
+/// The tracepoints of the probe (`tp_btf`): without any one of them there is no probe.
+const TRACEPOINTS: [(&str, &str); 9] = [
+    ("net_dev_queue", "a packet enters a device's queue"),
+    ("net_dev_start_xmit", "a device starts to send"),
+    ("net_dev_xmit", "a device's send call returns"),
+    ("netif_rx", "a packet enters the backlog"),
+    ("napi_gro_receive_entry", "a tunnel or card hands up"),
+    ("netif_receive_skb", "a device receives"),
+    ("skb_copy_datagram_iovec", "data is copied to a reader"),
+    ("consume_skb", "a packet is done"),
+    ("kfree_skb", "a packet is dropped"),
+];
+
+/// Functions whose entry refines what the tracepoints tell: optional, with the module that may
+/// hold them.
+const FUNCTIONS: [(&str, &str, &str); 5] = [
+    ("vxlan_xmit", "vxlan", "encapsulation begins"),
+    ("vxlan_rcv", "vxlan", "decapsulation begins"),
+    (
+        "udp_tunnel_xmit_skb",
+        "udp_tunnel",
+        "the outer header is made",
+    ),
+    ("br_handle_frame", "bridge", "a bridge takes a frame"),
+    ("nf_hook_slow", "", "netfilter's chains run"),
+];
+
+/// How a hook is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum HookKind {
+    /// A tracepoint with BTF.
+    TpBtf,
+    /// A function's entry.
+    Fentry,
+}
+
+/// Why a hook works or not, as a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reason {
+    /// It was loaded and attached.
+    Attached,
+    /// The kernel does not describe itself.
+    NoBtf,
+    /// The kernel has no such point.
+    NotInKernel,
+    /// It is in a module, whose points are not tried.
+    InModule,
+    /// The process may not load programs.
+    NoPrivilege,
+    /// The kernel refused the program.
+    LoadRefused,
+    /// The kernel took the program and refused to attach it.
+    AttachRefused,
+}
+
+impl Reason {
+    /// The word used in labels.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Attached => "attached",
+            Self::NoBtf => "no_btf",
+            Self::NotInKernel => "not_in_kernel",
+            Self::InModule => "in_module",
+            Self::NoPrivilege => "no_privilege",
+            Self::LoadRefused => "load_refused",
+            Self::AttachRefused => "attach_refused",
+        }
+    }
+}
+
+/// One hook and how the trial went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Hook {
+    /// The tracepoint or function.
+    pub(crate) name: &'static str,
+    /// How it is attached.
+    pub(crate) kind: HookKind,
+    /// There is no probe without it.
+    pub(crate) required: bool,
+    /// What passes there.
+    pub(crate) purpose: &'static str,
+    /// It works.
+    pub(crate) works: bool,
+    /// Why or why not.
+    pub(crate) reason: Reason,
+    /// The same in words.
+    pub(crate) detail: String,
+    /// What to do, where anything can be done.
+    pub(crate) remedy: Option<&'static str>,
+}
+
+/// Why a hook does not work, and in the kernel's words.
+type Failure = (Reason, String);
+
+/// Tries all hooks. `privileged`: the process has the capabilities that loading needs.
+pub(crate) fn try_all(privileged: bool) -> Vec<Hook> {
+    let btf = Btf::of_kernel().map_err(|error| (Reason::NoBtf, error.to_string()));
+    let btf = btf.as_ref().map_err(Clone::clone);
+    let tracepoints = TRACEPOINTS.map(|(name, purpose)| {
+        let trial = btf.clone().and_then(|btf| {
+            let id = known(btf.tracepoint(name), || {
+                (Reason::NotInKernel, no_such("tracepoint"))
+            })?;
+            attempt(Target::Tracepoint(id), privileged)
+        });
+        hook(name, HookKind::TpBtf, purpose, trial)
+    });
+    let functions = FUNCTIONS.map(|(name, module, purpose)| {
+        let trial = btf.clone().and_then(|btf| {
+            let id = known(btf.function(name), || missing_function(module))?;
+            attempt(Target::Function(id), privileged)
+        });
+        hook(name, HookKind::Fentry, purpose, trial)
+    });
+    tracepoints.into_iter().chain(functions).collect()
+}
+
+fn known(
+    id: Result<Option<u32>, BtfError>,
+    missing: impl FnOnce() -> Failure,
+) -> Result<u32, Failure> {
+    match id {
+        Ok(Some(id)) => Ok(id),
+        Ok(None) => Err(missing()),
+        Err(error) => Err((Reason::NotInKernel, error.to_string())),
+    }
+}
+
+fn no_such(what: &str) -> String {
+    format!("this kernel has no such {what}")
+}
+
+fn missing_function(module: &str) -> Failure {
+    let loaded =
+        !module.is_empty() && fs::exists(format!("/sys/kernel/btf/{module}")).unwrap_or_default();
+    if loaded {
+        (
+            Reason::InModule,
+            format!("it is in the module {module}, not in the kernel itself"),
+        )
+    } else {
+        (
+            Reason::NotInKernel,
+            no_such("function, or it is in a module that is not loaded"),
+        )
+    }
+}
+
+/// Loads, attaches and removes a program.
+fn attempt(target: Target, privileged: bool) -> Result<(), Failure> {
+    let refused = |reason, error: &io::Error| match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) if !privileged => (
+            Reason::NoPrivilege,
+            "this process may not load eBPF programs".to_owned(),
+        ),
+        Some(ENOTSUPP) => (reason, "not supported by this kernel (ENOTSUPP)".to_owned()),
+        Some(libc::EPERM) => (reason, "the kernel refuses it (EPERM)".to_owned()),
+        _ => (reason, error.to_string()),
+    };
+    let program = bpf::load(target).map_err(|error| refused(Reason::LoadRefused, &error))?;
+    bpf::attach(&program).map_err(|error| refused(Reason::AttachRefused, &error))?;
+    Ok(())
+}
+
+fn hook(
+    name: &'static str,
+    kind: HookKind,
+    purpose: &'static str,
+    trial: Result<(), Failure>,
+) -> Hook {
+    let works = trial.is_ok();
+    let (reason, detail) = trial
+        .err()
+        .unwrap_or_else(|| (Reason::Attached, "loaded and attached".to_owned()));
+    let remedy = remedy(kind, reason);
+    Hook {
+        name,
+        kind,
+        required: kind == HookKind::TpBtf,
+        purpose,
+        works,
+        reason,
+        detail,
+        remedy,
+    }
+}
+
+/// What to do about a hook that does not work.
+fn remedy(kind: HookKind, reason: Reason) -> Option<&'static str> {
+    match (reason, kind) {
+        (Reason::Attached, _) => None,
+        (Reason::NoPrivilege, _) => {
+            Some("run as root, or with CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN")
+        }
+        (Reason::NoBtf, _) => Some("use a kernel with CONFIG_DEBUG_INFO_BTF=y, mount /sys"),
+        (_, HookKind::TpBtf) => Some("use a distribution's kernel, Linux 5.15 or later"),
+        (_, HookKind::Fentry) => Some("optional: distributions' kernels allow it"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_hook_has_an_answer_and_every_failure_a_remedy() {
+        let hooks = try_all(false);
+        assert_eq!(hooks.len(), TRACEPOINTS.len() + FUNCTIONS.len());
+        for hook in hooks {
+            assert_eq!(hook.works, hook.reason == Reason::Attached, "{hook:?}");
+            assert_eq!(hook.works, hook.remedy.is_none(), "{hook:?}");
+            assert!(
+                !hook.detail.is_empty() && !hook.detail.contains('\n'),
+                "{hook:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_refusal_tells_privilege_from_kernel() {
+        let none = attempt(Target::Function(u32::MAX), true).unwrap_err();
+        assert_ne!(none.0, Reason::NoPrivilege);
+    }
+
+    #[test]
+    fn a_function_of_no_module_is_missing() {
+        assert_eq!(missing_function("").0, Reason::NotInKernel);
+        assert_eq!(missing_function("no-such-module").0, Reason::NotInKernel);
+    }
+}

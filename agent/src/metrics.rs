@@ -1,0 +1,68 @@
+//! The agent's metrics, over plain HTTP: counts without addresses or names of pods.
+
+mod collector;
+mod totals;
+
+use std::{sync::Arc, time::Duration};
+
+use hyper::{Method, Request, StatusCode, body::Incoming};
+use prometheus_client::{encoding::text, registry::Registry};
+use tokio::task::spawn_blocking;
+
+use self::collector::AgentCollector;
+pub(crate) use self::totals::{StageKey, StageTotal, Totals};
+use crate::{
+    api::Agent,
+    doctor::hooks::Hook,
+    http::{Answer, Limits, answer},
+};
+
+/// A few scrapers and probes.
+pub(crate) const LIMITS: Limits = Limits {
+    connections: 16,
+    head: Duration::from_secs(10),
+};
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Everything that the agent tells. `hooks`: as they were tried when the agent began.
+pub(crate) fn registry(agent: Arc<Agent>, hooks: Vec<Hook>) -> Registry {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(AgentCollector { agent, hooks }));
+    registry
+}
+
+/// Answers one request.
+pub(crate) async fn handle(registry: Arc<Registry>, request: Request<Incoming>) -> Answer {
+    if request.method() != Method::GET {
+        return answer(
+            StatusCode::METHOD_NOT_ALLOWED,
+            TEXT,
+            "this takes GET and nothing else\n",
+        );
+    }
+    match request.uri().path() {
+        "/metrics" => match spawn_blocking(move || scrape(&registry)).await {
+            Ok(Some(page)) => answer(StatusCode::OK, OPEN_METRICS, page),
+            _ => answer(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                TEXT,
+                "the scrape failed\n",
+            ),
+        },
+        // Both are told by a process that listens on both of its addresses.
+        "/healthz" | "/readyz" => answer(StatusCode::OK, TEXT, "ok\n"),
+        _ => answer(
+            StatusCode::NOT_FOUND,
+            TEXT,
+            "there are /metrics, /healthz and /readyz\n",
+        ),
+    }
+}
+
+fn scrape(registry: &Registry) -> Option<String> {
+    let mut page = String::new();
+    text::encode(&mut page, registry).ok()?;
+    Some(page)
+}

@@ -1,0 +1,364 @@
+//! From what was counted to series, at the time of the scrape.
+
+use std::{fmt::Error, sync::Arc};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    registry::Unit,
+};
+
+use super::totals::{StageKey, StageTotal, Totals};
+use crate::{api::Agent, doctor::hooks::Hook};
+
+/// Upper bounds of the stages' histograms: 100 ns to 100 ms in steps 1-3-10.
+const BOUNDS_NS: [u64; 13] = [
+    100,
+    300,
+    1_000,
+    3_000,
+    10_000,
+    30_000,
+    100_000,
+    300_000,
+    1_000_000,
+    3_000_000,
+    10_000_000,
+    30_000_000,
+    100_000_000,
+];
+/// Stages on the page: each has up to 19 series, and the page has at most 1,000 in all.
+const MAX_STAGES: usize = 48;
+const NS_PER_SECOND: f64 = 1e9;
+
+/// Reads the agent's counts when it is scraped.
+#[derive(Debug)]
+pub(super) struct AgentCollector {
+    pub(super) agent: Arc<Agent>,
+    /// As they were tried when the agent began.
+    pub(super) hooks: Vec<Hook>,
+}
+
+impl Collector for AgentCollector {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        encode(encoder, &self.agent.runs.totals(), &self.hooks)
+    }
+}
+
+fn encode(
+    mut encoder: DescriptorEncoder<'_>,
+    totals: &Totals,
+    hooks: &[Hook],
+) -> Result<(), Error> {
+    let all = totals.stages();
+    let shown = &all[..all.len().min(MAX_STAGES)];
+    let labels: Vec<_> = shown.iter().map(|(key, _)| stage_labels(key)).collect();
+    let stages = || {
+        labels
+            .iter()
+            .zip(shown)
+            .map(|(labels, (_, total))| (labels, total))
+    };
+
+    let mut counter = |name, help, unit: Option<&Unit>, values: Vec<(&[Label<'_>; 5], Value)>| {
+        let mut family = encoder.encode_descriptor(name, help, unit, MetricType::Counter)?;
+        values
+            .into_iter()
+            .try_for_each(|(labels, value)| sample(&mut family, labels, value))
+    };
+    counter(
+        "nettoll_agent_stage_packets",
+        "Data-carrying sk_buffs of runs that passed the stage.",
+        None,
+        stages()
+            .map(|(labels, total)| (labels, Value::Whole(total.packets)))
+            .collect(),
+    )?;
+    counter(
+        "nettoll_agent_stage",
+        "Payload bytes of runs that passed the stage.",
+        Some(&Unit::Bytes),
+        stages()
+            .map(|(labels, total)| (labels, Value::Whole(total.bytes)))
+            .collect(),
+    )?;
+    counter(
+        "nettoll_agent_stage_cpu",
+        "Exact self time of the device's transmit function for packets of runs; absent where it was not measured.",
+        Some(&Unit::Seconds),
+        stages()
+            .filter_map(|(labels, total)| Some((labels, Value::Seconds(total.self_ns?))))
+            .collect(),
+    )?;
+    let mut latency = encoder.encode_descriptor(
+        "nettoll_agent_stage_latency",
+        "Time that a data-carrying sk_buff of a run spent in the stage; the sum is exact, a bucket to within the resolution of the probe's own.",
+        Some(&Unit::Seconds),
+        MetricType::Histogram,
+    )?;
+    for (labels, total) in stages() {
+        let (buckets, count) = buckets(total);
+        let sum = total.sum_ns as f64 / NS_PER_SECOND;
+        latency
+            .encode_family(labels)?
+            .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+    }
+    gauge(
+        &mut encoder,
+        "nettoll_agent_stages_hidden",
+        "Stages that were measured and are left out here, because this page has at most 1,000 series.",
+        (all.len() - shown.len()) as u64,
+    )?;
+
+    let mut runs = encoder.encode_descriptor(
+        "nettoll_probe_runs",
+        "Times that a program of the probe ran.",
+        None,
+        MetricType::Counter,
+    )?;
+    for program in &totals.programs {
+        let labels = [("program", program.name.as_str())];
+        sample(&mut runs, &labels, Value::Whole(program.runs))?;
+    }
+    let mut lost = encoder.encode_descriptor(
+        "nettoll_probe_lost",
+        "What the probe saw and could not count, by reason.",
+        None,
+        MetricType::Counter,
+    )?;
+    for (reason, count) in &totals.lost {
+        sample(
+            &mut lost,
+            &[("reason", reason.as_str())],
+            Value::Whole(*count),
+        )?;
+    }
+    let mut state = encoder.encode_descriptor(
+        "nettoll_hook_state",
+        "1 for the state in which a hook of the kernel was found when the agent began.",
+        None,
+        MetricType::Gauge,
+    )?;
+    for hook in hooks {
+        let word = if hook.works { "ready" } else { "unavailable" };
+        let labels = [
+            ("hook", hook.name),
+            ("state", word),
+            ("reason", hook.reason.as_str()),
+        ];
+        ConstGauge::new(1_u64).encode(state.encode_family(&labels)?)?;
+    }
+    let mut build = encoder.encode_descriptor(
+        "nettoll_build_info",
+        "1, with the version of this agent.",
+        None,
+        MetricType::Gauge,
+    )?;
+    let labels = [
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("component", "agent"),
+    ];
+    ConstGauge::new(1_u64).encode(build.encode_family(&labels)?)
+}
+
+type Label<'a> = (&'static str, &'a str);
+
+/// A counter's value.
+#[derive(Clone, Copy)]
+enum Value {
+    Whole(u64),
+    /// Nanoseconds, told in seconds.
+    Seconds(u64),
+}
+
+fn sample(
+    family: &mut MetricEncoder<'_>,
+    labels: &impl EncodeLabelSet,
+    value: Value,
+) -> Result<(), Error> {
+    let sample = family.encode_family(labels)?;
+    match value {
+        Value::Whole(value) => ConstCounter::new(value).encode(sample),
+        Value::Seconds(ns) => ConstCounter::new(ns as f64 / NS_PER_SECOND).encode(sample),
+    }
+}
+
+fn gauge(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: u64,
+) -> Result<(), Error> {
+    ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
+}
+
+fn stage_labels(key: &StageKey) -> [Label<'_>; 5] {
+    [
+        ("path", key.path.as_str()),
+        ("side", key.side.as_str()),
+        ("direction", key.direction.as_str()),
+        ("stage", key.stage.as_str()),
+        (
+            "device_kind",
+            key.device_kind.map_or("none", |kind| kind.as_str()),
+        ),
+    ]
+}
+
+/// The classic buckets (each its own count, not cumulative) and their sum. A bucket of the probe
+/// that lies across a bound is counted above it.
+fn buckets(total: &StageTotal) -> (Vec<(f64, u64)>, u64) {
+    let bounds = BOUNDS_NS.map(|ns| ns as f64 / NS_PER_SECOND);
+    let mut buckets: Vec<_> = bounds
+        .into_iter()
+        .chain([f64::INFINITY])
+        .map(|le| (le, 0))
+        .collect();
+    let mut all = 0;
+    for (upper_ns, count) in &total.histogram {
+        let index = BOUNDS_NS.partition_point(|bound| bound < upper_ns);
+        buckets[index].1 += count;
+        all += count;
+    }
+    (buckets, all)
+}
+
+#[cfg(test)]
+mod tests {
+    use nettoll_core::{
+        device::DeviceKind,
+        endpoint::PathKind,
+        hop::{Direction, Side},
+        report::Program,
+    };
+    use prometheus_client::{encoding::text, registry::Registry};
+
+    use super::*;
+    use crate::doctor::hooks::{HookKind, Reason};
+
+    #[derive(Debug)]
+    struct Fixed(Totals, Vec<Hook>);
+
+    impl Collector for Fixed {
+        fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+            encode(encoder, &self.0, &self.1)
+        }
+    }
+
+    fn page(totals: Totals) -> String {
+        let hook = Hook {
+            name: "vxlan_xmit",
+            kind: HookKind::Fentry,
+            required: false,
+            purpose: "",
+            works: false,
+            reason: Reason::LoadRefused,
+            detail: String::new(),
+            remedy: None,
+        };
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Fixed(totals, vec![hook])));
+        let mut page = String::new();
+        text::encode(&mut page, &registry).unwrap();
+        page
+    }
+
+    fn key(stage: &str) -> StageKey {
+        StageKey {
+            path: PathKind::PodToPod,
+            side: Side::Client,
+            direction: Direction::Request,
+            stage: stage.to_owned(),
+            device_kind: Some(DeviceKind::Vxlan),
+        }
+    }
+
+    fn total(histogram: &[(u64, u64)], self_ns: Option<u64>) -> StageTotal {
+        StageTotal {
+            packets: histogram.iter().map(|(_, count)| count).sum(),
+            bytes: 640,
+            sum_ns: 2_500,
+            histogram: histogram.iter().copied().collect(),
+            self_ns,
+        }
+    }
+
+    #[test]
+    fn a_stage_has_its_counters_and_its_histogram() {
+        let mut totals = Totals::default();
+        totals.add(
+            key("encap"),
+            &total(
+                &[(90, 1), (100, 2), (101, 4), (200_000_000, 1)],
+                Some(1_500),
+            ),
+        );
+        let page = page(totals);
+        let labels = r#"path="pod-to-pod",side="client",direction="request",stage="encap",device_kind="vxlan""#;
+        for line in [
+            format!("nettoll_agent_stage_packets_total{{{labels}}} 8"),
+            format!("nettoll_agent_stage_bytes_total{{{labels}}} 640"),
+            format!("nettoll_agent_stage_cpu_seconds_total{{{labels}}} 0.0000015"),
+            format!("nettoll_agent_stage_latency_seconds_sum{{{labels}}} 0.0000025"),
+            format!("nettoll_agent_stage_latency_seconds_count{{{labels}}} 8"),
+            format!(r#"nettoll_agent_stage_latency_seconds_bucket{{le="1e-7",{labels}}} 3"#),
+            format!(r#"nettoll_agent_stage_latency_seconds_bucket{{le="3e-7",{labels}}} 7"#),
+            format!(r#"nettoll_agent_stage_latency_seconds_bucket{{le="0.1",{labels}}} 7"#),
+            format!(r#"nettoll_agent_stage_latency_seconds_bucket{{le="+Inf",{labels}}} 8"#),
+            r#"nettoll_hook_state{hook="vxlan_xmit",state="unavailable",reason="load_refused"} 1"#
+                .to_owned(),
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line}\n{page}");
+        }
+        assert!(page.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn what_was_not_measured_is_absent() {
+        let mut totals = Totals::default();
+        totals.add(key("forward"), &total(&[(90, 1)], None));
+        assert!(!page(totals).contains("stage_cpu_seconds_total{"));
+    }
+
+    #[test]
+    fn sums_only_grow_and_keep_their_order() {
+        let mut totals = Totals::default();
+        totals.add(key("veth"), &total(&[(90, 1)], None));
+        totals.add(key("bridge"), &total(&[(90, 1)], None));
+        totals.add(key("veth"), &total(&[(90, 1), (500, 2)], Some(7)));
+        let [(first, veth), (second, _)] = totals.stages() else {
+            panic!("two stages")
+        };
+        assert_eq!(
+            (first.stage.as_str(), second.stage.as_str()),
+            ("veth", "bridge")
+        );
+        assert_eq!(
+            (veth.packets, veth.sum_ns, veth.self_ns),
+            (4, 5_000, Some(7))
+        );
+        assert_eq!(veth.histogram.get(&90), Some(&2));
+    }
+
+    #[test]
+    fn a_page_has_at_most_a_thousand_series_and_says_what_it_hides() {
+        let mut totals = Totals::default();
+        for number in 0..200 {
+            totals.add(key(&format!("stage-{number}")), &total(&[(90, 1)], Some(1)));
+        }
+        for name in 0..20 {
+            totals.lost.insert(format!("reason-{name}"), 0);
+            totals.programs.push(Program {
+                name: format!("program-{name}"),
+                node: String::new(),
+                runs: 1,
+                matched: 0,
+            });
+        }
+        let page = page(totals);
+        let series = page.lines().filter(|line| !line.starts_with('#')).count();
+        assert!(series <= 1_000, "{series}");
+        assert!(page.contains("nettoll_agent_stages_hidden 152\n"), "{page}");
+    }
+}
