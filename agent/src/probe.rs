@@ -3,13 +3,14 @@
 //! The eBPF side (`agent-ebpf/src/hops`) aggregates in per-CPU maps; this side resolves struct
 //! offsets ([`offsets`], from the kernel's BTF by [`btf`]), loads the programs, tells them which
 //! flows and devices matter ([`devices`]), shares stamps with the traffic threads ([`stamps`])
-//! and reads what was counted ([`counts`]). Programs are attached only in rounds that want
+//! reads what was counted ([`counts`]) and what the programs themselves cost ([`calibration`]). Programs are attached only in rounds that want
 //! them; what they could not count is counted by reason.
 //!
 //! It fails where the kernel refuses (no privilege, no BTF, a missing member): then there is no
 //! probe, the reason is told, and traffic tests still work.
 
 pub(crate) mod btf;
+mod calibration;
 mod counts;
 mod devices;
 mod offsets;
@@ -39,13 +40,14 @@ use nettoll_core::{
     report::Program,
 };
 
-pub(crate) use self::stamps::Stamps;
 use self::{
     btf::{Btf, BtfError},
+    calibration::Cost,
     counts::Counts,
     devices::Devices,
     stamps::States,
 };
+pub(crate) use self::{calibration::Calibration, stamps::Stamps};
 
 /// The programs' names: the functions in the object, and their tracepoints. In the order of
 /// `ProgramCode`.
@@ -86,6 +88,9 @@ pub(crate) enum ProbeError {
         /// Why.
         error: Box<ProgramError>,
     },
+    /// The kernel's statistics could not be switched on.
+    #[error("cannot switch the kernel's BPF statistics on: {0}; that needs CAP_SYS_ADMIN")]
+    Statistics(aya::sys::SyscallError),
     /// A map could not be read or written.
     #[error("cannot use a map of the probe: {0}")]
     Map(#[from] MapError),
@@ -144,6 +149,7 @@ pub(crate) struct Probe {
     vxlan_ports: [u16; 2],
     flows: BTreeMap<u16, [FlowKey; 2]>,
     generation: u32,
+    costs: BTreeMap<&'static str, Cost>,
 }
 
 impl std::fmt::Debug for Probe {
@@ -201,6 +207,7 @@ impl Probe {
             vxlan_ports: [0; 2],
             flows: BTreeMap::new(),
             generation: 0,
+            costs: BTreeMap::new(),
         })
     }
 
@@ -229,6 +236,18 @@ impl Probe {
     pub(crate) fn detach(&mut self) {
         self.links.clear();
         self.attached = None;
+    }
+
+    /// Begins a calibration slice, with the programs attached. It ends with
+    /// [`Self::end_calibration`], or when it is dropped.
+    pub(crate) fn begin_calibration(&mut self) -> Result<Calibration, ProbeError> {
+        Calibration::begin(&mut self.ebpf)
+    }
+
+    /// Ends a calibration slice: from now on [`Self::programs`] knows the run times.
+    pub(crate) fn end_calibration(&mut self, slice: Calibration) -> Result<(), ProbeError> {
+        self.costs.extend(slice.end(&mut self.ebpf)?);
+        Ok(())
     }
 
     /// Follows the run's flow over the devices of the run's `count_nodes`, and to the first
@@ -340,6 +359,8 @@ impl Probe {
                 node: String::new(),
                 runs,
                 matched,
+                mean_ns: self.costs.get(name).map(|cost| cost.mean_ns),
+                empty_mean_ns: self.costs.get(name).map(|cost| cost.empty_mean_ns),
             })
             .collect())
     }

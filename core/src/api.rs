@@ -196,6 +196,11 @@ pub struct RoundSpec {
     pub sequence: u32,
     /// The probe is attached in this round.
     pub probe: bool,
+    /// With the probe: the kernel's BPF statistics are on, so that the programs' run times are
+    /// known after it. They slow every BPF program of the host: no other figure of such a round
+    /// is of use, and none is kept.
+    #[serde(default)]
+    pub calibrate: bool,
     /// Time between the marks.
     pub seconds: f64,
 }

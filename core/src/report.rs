@@ -123,10 +123,16 @@ impl std::str::FromStr for TestType {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|test| test.as_str() == text).ok_or_else(|| {
-            let names: Vec<_> = Self::ALL.iter().map(|test| test.as_str()).collect();
-            format!("there is no test '{text}'; the tests are {}", names.join(", "))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|test| test.as_str() == text)
+            .ok_or_else(|| {
+                let names: Vec<_> = Self::ALL.iter().map(|test| test.as_str()).collect();
+                format!(
+                    "there is no test '{text}'; the tests are {}",
+                    names.join(", ")
+                )
+            })
     }
 }
 
@@ -382,6 +388,12 @@ pub struct Program {
     pub runs: u64,
     /// Times it stored a hop of the run's flow.
     pub matched: u64,
+    /// Run time over run count by the kernel's statistics, from the last calibration slice; the
+    /// statistics' own clock is in it. `null` where there was none.
+    pub mean_ns: Option<f64>,
+    /// The same figure of an empty program on the same hook in the same slice: what
+    /// `mean_ns` exceeds it by is the program's own.
+    pub empty_mean_ns: Option<f64>,
 }
 
 /// What the probe cost.
