@@ -354,6 +354,8 @@ mod tests {
                 node: String::new(),
                 runs: 1,
                 matched: 0,
+                mean_ns: None,
+                empty_mean_ns: None,
             });
         }
         let page = page(totals);

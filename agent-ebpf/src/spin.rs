@@ -1,0 +1,61 @@
+//! Ground truth for the tests: a classifier that holds the CPU for a set time, by the kernel's
+//! clock, and logs how long it really did. Attached to a pod's egress it adds exactly that to
+//! `socket_tx` and to nothing else.
+#![no_std]
+#![no_main]
+
+use aya_ebpf::{
+    bindings::TC_ACT_UNSPEC,
+    helpers::bpf_ktime_get_ns,
+    macros::{classifier, map},
+    maps::Array,
+    programs::TcContext,
+};
+
+/// The licence, as in the other objects.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+/// How long to spin for each packet, in ns; 0 for not at all.
+#[map]
+static SPIN_NS: Array<u64> = Array::with_max_entries(1, 0);
+/// Packets that it spun for, and how long in all, in ns.
+#[map]
+static SPUN: Array<[u64; 2]> = Array::with_max_entries(1, 0);
+
+/// Some 35 ns each: 140 µs at most.
+const MAX_LOOKS: u32 = 4_000;
+
+#[classifier]
+fn spin(_: TcContext) -> i32 {
+    let _ = hold();
+    TC_ACT_UNSPEC
+}
+
+#[inline(always)]
+fn hold() -> Option<()> {
+    let wanted = *SPIN_NS.get(0)?;
+    if wanted == 0 {
+        return None;
+    }
+    // SAFETY: a helper without arguments.
+    let start = unsafe { bpf_ktime_get_ns() };
+    let mut now = start;
+    let mut looks = 0;
+    while looks < MAX_LOOKS && now - start < wanted {
+        // SAFETY: a helper without arguments.
+        now = unsafe { bpf_ktime_get_ns() };
+        looks += 1;
+    }
+    // SAFETY: one flow's packets leave one after the other; nobody else writes.
+    let spun = unsafe { &mut *SPUN.get_ptr_mut(0)? };
+    spun[0] += 1;
+    spun[1] += now - start;
+    Some(())
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
