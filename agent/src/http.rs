@@ -66,6 +66,8 @@ where
                 None => connection(stream, limits, handle).await,
                 Some(tls) => match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
                     Ok(Ok(stream)) => connection(stream, limits, handle).await,
+                    // Somebody looks whether the port is open.
+                    Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
                     Ok(Err(error)) => {
                         tracing::warn!(?peer, "refused a connection: {error}");
                         Ok(())

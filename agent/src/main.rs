@@ -28,7 +28,7 @@ use std::{
 
 use self::doctor::Output;
 use clap::{Parser, Subcommand};
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+use tracing_subscriber::EnvFilter;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,6 +37,10 @@ Examples:
   nettoll-agent doctor -o json
 
 Exit codes: 0 done; 1 failed; 2 wrong usage, missing privilege or prerequisite; 130 interrupted.";
+
+/// What is logged without RUST_LOG. The netlink crate warns of each attribute that a kernel has
+/// made longer since.
+const LOG: &str = "info,netlink_packet_route=error";
 
 /// Measures what the network charges on the way, on the node it runs on.
 #[derive(Debug, Parser)]
@@ -64,9 +68,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let Args { command } = Args::parse();
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .from_env_lossy();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr)

@@ -4,6 +4,8 @@
 //! `tests/pure_*.rs` needs nothing. `cargo xtask test` builds the binaries and tells the tests
 //! where they are. A test whose needs are not met fails: it does not skip itself.
 
+pub mod agent;
+
 use std::{
     env, fs,
     path::{Path, PathBuf},
