@@ -1,2 +1,63 @@
-//! Placeholder.
-fn main() {}
+//! The controller of nettoll: it knows the nodes and endpoints from an inventory, plans which
+//! rounds run in which order, has the agents run them, and joins what both sides measured.
+//!
+//! It makes no traffic, loads no eBPF and computes no statistics of its own: those live in the
+//! agent and in `nettoll-core`. In the order of the data's way:
+//!
+//! 1. [`config`] and [`inventory`]: what to connect to, and which endpoints there are.
+//! 2. [`api`]: jobs in, events and the report out; one job at a time.
+//! 3. [`jobs`]: plan → dispatch → results.
+//! 4. [`agents`]: the requests to the agents, over mutual TLS.
+//! 5. [`metrics`]: what finished jobs leave for Prometheus.
+//!
+//! It fails with 2 where its configuration is wrong, with 1 where it cannot go on; a job that
+//! fails is told to the one who asked for it and ends nothing else.
+
+mod agents;
+mod api;
+mod config;
+mod inventory;
+mod jobs;
+mod metrics;
+mod run;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// The controller of nettoll.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the API until SIGTERM or SIGINT
+    Run {
+        /// The configuration (TOML)
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()),
+        )
+        .init();
+    let Arguments {
+        command: Command::Run { config },
+    } = Arguments::parse();
+    match run::run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            error.exit_code()
+        }
+    }
+}

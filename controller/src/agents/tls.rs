@@ -1,0 +1,88 @@
+//! Mutual TLS towards the agents: both ends present a certificate of the same CA, and the
+//! agent's must name [`AGENT_TLS_NAME`].
+
+use std::{path::PathBuf, sync::Arc};
+
+use nettoll_core::api::AGENT_TLS_NAME;
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem, pem::PemObject},
+};
+
+use crate::config::Tls;
+
+/// Why connections to agents cannot be secured.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsError {
+    /// A PEM file cannot be read.
+    #[error("cannot read {} (the configuration's tls.{key}): {source}", path.display())]
+    Read {
+        /// The key that names it.
+        key: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: pem::Error,
+    },
+    /// What the files hold does not fit together.
+    #[error(
+        "the certificates of the configuration's [tls] cannot be used: {0}; make new ones of one CA"
+    )]
+    Unfit(#[from] rustls::Error),
+    /// The agents' name is no name.
+    #[error("{AGENT_TLS_NAME} cannot be verified: {0}")]
+    Name(#[from] rustls::pki_types::InvalidDnsNameError),
+}
+
+/// Connects, verifies and is verified.
+#[derive(Clone)]
+pub(crate) struct Connector {
+    pub(super) tls: tokio_rustls::TlsConnector,
+    pub(super) server_name: ServerName<'static>,
+}
+
+impl Connector {
+    /// Reads the certificates and the key.
+    pub(crate) fn new(tls: &Tls) -> Result<Self, TlsError> {
+        let Tls {
+            ca,
+            certificate,
+            key,
+        } = tls;
+        let certificates = |key, path: &PathBuf| {
+            CertificateDer::pem_file_iter(path)
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                .and_then(|all| {
+                    if all.is_empty() {
+                        Err(pem::Error::NoItemsFound)
+                    } else {
+                        Ok(all)
+                    }
+                })
+                .map_err(|source| TlsError::Read {
+                    key,
+                    path: path.clone(),
+                    source,
+                })
+        };
+        let mut roots = RootCertStore::empty();
+        for root in certificates("ca", ca)? {
+            roots.add(root)?;
+        }
+        let own = certificates("certificate", certificate)?;
+        let own_key = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsError::Read {
+            key: "key",
+            path: key.clone(),
+            source,
+        })?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(own, own_key)?;
+        Ok(Self {
+            tls: Arc::new(config).into(),
+            server_name: ServerName::try_from(AGENT_TLS_NAME)?,
+        })
+    }
+}

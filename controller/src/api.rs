@@ -1,0 +1,141 @@
+//! The API for users' commands: HTTP/1.1 on a Unix socket or a loopback address, and the
+//! scrape's few pages on another.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `POST /api/v1/jobs` | a stream of `JobEvent`s, one JSON object a line; 400 for a job that makes no sense, 409 while another one runs |
+//! | `GET /api/v1/nodes` | what all agents say of themselves; 502 where one does not answer |
+//! | `GET /api/v1/inventory` | the nodes and pods |
+//! | `GET /api/v1/metrics`, `GET /metrics` | what Prometheus reads |
+//! | `GET /healthz`, `GET /readyz` | 200: nothing listens before all is read |
+
+mod body;
+mod listen;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::{Method, Request, Response, StatusCode, body::Incoming, header};
+use nettoll_core::api::{ErrorBody, Job, JobEvent, MAX_BODY_BYTES};
+use serde::Serialize;
+use tokio::{sync::mpsc::Receiver, task::JoinSet};
+
+use self::body::Body;
+pub(crate) use self::listen::{ListenError, Listener};
+use crate::{
+    jobs::{Jobs, SubmitError},
+    metrics::{self, Metrics},
+};
+
+/// Answers a user's request.
+pub(crate) async fn answer(jobs: Arc<Jobs>, request: Request<Incoming>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    match (head.method, head.uri.path()) {
+        (Method::POST, "/api/v1/jobs") => match submit(&jobs, body).await {
+            Ok(events) => respond(StatusCode::OK, "application/x-ndjson", Body::Events(events)),
+            Err(refusal) => refusal,
+        },
+        (Method::GET, "/api/v1/nodes") => nodes(&jobs).await,
+        (Method::GET, "/api/v1/inventory") => json(StatusCode::OK, jobs.inventory()),
+        (Method::GET, "/api/v1/metrics") => text(metrics::CONTENT_TYPE, jobs.metrics().text()),
+        (method, path) => common(jobs.metrics(), &method, path),
+    }
+}
+
+/// Answers a scrape.
+pub(crate) fn answer_scrape(metrics: &Metrics, request: &Request<Incoming>) -> Response<Body> {
+    common(metrics, request.method(), request.uri().path())
+}
+
+fn common(metrics: &Metrics, method: &Method, path: &str) -> Response<Body> {
+    match (method, path) {
+        (&Method::GET, "/metrics") => text(metrics::CONTENT_TYPE, metrics.text()),
+        (&Method::GET, "/healthz" | "/readyz") => text("text/plain; charset=utf-8", "ok\n".into()),
+        _ => refuse(
+            StatusCode::NOT_FOUND,
+            format!(
+                "there is no {method} {path}; there are POST /api/v1/jobs, GET /api/v1/nodes, \
+                 /api/v1/inventory, /api/v1/metrics, /metrics, /healthz and /readyz"
+            ),
+        ),
+    }
+}
+
+async fn submit(jobs: &Arc<Jobs>, body: Incoming) -> Result<Receiver<JobEvent>, Response<Body>> {
+    let body = Limited::new(body, MAX_BODY_BYTES)
+        .collect()
+        .await
+        .map_err(|error| {
+            let what =
+                format!("cannot read the job: {error}; it has {MAX_BODY_BYTES} bytes at most");
+            refuse(StatusCode::BAD_REQUEST, what)
+        })?;
+    let job: Job = serde_json::from_slice(&body.to_bytes()).map_err(|error| {
+        let what = format!("this is no job: {error}; send {{\"toll\": …}} or {{\"test\": …}}");
+        refuse(StatusCode::BAD_REQUEST, what)
+    })?;
+    Arc::clone(jobs).submit(job).map_err(|error| {
+        let status = match error {
+            SubmitError::Busy => StatusCode::CONFLICT,
+            SubmitError::Plan(_) => StatusCode::BAD_REQUEST,
+        };
+        refuse(status, error.to_string())
+    })
+}
+
+/// Asks all agents at once.
+async fn nodes(jobs: &Jobs) -> Response<Body> {
+    let mut asked = JoinSet::new();
+    for (index, agent) in jobs.agents().iter().cloned().enumerate() {
+        asked.spawn(async move { (index, agent.info().await) });
+    }
+    let mut answers = asked.join_all().await;
+    answers.sort_by_key(|&(index, _)| index);
+    match answers
+        .into_iter()
+        .map(|(_, answer)| answer)
+        .collect::<Result<Vec<_>, _>>()
+    {
+        Ok(infos) => json(StatusCode::OK, &infos),
+        Err(error) => refuse(StatusCode::BAD_GATEWAY, error.to_string()),
+    }
+}
+
+fn refuse(status: StatusCode, error: String) -> Response<Body> {
+    json(status, &ErrorBody { error })
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    match serde_json::to_vec(value) {
+        Ok(bytes) => respond(status, "application/json", whole(bytes.into())),
+        Err(error) => {
+            tracing::error!("cannot write an answer: {error}");
+            respond(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "application/json",
+                whole(Bytes::new()),
+            )
+        }
+    }
+}
+
+fn text(kind: &'static str, text: String) -> Response<Body> {
+    respond(StatusCode::OK, kind, whole(text.into()))
+}
+
+fn whole(bytes: Bytes) -> Body {
+    Body::Whole(Some(bytes))
+}
+
+fn respond(status: StatusCode, kind: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,249 @@
+//! The API over its Unix socket, with agents that nobody answers for.
+
+use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
+
+use http_body_util::Full;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::{TcpListener, UnixStream},
+    task::JoinHandle,
+};
+
+use super::*;
+use crate::{
+    agents::{Agents, tests::Ca},
+    config::Listen,
+    inventory,
+};
+
+/// A controller's API whose agents are all at one address.
+struct Fixture {
+    folder: tempfile::TempDir,
+    server: JoinHandle<()>,
+    jobs: Arc<Jobs>,
+}
+
+impl Fixture {
+    async fn new(agent: SocketAddr) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut inventory = inventory::tests::sample();
+        inventory
+            .nodes
+            .iter_mut()
+            .for_each(|node| node.agent = agent);
+        let agents = Agents::new(&inventory, &Ca::new().connector());
+        let jobs = Arc::new(Jobs::new(inventory, agents, Metrics::new()));
+        let socket = folder.path().join("api.sock");
+        let listener = Listener::bind(&Listen::Unix(socket)).await.unwrap();
+        let served = Arc::clone(&jobs);
+        let serve = listener.serve(move |request| answer(Arc::clone(&served), request));
+        Self {
+            folder,
+            server: tokio::spawn(serve),
+            jobs,
+        }
+    }
+
+    fn socket(&self) -> std::path::PathBuf {
+        self.folder.path().join("api.sock")
+    }
+
+    async fn connect(&self) -> SendRequest<Full<Bytes>> {
+        let stream = UnixStream::connect(self.socket()).await.unwrap();
+        let (sender, driver) = handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(driver);
+        sender
+    }
+
+    /// The answer's head and the connection that holds it open.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: &str,
+    ) -> (Response<Incoming>, SendRequest<Full<Bytes>>) {
+        let mut sender = self.connect().await;
+        let body = Full::new(Bytes::from(body.to_owned()));
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .body(body)
+            .unwrap();
+        (sender.send_request(request).await.unwrap(), sender)
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: &str) -> (u16, String) {
+        let (response, _sender) = self.send(method, path, body).await;
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+}
+
+/// An address where connections are accepted and nothing is ever said.
+async fn silence() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// An address where nothing listens.
+async fn nobody() -> SocketAddr {
+    silence().await.1
+}
+
+fn test_job(from: &str) -> String {
+    format!(
+        r#"{{"test":{{"from":"{from}","to":"node/n2","network":null,"test":"tcp_rr",
+        "options":{{"seconds":1,"rounds":10,"warmup_ms":0,"message_bytes":1,"request_bytes":64,
+        "response_bytes":64,"sample_hz":0}},"against":null,"probe":"off"}}}}"#
+    )
+}
+
+async fn next(body: &mut Incoming) -> JobEvent {
+    let frame = tokio::time::timeout(Duration::from_secs(5), body.frame())
+        .await
+        .unwrap();
+    let line = frame.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(line.last(), Some(&b'\n'));
+    serde_json::from_slice(&line).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_known_is_answered() {
+    let api = Fixture::new(nobody().await).await;
+    assert_eq!(
+        api.ask(Method::GET, "/healthz", "").await,
+        (200, "ok\n".into())
+    );
+    assert_eq!(api.ask(Method::GET, "/readyz", "").await.0, 200);
+    let (status, inventory) = api.ask(Method::GET, "/api/v1/inventory", "").await;
+    assert_eq!(status, 200);
+    let inventory: nettoll_core::api::Inventory = serde_json::from_str(&inventory).unwrap();
+    assert_eq!(&inventory, api.jobs.inventory());
+    let (status, metrics) = api.ask(Method::GET, "/api/v1/metrics", "").await;
+    assert!(status == 200 && metrics.ends_with("# EOF\n"), "{metrics}");
+    let (status, nodes) = api.ask(Method::GET, "/api/v1/nodes", "").await;
+    assert!(status == 502 && nodes.contains("node n1"), "{nodes}");
+    let (status, unknown) = api.ask(Method::GET, "/api/v2/jobs", "").await;
+    assert!(
+        status == 404 && unknown.contains("/api/v1/jobs"),
+        "{unknown}"
+    );
+}
+
+#[tokio::test]
+async fn bad_jobs_are_told_what_there_is() {
+    let api = Fixture::new(nobody().await).await;
+    let post = async |body: &str| {
+        let (status, body) = api.ask(Method::POST, "/api/v1/jobs", body).await;
+        assert_eq!(status, 400, "{body}");
+        serde_json::from_str::<ErrorBody>(&body).unwrap().error
+    };
+    let endpoint = post(&test_job("pod/lab/n9-a")).await;
+    assert!(
+        endpoint.contains("pod/lab/n1-a") && endpoint.contains("node/n2"),
+        "{endpoint}"
+    );
+    let test = post(&test_job("node/n1").replace("tcp_rr", "tcp_ping")).await;
+    assert!(test.contains("path_cost"), "{test}");
+    let network = post(&test_job("pod/lab/n1-a").replacen("null", r#""ipip""#, 1)).await;
+    assert!(network.contains("vxlan"), "{network}");
+    assert!(post("{").await.contains("toll"));
+}
+
+#[tokio::test]
+async fn a_job_without_its_agents_fails_and_names_them() {
+    let api = Fixture::new(nobody().await).await;
+    let (status, lines) = api
+        .ask(Method::POST, "/api/v1/jobs", &test_job("node/n1"))
+        .await;
+    assert_eq!(status, 200);
+    let last = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    let JobEvent::Failed { message } = last else {
+        panic!("{lines}")
+    };
+    assert!(message.contains("agent of node n1"), "{message}");
+    let metrics = api.jobs.metrics().text();
+    assert!(
+        metrics.contains(r#"nettoll_tests_total{test="tcp_rr",outcome="failed"} 1"#),
+        "{metrics}"
+    );
+}
+
+#[tokio::test]
+async fn one_job_at_a_time_and_leaving_cancels_it() {
+    let (_listener, agent) = silence().await;
+    let api = Fixture::new(agent).await;
+    let (first, sender) = api
+        .send(Method::POST, "/api/v1/jobs", &test_job("node/n1"))
+        .await;
+    assert_eq!(first.status(), 200);
+    let mut body = first.into_body();
+    // 10 rounds of one path; host-to-host has no baseline.
+    assert!(matches!(
+        next(&mut body).await,
+        JobEvent::Planned { rounds: 10, .. }
+    ));
+    for _ in 0..3 {
+        assert!(matches!(
+            next(&mut body).await,
+            JobEvent::Progress { done: 0, .. }
+        ));
+    }
+    let (status, busy) = api
+        .ask(Method::POST, "/api/v1/jobs", &test_job("node/n1"))
+        .await;
+    assert!(
+        status == 409 && busy.contains("another job is running"),
+        "{busy}"
+    );
+
+    drop((body, sender));
+    let mut status = 409;
+    for _ in 0..50 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        status = api
+            .send(Method::POST, "/api/v1/jobs", &test_job("node/n1"))
+            .await
+            .0
+            .status()
+            .as_u16();
+        if status == 200 {
+            break;
+        }
+    }
+    assert_eq!(status, 200);
+    tokio::time::timeout(Duration::from_secs(5), api.jobs.shut_down())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn the_socket_is_its_owners_and_replaces_a_stale_one() {
+    let api = Fixture::new(nobody().await).await;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&api.socket()), 0o600);
+    let listen = Listen::Unix(api.socket());
+    assert!(matches!(
+        Listener::bind(&listen).await,
+        Err(ListenError::Taken(_))
+    ));
+
+    // The file goes with its listener.
+    api.server.abort();
+    assert!(api.server.await.is_err());
+    assert!(!api.folder.path().join("api.sock").exists());
+
+    let stale = api.folder.path().join("stale.sock");
+    drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
+    let listener = Listener::bind(&Listen::Unix(stale.clone())).await.unwrap();
+    assert_eq!(mode(&stale), 0o600);
+    drop(listener);
+    assert!(!stale.exists());
+
+    fs::write(&stale, "precious").unwrap();
+    let refused = Listener::bind(&Listen::Unix(stale)).await;
+    assert!(matches!(refused, Err(ListenError::NoSocket(_))));
+}

@@ -1,0 +1,183 @@
+//! The controller's configuration: a TOML file, every key with a default, unknown keys errors.
+
+use std::{
+    fs, io,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use nettoll_core::api::METRICS_PORT;
+use serde::Deserialize;
+
+/// Port of the API where it listens on a loopback address.
+const API_PORT: u16 = 9472;
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {source}; name a readable file with --config", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is no configuration.
+    #[error("{} is no configuration of the controller: {source}", path.display())]
+    Parse {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: Box<toml::de::Error>,
+    },
+}
+
+/// All settings.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// The file that lists nodes and pods.
+    pub(crate) inventory: PathBuf,
+    /// Where the API listens.
+    pub(crate) listen: Listen,
+    /// Where `/metrics` is served.
+    pub(crate) metrics_listen: SocketAddr,
+    /// The keys of the connections to the agents.
+    pub(crate) tls: Tls,
+}
+
+/// The PEM files of mutual TLS.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Tls {
+    /// Who signs the agents' certificates.
+    pub(crate) ca: PathBuf,
+    /// The controller's own certificate, with its chain.
+    pub(crate) certificate: PathBuf,
+    /// Its key.
+    pub(crate) key: PathBuf,
+}
+
+/// Where the API listens.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum Listen {
+    /// A Unix socket, readable by its owner alone.
+    Unix(PathBuf),
+    /// A loopback address.
+    Tcp(SocketAddr),
+}
+
+impl TryFrom<String> for Listen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return if path.starts_with('/') {
+                Ok(Self::Unix(path.into()))
+            } else {
+                Err(format!(
+                    "'{text}' names no absolute path; write unix:/run/…"
+                ))
+            };
+        }
+        let address: SocketAddr = text
+            .parse()
+            .map_err(|_| format!("'{text}' is neither unix:PATH nor ADDRESS:PORT"))?;
+        if address.ip().is_loopback() {
+            Ok(Self::Tcp(address))
+        } else {
+            Err(format!(
+                "'{text}' is no loopback address; the API has no authentication of its own, so \
+                 let it listen on unix:PATH or 127.0.0.1:{API_PORT}"
+            ))
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            inventory: "/etc/nettoll/inventory.toml".into(),
+            listen: Listen::Tcp((Ipv4Addr::LOCALHOST, API_PORT).into()),
+            metrics_listen: (Ipv4Addr::LOCALHOST, METRICS_PORT).into(),
+            tls: Tls::default(),
+        }
+    }
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            ca: "/etc/nettoll/tls/ca.crt".into(),
+            certificate: "/etc/nettoll/tls/tls.crt".into(),
+            key: "/etc/nettoll/tls/tls.key".into(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a configuration file.
+    pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        toml::from_str(&text).map_err(|source| ConfigError::Parse {
+            path: path.to_owned(),
+            source: source.into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_is_the_default_but_for_the_metrics_address() {
+        let sample = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../deploy/samples/controller.toml"
+        );
+        let config = Config::read(Path::new(sample)).unwrap();
+        let metrics_listen = (Ipv4Addr::UNSPECIFIED, METRICS_PORT).into();
+        assert_eq!(
+            config,
+            Config {
+                metrics_listen,
+                ..Config::default()
+            }
+        );
+    }
+
+    #[test]
+    fn unknown_keys_are_errors() {
+        let error = toml::from_str::<Config>("inventroy = '/x'")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("inventroy") && error.contains("inventory"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_api_listens_on_a_socket_or_on_loopback_only() {
+        let listen = |text: &str| Listen::try_from(text.to_owned());
+        assert_eq!(
+            listen("unix:/run/x.sock"),
+            Ok(Listen::Unix("/run/x.sock".into()))
+        );
+        assert!(listen("[::1]:9472").is_ok());
+        for refused in [
+            "unix:x.sock",
+            "198.18.0.1:9472",
+            "0.0.0.0:9472",
+            "localhost",
+        ] {
+            assert!(listen(refused).is_err(), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Jobs: plan → dispatch → results, one at a time.
+//!
+//! However a job ends (done, failed, its user gone, the controller told to stop), the agents'
+//! runs of it are deleted before the next job may begin.
+
+mod clock;
+mod dispatch;
+mod execute;
+mod join;
+mod ledger;
+mod plan;
+mod progress;
+
+use std::{sync::Arc, time::Duration};
+
+use nettoll_core::api::{Inventory, Job, JobEvent, JobResult};
+use tokio::{
+    sync::{
+        Mutex, OwnedMutexGuard,
+        mpsc::{self, Receiver, Sender},
+        watch,
+    },
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use self::{execute::Execution, ledger::Ledger, plan::Plan, progress::Progress};
+use crate::{
+    agents::{AgentError, Agents},
+    metrics::Metrics,
+};
+
+/// Time between two lines of progress.
+const TICK: Duration = Duration::from_millis(500);
+/// How long a user has to take the result.
+const DELIVERY: Duration = Duration::from_secs(30);
+/// Lines on their way to the user.
+const LINES: usize = 64;
+
+/// Why a job was not begun.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SubmitError {
+    /// There is one already.
+    #[error(
+        "another job is running; two at once would disturb each other: wait for it, or end its command"
+    )]
+    Busy,
+    /// It makes no sense.
+    #[error(transparent)]
+    Plan(#[from] plan::PlanError),
+}
+
+/// Why a job has no result.
+#[derive(Debug, thiserror::Error)]
+enum JobError {
+    /// An agent does not answer, or refuses what every run needs.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    /// Plan and inventory contradict each other.
+    #[error("the inventory lists no agent of node {0}")]
+    NoAgent(String),
+    /// The agent is not of this version.
+    #[error(
+        "agent of node {0}: it prepared a client and told no flow; are agent and controller of one version?"
+    )]
+    NoFlow(String),
+    /// Every run was refused.
+    #[error("nothing can be measured: {0}")]
+    Nothing(String),
+    /// A group that was planned has no rounds.
+    #[error(transparent)]
+    Plan(#[from] nettoll_core::plan::PlanError),
+    /// The controller ends.
+    #[error("the controller was told to stop; start it and ask again")]
+    Stopped,
+}
+
+/// What jobs need and leave.
+pub(crate) struct Jobs {
+    inventory: Inventory,
+    agents: Arc<Agents>,
+    metrics: Metrics,
+    /// Held by the job that runs.
+    slot: Arc<Mutex<()>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Jobs {
+    /// No job yet.
+    pub(crate) fn new(inventory: Inventory, agents: Agents, metrics: Metrics) -> Self {
+        Self {
+            inventory,
+            agents: Arc::new(agents),
+            metrics,
+            slot: Arc::default(),
+            stop: watch::Sender::new(false),
+        }
+    }
+
+    /// The nodes and pods.
+    pub(crate) fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
+    /// What finished jobs left.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The agents.
+    pub(crate) fn agents(&self) -> &Arc<Agents> {
+        &self.agents
+    }
+
+    /// Begins a job; dropping the receiver cancels it.
+    pub(crate) fn submit(self: Arc<Self>, job: Job) -> Result<Receiver<JobEvent>, SubmitError> {
+        // Tells this job's runs from those of earlier ones that an agent may still hold.
+        let nonce = execute::seed() as u32;
+        let plan = Plan::new(&self.inventory, &job, nonce)?;
+        let slot = Arc::clone(&self.slot)
+            .try_lock_owned()
+            .map_err(|_| SubmitError::Busy)?;
+        let (events, receiver) = mpsc::channel(LINES);
+        tokio::spawn(self.supervise(job, plan, events, slot));
+        Ok(receiver)
+    }
+
+    /// Ends the job that runs and keeps others from beginning.
+    pub(crate) async fn shut_down(&self) {
+        self.stop.send_replace(true);
+        // Not given back: the process ends.
+        std::mem::forget(Arc::clone(&self.slot).lock_owned().await);
+    }
+
+    async fn supervise(
+        self: Arc<Self>,
+        job: Job,
+        plan: Plan,
+        events: Sender<JobEvent>,
+        slot: OwnedMutexGuard<()>,
+    ) {
+        let (progress, ledger) = (Progress::new(plan.rounds, plan.seconds), Ledger::default());
+        let mut stop = self.stop.subscribe();
+        let execution = Execution {
+            agents: &self.agents,
+            progress: &progress,
+            ledger: &ledger,
+            events: &events,
+        };
+        let outcome = tokio::select! {
+            outcome = execution.execute(&job, &plan) => Some(outcome),
+            _ = stop.wait_for(|&stop| stop) => Some(Err(JobError::Stopped)),
+            () = events.closed() => None,
+            never = tell(&progress, &events) => match never {},
+        };
+        ledger.delete_all(&self.agents).await;
+        match &outcome {
+            Some(Ok(result)) => self.record(result),
+            Some(Err(error)) => {
+                tracing::warn!("job failed: {error}");
+                self.record_failure(&plan);
+            }
+            None => tracing::info!("job cancelled: its user is gone"),
+        }
+        drop(slot);
+        let last = match outcome {
+            Some(Ok(result)) => JobEvent::Done(Box::new(result)),
+            Some(Err(error)) => JobEvent::Failed {
+                message: error.to_string(),
+            },
+            None => return,
+        };
+        if timeout(DELIVERY, events.send(last)).await.is_err() {
+            tracing::warn!("nobody took the result in {DELIVERY:?}");
+        }
+    }
+
+    fn record(&self, result: &JobResult) {
+        self.metrics
+            .record(result, |endpoint| plan::node_of(&self.inventory, endpoint));
+    }
+
+    fn record_failure(&self, plan: &Plan) {
+        for run in plan.runs() {
+            let node = |endpoint: &_| plan::node_of(&self.inventory, endpoint);
+            self.metrics.record_failure(&run.path, run.test, node);
+        }
+    }
+}
+
+/// Tells of the progress until dropped. A user who does not read misses lines.
+async fn tell(progress: &Progress, events: &Sender<JobEvent>) -> std::convert::Infallible {
+    let _ = events.try_send(progress.planned());
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let _ = events.try_send(progress.event());
+    }
+}

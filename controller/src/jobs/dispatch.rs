@@ -1,0 +1,298 @@
+//! One run at its agents: prepare, rounds, finish, in the order of [`nettoll_core::api`].
+
+use std::collections::BTreeSet;
+
+use nettoll_core::{
+    api::{Place, ResolveRequest, Resolved, Role, RoundSide, RoundSpec, RunSide, RunSpec},
+    device::Device,
+    report::TestType,
+};
+
+use super::{
+    JobError,
+    ledger::Ledger,
+    plan::{PlannedRun, Site},
+};
+use crate::agents::{Agent, AgentError, Agents, Fault};
+
+/// How often a round is tried.
+const ATTEMPTS: u32 = 2;
+/// Some thousand runs of each program, of some ten ns each.
+const CALIBRATION_SECONDS: f64 = 0.2;
+
+/// A run that its agents hold.
+pub(super) struct LiveRun<'a> {
+    pub(super) plan: &'a PlannedRun,
+    /// Both nodes are one kernel: the client's agent samples for both.
+    pub(super) one_kernel: bool,
+    client: &'a Agent,
+    /// `None` where the client's agent has both sockets.
+    server: Option<&'a Agent>,
+    pub(super) rounds: Vec<MeasuredRound>,
+    /// Why no more rounds are tried.
+    pub(super) broken: Option<String>,
+}
+
+/// A round that was run, or tried.
+#[derive(Clone, Debug)]
+pub(super) struct MeasuredRound {
+    pub(super) spec: RoundSpec,
+    /// What both sides measured, or why there is nothing.
+    pub(super) outcome: Result<Sides, String>,
+}
+
+/// A round as its sides saw it.
+#[derive(Clone, Debug)]
+pub(super) struct Sides {
+    pub(super) client: RoundSide,
+    /// `None` where one agent has both sockets.
+    pub(super) server: Option<RoundSide>,
+}
+
+impl Sides {
+    /// Why the round is no good, by either side.
+    pub(super) fn invalid_reason(&self) -> Option<&str> {
+        let sides = [Some(&self.client), self.server.as_ref()];
+        sides
+            .into_iter()
+            .flatten()
+            .find_map(|side| side.invalid_reason.as_deref())
+    }
+}
+
+/// What the agents gave for all rounds together.
+#[derive(Clone, Debug)]
+pub(super) struct FinishedRun {
+    pub(super) client: RunSide,
+    /// `None` where one agent has both sockets.
+    pub(super) server: Option<RunSide>,
+}
+
+impl FinishedRun {
+    /// What each agent gave.
+    pub(super) fn sides(&self) -> impl Iterator<Item = &RunSide> {
+        std::iter::once(&self.client).chain(&self.server)
+    }
+}
+
+impl<'a> LiveRun<'a> {
+    /// Resolves both ends, opens the sockets, and connects.
+    pub(super) async fn prepare(
+        agents: &'a Agents,
+        plan: &'a PlannedRun,
+        one_kernel: bool,
+        ledger: &Ledger,
+    ) -> Result<Self, JobError> {
+        let client = agent(agents, &plan.client)?;
+        let far = agent(agents, &plan.server)?;
+        let (from, to) = (&plan.client, &plan.server);
+        let client_resolved = client.resolve(&resolve_request(from, to)).await?;
+        let server_resolved = far.resolve(&resolve_request(to, from)).await?;
+        let place = |site: &Site, resolved: &Resolved| Place {
+            endpoint: site.endpoint.clone(),
+            netns: resolved.netns,
+            address: site.address,
+        };
+        let spec = RunSpec {
+            id: plan.id.clone(),
+            path: plan.path.clone(),
+            test: plan.test,
+            options: plan.options.clone(),
+            role: Role::Both,
+            client: place(from, &client_resolved),
+            server: place(to, &server_resolved),
+            port: plan.port,
+            devices: merged(client_resolved.devices, server_resolved.devices),
+            count_nodes: BTreeSet::from([&from.node, &to.node])
+                .into_iter()
+                .cloned()
+                .collect(),
+            sample: true,
+        };
+        let one_agent = plan.one_node() || plan.test == TestType::PathCost;
+        let live = Self {
+            plan,
+            one_kernel,
+            client,
+            server: (!one_agent).then_some(far),
+            rounds: Vec::new(),
+            broken: None,
+        };
+        live.open(spec, ledger).await?;
+        Ok(live)
+    }
+
+    async fn open(&self, spec: RunSpec, ledger: &Ledger) -> Result<(), JobError> {
+        let id = &self.plan.id;
+        ledger.note(self.client.node(), id);
+        let Some(server) = self.server else {
+            self.client.prepare(&spec).await?;
+            return Ok(self.client.start(id).await?);
+        };
+        ledger.note(server.node(), id);
+        let part = |role, site: &Site, sample| RunSpec {
+            role,
+            count_nodes: vec![site.node.clone()],
+            sample,
+            ..spec.clone()
+        };
+        let of_server = part(Role::Server, &self.plan.server, !self.one_kernel);
+        server.prepare(&of_server).await?;
+        let of_client = part(Role::Client, &self.plan.client, true);
+        let flow = self.client.prepare(&of_client).await?.flow;
+        let flow = flow.ok_or_else(|| JobError::NoFlow(self.client.node().to_owned()))?;
+        server.flow(id, &flow).await?;
+        Ok(self.client.start(id).await?)
+    }
+
+    /// Runs a round; where it fails, once more. A run whose round failed twice is broken; an
+    /// agent that does not answer any more ends the job.
+    ///
+    /// Answers what went wrong on the way, in words.
+    pub(super) async fn round(&mut self, spec: &RoundSpec) -> Result<Option<String>, JobError> {
+        let mut told = None;
+        for attempt in 1..=ATTEMPTS {
+            let error = match self.try_round(spec).await {
+                Ok(sides) => {
+                    self.rounds.push(MeasuredRound {
+                        spec: spec.clone(),
+                        outcome: Ok(sides),
+                    });
+                    return Ok(told);
+                }
+                Err(error) => error,
+            };
+            self.recover().await?;
+            let what = format!("round {} of {} failed: {error}", spec.pair, self.plan.id);
+            let outcome = Err(error.to_string());
+            self.rounds.push(MeasuredRound {
+                spec: spec.clone(),
+                outcome,
+            });
+            if attempt == ATTEMPTS {
+                self.broken = Some(format!("a round failed {ATTEMPTS} times: {error}"));
+            }
+            told = Some(what);
+        }
+        Ok(told)
+    }
+
+    /// A slice that tells what the probe's programs cost; nothing else of it is kept. Without it
+    /// the run lacks these figures alone, so a failure is only told.
+    pub(super) async fn calibrate(&self) -> Option<String> {
+        let probed = self.rounds.iter().rev().find(|round| round.spec.probe);
+        let last = probed.filter(|_| self.broken.is_none())?;
+        let spec = RoundSpec {
+            probe: true,
+            calibrate: true,
+            seconds: CALIBRATION_SECONDS,
+            ..last.spec.clone()
+        };
+        let error = self.try_round(&spec).await.err()?;
+        // Where an agent is gone, finishing says so.
+        let _ = self.recover().await;
+        Some(format!(
+            "the probe's programs on {} were not calibrated: {error}",
+            self.plan.id
+        ))
+    }
+
+    async fn try_round(&self, spec: &RoundSpec) -> Result<Sides, AgentError> {
+        let id = &self.plan.id;
+        if let Some(server) = self.server {
+            server.begin(id, spec).await?;
+        }
+        self.client.begin(id, spec).await?;
+        let traffic = self.client.run(id, spec, &self.plan.options).await?;
+        let server = match self.server {
+            Some(server) => Some(server.end(id).await?),
+            None => None,
+        };
+        let marks = self.client.end(id).await?;
+        Ok(Sides {
+            client: with_marks(traffic, marks),
+            server,
+        })
+    }
+
+    /// After a failed round: its last marks are set, so that another can begin.
+    async fn recover(&self) -> Result<(), JobError> {
+        for agent in [Some(self.client), self.server].into_iter().flatten() {
+            agent.info().await?;
+            // Refused where the round had not begun there: then nothing is to be ended.
+            if let Err(error) = agent.end(&self.plan.id).await {
+                tracing::debug!("after a failed round: {error}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the run and takes what was counted; `None` where an agent has it no more, which
+    /// then is the reason why the run is broken.
+    pub(super) async fn finish(&mut self) -> Result<Option<FinishedRun>, AgentError> {
+        match self.try_finish().await {
+            Err(AgentError {
+                fault: Fault::Refused { error, .. },
+                node,
+                ..
+            }) => {
+                self.broken
+                    .get_or_insert(format!("node {node} has no result: {error}"));
+                Ok(None)
+            }
+            finished => finished.map(Some),
+        }
+    }
+
+    async fn try_finish(&self) -> Result<FinishedRun, AgentError> {
+        let id = &self.plan.id;
+        let server = match self.server {
+            Some(server) => Some(server.finish(id).await?),
+            None => None,
+        };
+        Ok(FinishedRun {
+            client: self.client.finish(id).await?,
+            server,
+        })
+    }
+}
+
+fn agent<'a>(agents: &'a Agents, site: &Site) -> Result<&'a Agent, JobError> {
+    agents
+        .of(&site.node)
+        .map(AsRef::as_ref)
+        .ok_or_else(|| JobError::NoAgent(site.node.clone()))
+}
+
+fn resolve_request(near: &Site, far: &Site) -> ResolveRequest {
+    ResolveRequest {
+        endpoint: near.endpoint.clone(),
+        local_address: near.address,
+        peer_address: far.address,
+        peer_node_address: (near.node != far.node).then_some(far.node_address),
+    }
+}
+
+/// All devices once; on one node both answers list the same ones, each with its own end marked.
+fn merged(mut devices: Vec<Device>, others: Vec<Device>) -> Vec<Device> {
+    for other in others {
+        match devices.iter_mut().find(|device| device.id == other.id) {
+            Some(device) => {
+                device.endpoint |= other.endpoint;
+                device.underlay |= other.underlay;
+            }
+            None => devices.push(other),
+        }
+    }
+    devices
+}
+
+/// The client's round: its traffic, and what only the marks around it tell.
+fn with_marks(traffic: RoundSide, marks: RoundSide) -> RoundSide {
+    RoundSide {
+        cpu_busy_seconds: traffic.cpu_busy_seconds.or(marks.cpu_busy_seconds),
+        cpu_steal_seconds: traffic.cpu_steal_seconds.or(marks.cpu_steal_seconds),
+        invalid_reason: traffic.invalid_reason.or(marks.invalid_reason),
+        ..traffic
+    }
+}

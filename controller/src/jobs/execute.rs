@@ -1,0 +1,250 @@
+//! A job from its first request to the agents to its report.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use nettoll_core::{
+    api::{AgentInfo, Job, JobEvent, JobResult, ProbeMode, RoundSpec},
+    plan::PlannedRound,
+    report::{Context, Report, SCHEMA, TestType},
+};
+use tokio::{sync::mpsc::Sender, time::timeout};
+
+use super::{
+    JobError, clock,
+    dispatch::LiveRun,
+    join::Measured,
+    ledger::Ledger,
+    plan::{Plan, PlannedRun, RunGroup, Site},
+    progress::Progress,
+};
+use crate::agents::Agents;
+
+/// How long a user has to take a line that must not be lost.
+const DELIVERY: Duration = Duration::from_secs(10);
+
+/// What a job works with.
+pub(super) struct Execution<'a> {
+    pub(super) agents: &'a Arc<Agents>,
+    pub(super) progress: &'a Progress,
+    pub(super) ledger: &'a Ledger,
+    pub(super) events: &'a Sender<JobEvent>,
+}
+
+/// What the agents of a job said of themselves, by node.
+type Infos = BTreeMap<String, AgentInfo>;
+
+impl Execution<'_> {
+    /// Runs all groups, one after the other.
+    pub(super) async fn execute(&self, job: &Job, plan: &Plan) -> Result<JobResult, JobError> {
+        let started = SystemTime::now();
+        for warning in &plan.warnings {
+            self.warn(warning.clone()).await;
+        }
+        let mut infos = Infos::new();
+        for node in plan.nodes() {
+            let agent = self
+                .agents
+                .of(node)
+                .ok_or_else(|| JobError::NoAgent(node.to_owned()))?;
+            infos.insert(node.to_owned(), agent.info().await?);
+        }
+        let probe = self.usable(plan.probe, &infos).await;
+        let mut groups = Vec::new();
+        let (mut sequence, mut seconds) = (0, 0.0);
+        for group in &plan.groups {
+            let group = self.measurable(group, &infos, job).await?;
+            let rounds = group.rounds(probe, sequence, seed())?;
+            sequence += rounds.len() as u32;
+            seconds += group.traffic_seconds(&rounds);
+            groups.push((group, rounds));
+        }
+        self.progress.replan(sequence, seconds);
+        let mut measured = Measured::default();
+        for (group, rounds) in &groups {
+            measured.extend(self.run_group(group, rounds, &infos).await?);
+        }
+        let Measured {
+            runs,
+            tolls,
+            stacks,
+        } = measured;
+        let context = context(started, job, &infos);
+        let report = Report {
+            schema: SCHEMA.to_owned(),
+            context,
+            runs,
+            tolls,
+        };
+        Ok(JobResult { report, stacks })
+    }
+
+    /// The states of the probe that the rounds can have. Traffic is measured without it too.
+    async fn usable(&self, wanted: ProbeMode, infos: &Infos) -> ProbeMode {
+        if wanted == ProbeMode::Off {
+            return wanted;
+        }
+        let mut usable = wanted;
+        for (node, info) in infos {
+            if let Some(reason) = &info.probe_unavailable {
+                self.warn(format!(
+                    "no stages, since node {node} has no probe: {reason}"
+                ))
+                .await;
+                usable = ProbeMode::Off;
+            }
+            if let Some(reason) = &info.profile_unavailable {
+                self.warn(format!("no stacks of node {node}: {reason}"))
+                    .await;
+            }
+        }
+        usable
+    }
+
+    /// The runs of a group that can be measured with these agents.
+    async fn measurable(
+        &self,
+        group: &RunGroup,
+        infos: &Infos,
+        job: &Job,
+    ) -> Result<RunGroup, JobError> {
+        let possible = |run: &PlannedRun| run.test != TestType::PathCost || one_kernel(run, infos);
+        let mut reasons = Vec::new();
+        for run in group.runs.iter().filter(|run| !possible(run)) {
+            let (from, to) = (&run.client.node, &run.server.node);
+            reasons.push(format!(
+                "{} of {} needs both ends on one kernel, since one thread has both sockets; \
+                 nodes {from} and {to} are two machines",
+                run.test,
+                run.path.label()
+            ));
+        }
+        let kept = group.kept(possible);
+        // Of a single test the first run is what was asked for.
+        let essential = match job {
+            Job::Toll(_) => !kept.runs.is_empty(),
+            Job::Test(_) => group.runs.first().is_some_and(possible),
+        };
+        if !essential {
+            return Err(JobError::Nothing(reasons.join("; ")));
+        }
+        for reason in reasons {
+            self.warn(reason).await;
+        }
+        Ok(kept)
+    }
+
+    /// Interleaves the runs of a group.
+    async fn run_group(
+        &self,
+        group: &RunGroup,
+        rounds: &[PlannedRound],
+        infos: &Infos,
+    ) -> Result<Measured, JobError> {
+        let mut live = Vec::new();
+        for run in &group.runs {
+            self.tell(run, "preparing");
+            let one_kernel = one_kernel(run, infos);
+            live.push(LiveRun::prepare(self.agents, run, one_kernel, self.ledger).await?);
+        }
+        for round in rounds {
+            if let Some(run) = live.get_mut(round.run) {
+                self.run_round(run, round).await?;
+            }
+        }
+        let mut measured = Measured::default();
+        for mut run in live {
+            self.tell(run.plan, "reading");
+            if let Some(told) = run.calibrate().await {
+                self.warn(told).await;
+            }
+            let finished = run.finish().await?;
+            let context = |site: &Site| infos.get(&site.node).map(|info| &info.context);
+            if let (Some(client), Some(server)) =
+                (context(&run.plan.client), context(&run.plan.server))
+            {
+                measured.add(&run, finished, client, server);
+            }
+        }
+        self.ledger.delete_all(self.agents).await;
+        Ok(measured)
+    }
+
+    /// Runs one round, unless its run is broken.
+    async fn run_round(&self, run: &mut LiveRun<'_>, round: &PlannedRound) -> Result<(), JobError> {
+        let &PlannedRound {
+            run: _,
+            pair,
+            sequence,
+            probe,
+            seconds,
+        } = round;
+        let traffic = run.plan.traffic_seconds(seconds);
+        if run.broken.is_some() {
+            self.progress.leave_out(1, traffic);
+            return Ok(());
+        }
+        let with = if probe { ", with the probe" } else { "" };
+        let pairs = run.plan.options.rounds;
+        self.tell(run.plan, &format!("pair {} of {pairs}{with}:", pair + 1));
+        let spec = RoundSpec {
+            pair,
+            sequence,
+            probe,
+            calibrate: false,
+            seconds,
+        };
+        if let Some(told) = run.round(&spec).await? {
+            self.warn(told).await;
+        }
+        self.progress.done(1, traffic);
+        Ok(())
+    }
+
+    /// Sets what the next lines of progress say.
+    fn tell(&self, run: &PlannedRun, doing: &str) {
+        self.progress
+            .label(format!("{}: {doing} {}", run.test, run.path.label()));
+    }
+
+    /// Tells the user something. One who does not read for long misses it.
+    async fn warn(&self, message: String) {
+        tracing::warn!("{message}");
+        let _ = timeout(DELIVERY, self.events.send(JobEvent::Warning { message })).await;
+    }
+}
+
+/// Both nodes of a run are one kernel, the lab's case.
+fn one_kernel(run: &PlannedRun, infos: &Infos) -> bool {
+    let boot = |node| {
+        infos
+            .get(node)
+            .map(|info: &AgentInfo| &info.context.boot_id)
+    };
+    run.one_node() || boot(&run.client.node) == boot(&run.server.node)
+}
+
+fn context(started: SystemTime, job: &Job, infos: &Infos) -> Context {
+    let job = serde_json::to_string(job).unwrap_or_default();
+    Context {
+        nettoll_version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: clock::rfc3339(started),
+        command: ["POST", "/api/v1/jobs"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain([job])
+            .collect(),
+        nodes: infos.values().map(|info| info.context.clone()).collect(),
+    }
+}
+
+/// Another order of rounds in each job.
+pub(super) fn seed() -> u64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    now.as_nanos() as u64
+}

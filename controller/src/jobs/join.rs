@@ -1,0 +1,151 @@
+//! What both sides measured → one entry of the report. Pure: no agent is asked here.
+
+mod cpu;
+mod rounds;
+mod validity;
+
+use std::collections::BTreeMap;
+
+use nettoll_core::{
+    api::{RoundSide, Stacks},
+    report::{Cpu, NodeContext, Probe, ProbeCost, Run, TestType, Toll},
+};
+
+use self::cpu::Amounts;
+use super::{
+    dispatch::{FinishedRun, LiveRun, MeasuredRound, Sides},
+    plan::PlannedRun,
+};
+
+/// What a job has measured so far.
+#[derive(Debug, Default)]
+pub(super) struct Measured {
+    pub(super) runs: Vec<Run>,
+    pub(super) tolls: Vec<Toll>,
+    /// By run id.
+    pub(super) stacks: BTreeMap<String, Stacks>,
+}
+
+impl Measured {
+    /// Adds what another group gave.
+    pub(super) fn extend(&mut self, other: Self) {
+        self.runs.extend(other.runs);
+        self.tolls.extend(other.tolls);
+        self.stacks.extend(other.stacks);
+    }
+
+    /// Adds a run with its stacks.
+    pub(super) fn add(
+        &mut self,
+        live: &LiveRun<'_>,
+        finished: Option<FinishedRun>,
+        client: &NodeContext,
+        server: &NodeContext,
+    ) {
+        self.runs.push(join(&Inputs {
+            plan: live.plan,
+            one_kernel: live.one_kernel,
+            client,
+            server,
+            rounds: &live.rounds,
+            finished: finished.as_ref(),
+            broken: live.broken.as_deref(),
+        }));
+        if let Some(stacks) = finished.and_then(|finished| finished.client.stacks) {
+            self.stacks.insert(live.plan.id.clone(), stacks);
+        }
+    }
+}
+
+/// All that is known of a run.
+#[derive(Clone, Copy)]
+struct Inputs<'a> {
+    plan: &'a PlannedRun,
+    one_kernel: bool,
+    client: &'a NodeContext,
+    server: &'a NodeContext,
+    rounds: &'a [MeasuredRound],
+    /// `None` where the agents had no result any more.
+    finished: Option<&'a FinishedRun>,
+    broken: Option<&'a str>,
+}
+
+fn join(inputs: &Inputs<'_>) -> Run {
+    let &Inputs {
+        plan,
+        one_kernel,
+        rounds,
+        finished,
+        ..
+    } = inputs;
+    let test = plan.test;
+    let reported = rounds::reported(rounds);
+    let mut run = Run {
+        id: plan.id.clone(),
+        path: plan.path.clone(),
+        test,
+        options: plan.options.clone(),
+        valid: false,
+        invalid_reasons: Vec::new(),
+        rounds: rounds
+            .iter()
+            .map(|round| rounds::round(test, one_kernel, round))
+            .collect(),
+        throughput_bits_per_second: rounds::throughput(test, &reported),
+        transactions_per_second: rounds::transactions(test, &reported),
+        rtt_ns: rounds::rtt(&reported),
+        lost: (test != TestType::TcpStream).then(|| rounds::sum(&reported, |side| side.lost)),
+        cpu: cpu(inputs, &reported),
+        tcp: finished.and_then(|finished| finished.client.tcp.clone()),
+        stages: None,
+        components: None,
+        regions: None,
+        closure: None,
+        probe: probe(finished),
+    };
+    run.invalid_reasons = validity::reasons(inputs, &reported, &run);
+    run.valid = run.invalid_reasons.is_empty();
+    run
+}
+
+fn cpu(inputs: &Inputs<'_>, reported: &[&Sides]) -> Cpu {
+    let stream = inputs.plan.test == TestType::TcpStream;
+    let amounts = Amounts {
+        bytes: stream.then(|| rounds::sum(reported, |side| side.bytes)),
+        transactions: (!stream).then(|| rounds::sum(reported, |side| side.transactions)),
+    };
+    let client: Vec<&RoundSide> = reported.iter().map(|sides| &sides.client).collect();
+    let server: Vec<&RoundSide> = reported
+        .iter()
+        .filter_map(|sides| sides.server.as_ref())
+        .collect();
+    Cpu {
+        local: cpu::side(inputs.client, &client, None, amounts),
+        remote: if inputs.one_kernel {
+            None
+        } else {
+            cpu::side(inputs.server, &server, None, amounts)
+        },
+        shared: inputs.one_kernel,
+    }
+}
+
+/// What the probes of all agents did, losses added up by reason.
+fn probe(finished: Option<&FinishedRun>) -> Probe {
+    let mut probe = Probe {
+        programs: Vec::new(),
+        lost: BTreeMap::new(),
+        cost: ProbeCost {
+            ratio: None,
+            ci95: None,
+            metric: None,
+        },
+    };
+    for side in finished.iter().flat_map(|finished| finished.sides()) {
+        probe.programs.extend(side.programs.iter().cloned());
+        for (reason, count) in &side.lost {
+            *probe.lost.entry(reason.clone()).or_default() += count;
+        }
+    }
+    probe
+}
