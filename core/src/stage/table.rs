@@ -1,0 +1,208 @@
+//! The table: which stage lies between two consecutive hops.
+
+use std::collections::BTreeMap;
+
+use About::{From, To, ToMaster};
+use Event::{Copy, GroReceive, NetifRx, Queue, Receive, StartXmit, UserReceive, UserSend, Xmit};
+use Is::{Any, Bridge, Loopback, Physical, Tunnel, Underlay, Veth};
+use Relation::{AnyDevice, ItsBridge, ItsPort, OtherDevice, OtherNode, OtherPort, Peer, Same};
+use StageClass::{Mixed, Wait, Work};
+
+use crate::{
+    device::{Device, DeviceId, DeviceKind},
+    hop::{Edge, Event, Hop},
+    report::StageClass,
+};
+
+/// What a device must be.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Is {
+    Any,
+    Bridge,
+    Loopback,
+    Physical,
+    Tunnel,
+    /// It carries the route to the other node, whatever its kind.
+    Underlay,
+    Veth,
+}
+
+/// What the later hop's device is to the earlier one's.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Relation {
+    /// Whatever it is, even unknown.
+    AnyDevice,
+    Same,
+    /// The other end of the virtual cable.
+    Peer,
+    /// The bridge that the earlier is a port of.
+    ItsBridge,
+    /// A port of the earlier.
+    ItsPort,
+    /// Another port of the same bridge.
+    OtherPort,
+    /// Another device of the same node.
+    OtherDevice,
+    /// A device of another node.
+    OtherNode,
+}
+
+/// Which device a stage is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum About {
+    From,
+    To,
+    /// The bridge that the later hop's device is a port of.
+    ToMaster,
+}
+
+/// One line of the table.
+pub(super) struct Rule {
+    from: (Event, Is),
+    relation: Relation,
+    to: (Event, Is),
+    stage: &'static str,
+    class: StageClass,
+    about: About,
+}
+
+/// The first line that fits counts.
+///
+/// Notes on lines whose reason is not in the design's own table:
+/// - A veth whose receiver runs NAPI (GRO switched on, or XDP) hands over through a ring and has
+///   no `netif_rx`: its wait for the poll is in `veth` then, hence mixed.
+/// - `GroReceive → Receive` is the time that GRO holds a packet for more to merge: `gro_cells`
+///   behind a tunnel, and on a network card or a NAPI veth the last of its wait in softirq,
+///   `backlog`.
+/// - `decap` ends where the tunnel's GRO cell hands the packet to GRO. The hand-over to the cell
+///   itself has no stable hook, so the cell's turn in softirq is in `decap`. A cell that cannot
+///   GRO (a packet tap, a cloned packet) calls `netif_rx`, and where neither is seen the stage
+///   ends with the receive on the tunnel and holds that wait as well, hence mixed.
+/// - What is received on a device and sent on the same one was routed back (hairpin): `forward`.
+/// - `encap` ends on whichever device the route takes: not every tunnel is bound to one.
+#[rustfmt::skip]
+pub(super) const TABLE: &[Rule] = &[
+    rule(UserSend,   Any,      AnyDevice,   Queue,      Any,      "socket_tx", Work,  To),
+    rule(StartXmit,  Underlay, OtherNode,   NetifRx,    Underlay, "wire",      Wait,  From),
+    rule(StartXmit,  Underlay, OtherNode,   GroReceive, Underlay, "wire",      Wait,  From),
+    rule(StartXmit,  Underlay, OtherNode,   Receive,    Underlay, "wire",      Wait,  From),
+    rule(Xmit,       Underlay, OtherNode,   NetifRx,    Underlay, "wire",      Wait,  From),
+    rule(Xmit,       Underlay, OtherNode,   GroReceive, Underlay, "wire",      Wait,  From),
+    rule(Xmit,       Underlay, OtherNode,   Receive,    Underlay, "wire",      Wait,  From),
+    rule(Queue,      Any,      Same,        StartXmit,  Any,      "qdisc",     Wait,  From),
+    rule(StartXmit,  Loopback, Same,        NetifRx,    Loopback, "loopback",  Work,  From),
+    rule(StartXmit,  Veth,     Peer,        NetifRx,    Veth,     "veth",      Work,  From),
+    rule(StartXmit,  Veth,     Peer,        GroReceive, Veth,     "veth",      Mixed, From),
+    rule(StartXmit,  Veth,     Peer,        Receive,    Veth,     "veth",      Mixed, From),
+    rule(StartXmit,  Physical, Same,        Xmit,       Physical, "driver",    Work,  From),
+    rule(StartXmit,  Tunnel,   OtherDevice, Queue,      Any,      "encap",     Work,  From),
+    rule(StartXmit,  Bridge,   ItsPort,     Queue,      Any,      "bridge",    Work,  From),
+    rule(NetifRx,    Any,      Same,        Receive,    Any,      "backlog",   Wait,  To),
+    rule(GroReceive, Tunnel,   Same,        Receive,    Tunnel,   "gro_cells", Wait,  To),
+    rule(GroReceive, Any,      Same,        Receive,    Any,      "backlog",   Wait,  To),
+    rule(Receive,    Any,      ItsBridge,   Receive,    Bridge,   "bridge",    Work,  To),
+    rule(Receive,    Any,      OtherPort,   Queue,      Any,      "bridge",    Work,  ToMaster),
+    rule(Receive,    Any,      OtherDevice, GroReceive, Tunnel,   "decap",     Work,  To),
+    rule(Receive,    Any,      OtherDevice, NetifRx,    Tunnel,   "decap",     Work,  To),
+    rule(Receive,    Any,      OtherDevice, Receive,    Tunnel,   "decap",     Mixed, To),
+    rule(Receive,    Any,      OtherDevice, Queue,      Any,      "forward",   Work,  To),
+    rule(Receive,    Any,      Same,        Queue,      Any,      "forward",   Work,  To),
+    rule(Receive,    Any,      AnyDevice,   Copy,       Any,      "socket_rx", Mixed, From),
+    rule(Receive,    Any,      AnyDevice,   UserReceive, Any,     "socket_rx", Mixed, From),
+    rule(Copy,       Any,      AnyDevice,   UserReceive, Any,     "socket_rx", Mixed, From),
+];
+
+/// The stages that begin in their device's transmit function, whose exact self time is theirs.
+pub(super) const TRANSMIT: [&str; 6] = ["wire", "loopback", "veth", "driver", "encap", "bridge"];
+
+#[rustfmt::skip]
+#[expect(clippy::too_many_arguments, reason = "the columns of the table")]
+const fn rule(
+    from: Event, from_is: Is, relation: Relation, to: Event, to_is: Is,
+    stage: &'static str, class: StageClass, about: About,
+) -> Rule {
+    Rule { from: (from, from_is), relation, to: (to, to_is), stage, class, about }
+}
+
+/// What an edge is called.
+pub(super) struct Named {
+    pub(super) stage: String,
+    pub(super) class: Option<StageClass>,
+    pub(super) device: Option<Device>,
+}
+
+/// The stage of an edge: the table's, or its two hops' names.
+pub(super) fn name(edge: &Edge, devices: &BTreeMap<DeviceId, Device>) -> Named {
+    let [from, to] = [edge.from, edge.to].map(|hop| devices.get(&hop.device));
+    let Some(rule) = TABLE.iter().find(|rule| rule.fits(edge, from, to)) else {
+        let stage = format!("{}->{}", hop_name(edge.from, from), hop_name(edge.to, to));
+        return Named {
+            stage,
+            class: None,
+            device: to.cloned(),
+        };
+    };
+    let device = match rule.about {
+        From => from,
+        To => to,
+        ToMaster => to.and_then(|port| devices.get(&port.master?)),
+    };
+    Named {
+        stage: rule.stage.to_owned(),
+        class: Some(rule.class),
+        device: device.cloned(),
+    }
+}
+
+/// `receive@eth0`; a device that nobody listed goes by its namespace's inode and its index.
+fn hop_name(hop: Hop, device: Option<&Device>) -> String {
+    let event = hop.event.as_str();
+    match device {
+        Some(device) => format!("{event}@{}", device.name),
+        None => format!("{event}@{}:{}", hop.device.netns, hop.device.ifindex),
+    }
+}
+
+impl Rule {
+    fn fits(&self, edge: &Edge, from: Option<&Device>, to: Option<&Device>) -> bool {
+        self.from.0 == edge.from.event
+            && self.to.0 == edge.to.event
+            && self.from.1.holds(from)
+            && self.to.1.holds(to)
+            && self.relation.holds(edge, from, to)
+    }
+}
+
+impl Is {
+    fn holds(self, device: Option<&Device>) -> bool {
+        let kind = |kind| device.is_some_and(|device| device.kind == kind);
+        match self {
+            Any => true,
+            Bridge => kind(DeviceKind::Bridge),
+            Loopback => kind(DeviceKind::Loopback),
+            Physical => kind(DeviceKind::Physical),
+            Veth => kind(DeviceKind::Veth),
+            Tunnel => device.is_some_and(|device| device.kind.is_tunnel()),
+            Underlay => device.is_some_and(|device| device.underlay),
+        }
+    }
+}
+
+impl Relation {
+    fn holds(self, edge: &Edge, from: Option<&Device>, to: Option<&Device>) -> bool {
+        let same = edge.from.device == edge.to.device;
+        match (self, from.zip(to)) {
+            (AnyDevice, _) => true,
+            (Same, _) => same,
+            (_, None) => false,
+            (Peer, Some((from, to))) => from.peer == Some(to.id) || to.peer == Some(from.id),
+            (ItsBridge, Some((from, to))) => from.master == Some(to.id),
+            (ItsPort, Some((from, to))) => to.master == Some(from.id),
+            (OtherPort, Some((from, to))) => {
+                !same && from.master.is_some() && from.master == to.master
+            }
+            (OtherDevice, Some((from, to))) => !same && from.node == to.node,
+            (OtherNode, Some((from, to))) => from.node != to.node,
+        }
+    }
+}
