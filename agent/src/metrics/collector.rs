@@ -121,6 +121,19 @@ fn encode(
         let labels = [("program", program.name.as_str())];
         sample(&mut runs, &labels, Value::Whole(program.runs))?;
     }
+    let mut seconds = encoder.encode_descriptor(
+        "nettoll_probe_run",
+        "Time that a program of the probe ran: its count times its mean in the last calibration, the kernel's own statistics included; absent before the first.",
+        Some(&Unit::Seconds),
+        MetricType::Counter,
+    )?;
+    for program in &totals.programs {
+        if let Some(mean_ns) = program.mean_ns {
+            let labels = [("program", program.name.as_str())];
+            let ns = (program.runs as f64 * mean_ns) as u64;
+            sample(&mut seconds, &labels, Value::Seconds(ns))?;
+        }
+    }
     let mut lost = encoder.encode_descriptor(
         "nettoll_probe_lost",
         "What the probe saw and could not count, by reason.",
@@ -354,7 +367,7 @@ mod tests {
                 node: String::new(),
                 runs: 1,
                 matched: 0,
-                mean_ns: None,
+                mean_ns: Some(65.0),
                 empty_mean_ns: None,
             });
         }
