@@ -4,6 +4,7 @@
 //! An ifindex says nothing without its namespace, and what lies on the other side of a veth or
 //! under a tunnel may be in another one. So all namespaces of the node are listed together.
 
+mod devices;
 mod ethtool;
 mod link;
 mod netlink;
@@ -19,7 +20,7 @@ use nettoll_core::{
     report::DeviceContext,
 };
 
-use self::{link::Link, space::Space};
+use self::space::Space;
 use crate::netns::{self, Netns};
 
 /// Most devices of a node, in all its namespaces.
@@ -123,7 +124,7 @@ impl Node {
     pub(crate) fn resolve(&self, request: &ResolveRequest) -> Result<Resolved, PathError> {
         let asked = self.known(&request.endpoint)?;
         let spaces = self.spaces(Some(&asked))?;
-        let mut devices = self.devices(&spaces);
+        let mut devices = devices::join(&self.name, &spaces);
         let mut mark = |place: &Endpoint, to, from, set: fn(&mut Device)| {
             let Some(space) = spaces.iter().find(|space| space.place == *place) else {
                 return Ok(None);
@@ -209,76 +210,6 @@ impl Node {
         }
         Ok(spaces)
     }
-
-    /// The devices, in the order of the namespaces and of their indices.
-    fn devices(&self, spaces: &[Space]) -> Vec<Device> {
-        let mut devices = Vec::new();
-        for space in spaces {
-            for link in &space.links {
-                let beyond = link
-                    .link
-                    .and_then(|ifindex| find(spaces, space, ifindex, link.link_nsid));
-                devices.push(Device {
-                    id: DeviceId {
-                        netns: space.inode,
-                        ifindex: link.ifindex,
-                    },
-                    name: link.name.clone(),
-                    place: space.place.to_string(),
-                    node: self.name.clone(),
-                    kind: link.kind,
-                    master: link.master.map(|ifindex| DeviceId {
-                        netns: space.inode,
-                        ifindex,
-                    }),
-                    peer: beyond
-                        .filter(|_| link.kind == DeviceKind::Veth)
-                        .filter(|(there, peer)| leads_back(spaces, there, peer, space, link))
-                        .map(id),
-                    lower: beyond.filter(|_| link.kind.is_tunnel()).map(id),
-                    underlay: false,
-                    endpoint: false,
-                    mtu: link.mtu,
-                    vxlan_port: link.vxlan_port,
-                    qdisc: link.qdisc.clone(),
-                });
-            }
-        }
-        devices
-    }
-}
-
-fn id((space, link): (&Space, &Link)) -> DeviceId {
-    DeviceId {
-        netns: space.inode,
-        ifindex: link.ifindex,
-    }
-}
-
-/// The link that `from` knows by an index and a namespace number, where that is of this node.
-fn find<'a>(
-    spaces: &'a [Space],
-    from: &'a Space,
-    ifindex: u32,
-    nsid: Option<i32>,
-) -> Option<(&'a Space, &'a Link)> {
-    let space = match nsid {
-        None => from,
-        Some(nsid) => spaces
-            .iter()
-            .find(|space| from.nsid_of(space) == Some(nsid))?,
-    };
-    let link = space.links.iter().find(|link| link.ifindex == ifindex)?;
-    Some((space, link))
-}
-
-/// Whether `peer` in `there` is a veth whose other end is `link` in `space`.
-fn leads_back(spaces: &[Space], there: &Space, peer: &Link, space: &Space, link: &Link) -> bool {
-    peer.kind == DeviceKind::Veth
-        && peer
-            .link
-            .and_then(|ifindex| find(spaces, there, ifindex, peer.link_nsid))
-            .is_some_and(|back| id(back) == id((space, link)))
 }
 
 /// The index of the device that carries the route: `lo` where `to` is local to the namespace.
