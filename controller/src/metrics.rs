@@ -13,7 +13,7 @@ use std::{
 use nettoll_core::{
     api::JobResult,
     endpoint::{Endpoint, Path},
-    report::{Run, TestType},
+    report::{Run, Stage, TestType},
 };
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
@@ -291,11 +291,21 @@ impl Metrics {
                     stage.side.map_or("", |side| side.as_str()).to_owned(),
                 ),
                 ("direction", stage.direction.as_str().to_owned()),
-                ("stage", stage.stage.clone()),
+                ("stage", stage_label(stage).to_owned()),
                 ("device_kind", kind.to_owned()),
             ]);
             self.stages.add(labels, &buckets, stage.mean_ns);
         }
+    }
+}
+
+/// A stage that the derivation has no name for is called after its hops, with devices' names:
+/// too many values for a label.
+fn stage_label(stage: &Stage) -> &str {
+    if stage.class.is_none() {
+        "unknown"
+    } else {
+        &stage.stage
     }
 }
 

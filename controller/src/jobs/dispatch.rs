@@ -28,6 +28,10 @@ pub(super) struct LiveRun<'a> {
     client: &'a Agent,
     /// `None` where the client's agent has both sockets.
     server: Option<&'a Agent>,
+    /// Of both nodes.
+    pub(super) devices: Vec<Device>,
+    /// Inodes of the client's and the server's network namespace.
+    pub(super) netns: [u32; 2],
     pub(super) rounds: Vec<MeasuredRound>,
     /// Why no more rounds are tried.
     pub(super) broken: Option<String>,
@@ -115,6 +119,8 @@ impl<'a> LiveRun<'a> {
             one_kernel,
             client,
             server: (!one_agent).then_some(far),
+            devices: spec.devices.clone(),
+            netns: [spec.client.netns, spec.server.netns],
             rounds: Vec::new(),
             broken: None,
         };

@@ -7,14 +7,16 @@ mod validity;
 use std::collections::BTreeMap;
 
 use nettoll_core::{
-    api::{RoundSide, Stacks},
+    api::{RoundSide, RunSide, Stacks},
+    device::Device,
     report::{Cpu, NodeContext, Probe, ProbeCost, Run, TestType, Toll},
+    stage::{self, End, Journey, Waterfall},
 };
 
 use self::cpu::Amounts;
 use super::{
     dispatch::{FinishedRun, LiveRun, MeasuredRound, Sides},
-    plan::PlannedRun,
+    plan::{PlannedRun, Site},
 };
 
 /// What a job has measured so far.
@@ -47,6 +49,8 @@ impl Measured {
             one_kernel: live.one_kernel,
             client,
             server,
+            devices: &live.devices,
+            netns: live.netns,
             rounds: &live.rounds,
             finished: finished.as_ref(),
             broken: live.broken.as_deref(),
@@ -64,6 +68,9 @@ struct Inputs<'a> {
     one_kernel: bool,
     client: &'a NodeContext,
     server: &'a NodeContext,
+    devices: &'a [Device],
+    /// Of the client and of the server.
+    netns: [u32; 2],
     rounds: &'a [MeasuredRound],
     /// `None` where the agents had no result any more.
     finished: Option<&'a FinishedRun>,
@@ -80,6 +87,7 @@ fn join(inputs: &Inputs<'_>) -> Run {
     } = inputs;
     let test = plan.test;
     let reported = rounds::reported(rounds);
+    let waterfall = waterfall(inputs);
     let mut run = Run {
         id: plan.id.clone(),
         path: plan.path.clone(),
@@ -97,10 +105,10 @@ fn join(inputs: &Inputs<'_>) -> Run {
         lost: (test != TestType::TcpStream).then(|| rounds::sum(&reported, |side| side.lost)),
         cpu: cpu(inputs, &reported),
         tcp: finished.and_then(|finished| finished.client.tcp.clone()),
-        stages: None,
         components: None,
         regions: None,
-        closure: None,
+        closure: waterfall.as_ref().and_then(|waterfall| waterfall.closure),
+        stages: waterfall.map(|waterfall| waterfall.stages),
         probe: probe(finished),
     };
     run.invalid_reasons = validity::reasons(inputs, &reported, &run);
@@ -130,6 +138,33 @@ fn cpu(inputs: &Inputs<'_>, reported: &[&Sides]) -> Cpu {
     }
 }
 
+/// Where the time of the rounds with the probe went; `None` where the probe saw nothing.
+fn waterfall(inputs: &Inputs<'_>) -> Option<Waterfall> {
+    let sides: Vec<&RunSide> = inputs.finished?.sides().collect();
+    if sides.iter().all(|side| side.edges.is_empty()) {
+        return None;
+    }
+    // Of all these rounds, the bad ones too: the probe counted their packets.
+    let rtt = rounds::rtt(&rounds::probed(inputs.rounds));
+    let [client, server] = inputs.netns;
+    Some(stage::waterfall(&Journey {
+        sides: &sides,
+        devices: inputs.devices,
+        client: end(&inputs.plan.client, client),
+        server: end(&inputs.plan.server, server),
+        one_kernel: inputs.one_kernel,
+        rtt_mean_ns: rtt.as_ref().map(|rtt| rtt.mean),
+        requests: rtt.map_or(0, |rtt| rtt.count),
+    }))
+}
+
+fn end(site: &Site, netns: u32) -> End<'_> {
+    End {
+        node: &site.node,
+        netns,
+    }
+}
+
 /// What the probes of all agents did, losses added up by reason.
 fn probe(finished: Option<&FinishedRun>) -> Probe {
     let mut probe = Probe {
@@ -149,3 +184,6 @@ fn probe(finished: Option<&FinishedRun>) -> Probe {
     }
     probe
 }
+
+#[cfg(test)]
+mod tests;

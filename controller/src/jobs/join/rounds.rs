@@ -81,6 +81,14 @@ pub(super) fn reported(measured: &[MeasuredRound]) -> Vec<&Sides> {
         .collect()
 }
 
+/// The rounds of which the probe's counts are, good or not.
+pub(super) fn probed(measured: &[MeasuredRound]) -> Vec<&Sides> {
+    let probed = measured.iter().filter(|round| round.spec.probe);
+    probed
+        .filter_map(|round| round.outcome.as_ref().ok())
+        .collect()
+}
+
 /// Payload of a stream.
 pub(super) fn throughput(test: TestType, reported: &[&Sides]) -> Option<Estimate> {
     if test != TestType::TcpStream {

@@ -1,0 +1,304 @@
+//! Joining alone: what canned answers of agents become in the report.
+
+use nettoll_core::{
+    api::{Job, ProbeMode, RoundSpec, TestJob},
+    histogram::{Histogram, USER_SUB_BITS},
+    report::Options,
+};
+
+use super::*;
+use crate::{
+    inventory::tests::sample,
+    jobs::{dispatch::Sides, plan::Plan},
+};
+
+fn planned(test: TestType) -> PlannedRun {
+    let job = TestJob {
+        from: "node/n1".parse().unwrap(),
+        to: "node/n2".parse().unwrap(),
+        network: None,
+        test,
+        options: Options {
+            seconds: 10.0,
+            rounds: 10,
+            warmup_ms: 0,
+            message_bytes: 131_072,
+            request_bytes: 64,
+            response_bytes: 64,
+            sample_hz: 0,
+        },
+        against: None,
+        probe: ProbeMode::Both,
+    };
+    let plan = Plan::new(&sample(), &Job::Test(job), 1).unwrap();
+    plan.runs().next().unwrap().clone()
+}
+
+fn node(name: &str) -> NodeContext {
+    NodeContext {
+        node: name.into(),
+        agent_version: String::new(),
+        kernel: String::new(),
+        boot_id: String::new(),
+        cpu_model: String::new(),
+        cpus: 2,
+        clock_source: String::new(),
+        cni: None,
+        devices: Vec::new(),
+    }
+}
+
+/// A second with 1,000 round trips of `rtt` ns, or as many bytes a round trip.
+fn side(rtt: u64) -> RoundSide {
+    let mut times = Histogram::new(USER_SUB_BITS);
+    times.record_n(rtt, 1_000);
+    RoundSide {
+        seconds: 1.0,
+        bytes: 1_000 * rtt,
+        transactions: 1_000,
+        rtt: Some(times.to_times()),
+        cpu_busy_seconds: Some(0.5),
+        cpu_steal_seconds: Some(0.0),
+        ..RoundSide::default()
+    }
+}
+
+fn round(pair: u32, probe: bool, client: RoundSide) -> MeasuredRound {
+    let server = RoundSide {
+        cpu_busy_seconds: Some(1.0),
+        seconds: 1.0,
+        ..RoundSide::default()
+    };
+    MeasuredRound {
+        spec: RoundSpec {
+            pair,
+            sequence: 2 * pair,
+            probe,
+            calibrate: false,
+            seconds: 1.0,
+        },
+        outcome: Ok(Sides {
+            client,
+            server: Some(server),
+        }),
+    }
+}
+
+/// Ten pairs: 100 ns without the probe, 110 ns with it.
+fn rounds() -> Vec<MeasuredRound> {
+    (0..10)
+        .flat_map(|pair| [round(pair, false, side(100)), round(pair, true, side(110))])
+        .collect()
+}
+
+fn run_side(node: &str, lost: u64) -> RunSide {
+    RunSide {
+        node: node.into(),
+        edges: Vec::new(),
+        self_times: Vec::new(),
+        user_times: Vec::new(),
+        tcp: None,
+        programs: Vec::new(),
+        lost: [("stale".to_owned(), lost), ("merged".to_owned(), 1)].into(),
+        stacks: None,
+    }
+}
+
+/// Joins a run of two kernels, `change`d before.
+fn joined(test: TestType, change: impl FnOnce(&mut Inputs<'_>, &mut Vec<MeasuredRound>)) -> Run {
+    let (plan, client, server) = (planned(test), node("n1"), node("n2"));
+    let finished = FinishedRun {
+        client: run_side("n1", 0),
+        server: Some(run_side("n2", 0)),
+    };
+    let mut rounds = rounds();
+    let mut inputs = Inputs {
+        plan: &plan,
+        one_kernel: false,
+        client: &client,
+        server: &server,
+        devices: &[],
+        netns: [1, 2],
+        rounds: &[],
+        finished: Some(&finished),
+        broken: None,
+    };
+    change(&mut inputs, &mut rounds);
+    join(&Inputs {
+        rounds: &rounds,
+        ..inputs
+    })
+}
+
+#[test]
+fn figures_are_of_the_rounds_with_the_probe() {
+    let run = joined(TestType::TcpRr, |_, _| {});
+    assert_eq!(run.invalid_reasons, [""; 0]);
+    assert!(run.valid);
+    let rtt = run.rtt_ns.unwrap();
+    assert_eq!((rtt.count, rtt.mean, rtt.max), (10_000, 110.0, 110));
+    assert_eq!(run.transactions_per_second.unwrap().mean, 1_000.0);
+    assert_eq!((run.throughput_bits_per_second, run.lost), (None, Some(0)));
+    assert_eq!(run.rounds.len(), 20);
+    assert_eq!(
+        (run.rounds[0].probe, run.rounds[0].rtt_mean_ns),
+        (false, Some(100.0))
+    );
+    assert_eq!(
+        (run.rounds[0].bytes, run.rounds[0].cpu_busy_seconds),
+        (None, Some(1.5))
+    );
+    assert_eq!((run.stages, run.closure), (None, None));
+
+    let without = joined(TestType::TcpRr, |_, rounds| {
+        rounds.retain(|round| !round.spec.probe)
+    });
+    assert_eq!(without.rtt_ns.unwrap().mean, 100.0);
+}
+
+#[test]
+fn a_stream_has_bytes_and_no_round_trips() {
+    let run = joined(TestType::TcpStream, |_, rounds| {
+        for round in rounds {
+            if let Ok(sides) = &mut round.outcome {
+                (sides.client.rtt, sides.client.transactions) = (None, 0);
+            }
+        }
+    });
+    assert!(run.valid, "{:?}", run.invalid_reasons);
+    let throughput = run.throughput_bits_per_second.unwrap();
+    assert_eq!(
+        (throughput.mean, throughput.ci95),
+        (880_000.0, Some([880_000.0; 2]))
+    );
+    assert_eq!(
+        (run.transactions_per_second, run.lost, run.rtt_ns),
+        (None, None, None)
+    );
+    assert_eq!(run.rounds[0].transactions, None);
+    // Half a second a round on 2 CPUs, for 110,000 bytes each.
+    let local = run.cpu.local.unwrap();
+    assert_eq!(
+        (local.utilisation, local.source.as_str()),
+        (0.25, "proc_stat")
+    );
+    let demand = local.service_demand_ns_per_byte.unwrap();
+    assert!((demand - 0.5e9 / 110_000.0).abs() < 1e-6, "{demand}");
+}
+
+#[test]
+fn processor_time_of_one_kernel_is_told_once() {
+    let two = joined(TestType::TcpRr, |_, _| {}).cpu;
+    assert_eq!((two.shared, two.remote.unwrap().utilisation), (false, 0.5));
+    let one = joined(TestType::TcpRr, |inputs, _| inputs.one_kernel = true);
+    assert_eq!((one.cpu.shared, one.cpu.remote.clone()), (true, None));
+    assert_eq!(one.rounds[0].cpu_busy_seconds, Some(0.5));
+    assert_eq!(
+        one.cpu.local.unwrap().service_demand_ns_per_transaction,
+        Some(500_000.0)
+    );
+}
+
+#[test]
+fn bad_rounds_are_shown_and_left_out() {
+    let run = joined(TestType::TcpRr, |_, rounds| {
+        let failed = MeasuredRound {
+            outcome: Err("lost".into()),
+            ..rounds[1].clone()
+        };
+        rounds.insert(1, failed);
+        let Ok(sides) = &mut rounds[4].outcome else {
+            panic!("canned")
+        };
+        sides.client = RoundSide {
+            invalid_reason: Some("steal".into()),
+            ..side(9_000)
+        };
+    });
+    assert!(run.valid, "{:?}", run.invalid_reasons);
+    assert_eq!(run.rtt_ns.unwrap().max, 110);
+    let reasons: Vec<_> = run
+        .rounds
+        .iter()
+        .filter_map(|r| r.invalid_reason.as_deref())
+        .collect();
+    assert_eq!(reasons, ["lost", "steal"]);
+    assert_eq!(run.rounds[1].rtt_mean_ns, None);
+}
+
+#[test]
+fn what_must_not_be_averaged_in_says_why() {
+    let told = |change: &dyn Fn(&mut Inputs<'_>, &mut Vec<MeasuredRound>)| {
+        let run = joined(TestType::TcpRr, change);
+        assert!(
+            !run.valid && run.invalid_reasons.len() == 1,
+            "{:?}",
+            run.invalid_reasons
+        );
+        run.invalid_reasons[0].clone()
+    };
+    let each = |rounds: &mut Vec<MeasuredRound>, change: fn(&mut Sides)| {
+        rounds
+            .iter_mut()
+            .filter_map(|round| round.outcome.as_mut().ok())
+            .for_each(change);
+    };
+    let broken = told(&|inputs, _| inputs.broken = Some("a round failed 2 times: x"));
+    assert_eq!(broken, "a round failed 2 times: x");
+    let steal = told(&|_, rounds| {
+        each(rounds, |sides| {
+            sides.server.as_mut().unwrap().cpu_steal_seconds = Some(0.2)
+        });
+    });
+    assert_eq!(
+        steal,
+        "the hypervisor took 10.0 % of the processor time of node n2"
+    );
+    let lost = told(&|_, rounds| each(rounds, |sides| sides.client.lost = 20));
+    assert_eq!(lost, "200 requests (2.0 %) got no answer");
+    let few = told(&|_, rounds| {
+        each(rounds, |sides| {
+            sides.client.rtt.as_mut().unwrap().histogram[0].1 = 3
+        });
+    });
+    assert!(few.starts_with("30 round trips are too few"), "{few}");
+    let bad = told(&|_, rounds| {
+        for round in rounds.iter_mut().take(6) {
+            round.outcome = Err("timeout".into());
+        }
+    });
+    assert_eq!(
+        bad,
+        "6 of 20 rounds are no good, the first because: timeout"
+    );
+}
+
+#[test]
+fn what_the_probes_lost_is_added_up_by_reason() {
+    let finished = FinishedRun {
+        client: run_side("n1", 2),
+        server: Some(run_side("n2", 3)),
+    };
+    let probe = probe(Some(&finished));
+    assert_eq!(
+        probe.lost,
+        [("stale".to_owned(), 5), ("merged".to_owned(), 2)].into()
+    );
+    let (plan, client, server, rounds) =
+        (planned(TestType::TcpRr), node("n1"), node("n2"), rounds());
+    let run = join(&Inputs {
+        plan: &plan,
+        one_kernel: false,
+        client: &client,
+        server: &server,
+        devices: &[],
+        netns: [1, 2],
+        rounds: &rounds,
+        finished: Some(&finished),
+        broken: None,
+    });
+    assert_eq!(
+        run.invalid_reasons,
+        ["the probe lost 5 hops (100.0 %); see probe.lost"]
+    );
+}
