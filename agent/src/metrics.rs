@@ -10,7 +10,7 @@ use prometheus_client::{encoding::text, registry::Registry};
 use tokio::task::spawn_blocking;
 
 use self::collector::AgentCollector;
-pub(crate) use self::totals::{StageKey, StageTotal, Totals};
+pub(crate) use self::totals::Totals;
 use crate::{
     api::Agent,
     doctor::hooks::Hook,

@@ -83,7 +83,7 @@ fn encode(
         "Payload bytes of runs that passed the stage.",
         Some(&Unit::Bytes),
         stages()
-            .map(|(labels, total)| (labels, Value::Whole(total.bytes)))
+            .filter_map(|(labels, total)| Some((labels, Value::Whole(total.bytes?))))
             .collect(),
     )?;
     counter(

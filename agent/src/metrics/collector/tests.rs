@@ -51,7 +51,7 @@ fn key(stage: &str) -> StageKey {
 fn total(histogram: &[(u64, u64)], self_ns: Option<u64>) -> StageTotal {
     StageTotal {
         packets: histogram.iter().map(|(_, count)| count).sum(),
-        bytes: 640,
+        bytes: Some(640),
         sum_ns: 2_500,
         histogram: histogram.iter().copied().collect(),
         self_ns,
