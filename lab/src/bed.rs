@@ -5,6 +5,7 @@ use std::{fs, io, path::Path};
 use crate::{
     Error, Network, Underlay, files,
     ip::{Tool, batch},
+    lock::Lock,
     netns,
     plan::{self, Node, Plan, Pod, PodNetwork, UNDERLAY_MTU, VXLAN_OVERHEAD},
 };
@@ -14,36 +15,54 @@ const VNI: u32 = 1;
 const VXLAN_PORT: u16 = 8472;
 
 /// Builds all of it; `go_on` is asked between the steps.
-pub(crate) fn build(plan: &Plan, go_on: impl Fn() -> Result<(), Error>) -> Result<(), Error> {
+pub(crate) fn build(
+    lock: &Lock,
+    plan: &Plan,
+    go_on: impl Fn() -> Result<(), Error>,
+) -> Result<(), Error> {
     let names = plan.netns();
     let lines: Vec<_> = names
         .iter()
         .map(|name| format!("netns add {name}"))
         .collect();
-    batch(Tool::Ip, None, &lines)?;
+    batch(lock, Tool::Ip, None, &lines)?;
     for name in &names {
         go_on()?;
         netns::within(name, settings)??;
-        batch(Tool::Ip, Some(name), &["link set lo up".to_owned()])?;
+        batch(lock, Tool::Ip, Some(name), &["link set lo up".to_owned()])?;
     }
     let controller = plan::netns(plan::CONTROLLER);
-    batch(Tool::Ip, Some(&controller), &management(plan))?;
+    batch(lock, Tool::Ip, Some(&controller), &management(plan))?;
     if plan.has_wire() {
-        batch(Tool::Ip, Some(&plan::netns(plan::WIRE)), &wire(plan))?;
+        batch(lock, Tool::Ip, Some(&plan::netns(plan::WIRE)), &wire(plan))?;
     } else if plan.underlay == Underlay::Veth {
-        batch(Tool::Ip, None, &pair(plan))?;
-    }
-    // All nodes first: what is in a node's own network may be asked for by the others.
-    for node in &plan.nodes {
-        go_on()?;
-        batch(Tool::Ip, Some(&node.netns()), &host(plan, node))?;
+        batch(lock, Tool::Ip, None, &pair(plan))?;
     }
     for node in &plan.nodes {
         go_on()?;
-        batch(Tool::Ip, Some(&node.netns()), &pod_networks(plan, node))?;
-        batch(Tool::Bridge, Some(&node.netns()), &tunnel_ends(plan, node))?;
+        batch(lock, Tool::Ip, Some(&node.netns()), &host(plan, node))?;
+    }
+    for node in &plan.nodes {
+        go_on()?;
+        batch(
+            lock,
+            Tool::Ip,
+            Some(&node.netns()),
+            &pod_networks(plan, node),
+        )?;
+        batch(
+            lock,
+            Tool::Bridge,
+            Some(&node.netns()),
+            &tunnel_ends(plan, node),
+        )?;
         for pod in &node.pods {
-            batch(Tool::Ip, Some(&pod.netns()), &inside_pod(plan, node, pod))?;
+            batch(
+                lock,
+                Tool::Ip,
+                Some(&pod.netns()),
+                &inside_pod(plan, node, pod),
+            )?;
         }
     }
     Ok(())

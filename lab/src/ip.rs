@@ -10,6 +10,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use crate::lock::Lock;
+
 /// One of iproute2's programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tool {
@@ -56,21 +58,28 @@ pub enum Error {
 }
 
 /// Runs all `lines` in a network namespace, or where the caller is; ends at the first line that
-/// fails.
-pub(crate) fn batch(tool: Tool, netns: Option<&str>, lines: &[String]) -> Result<(), Error> {
+/// fails. The lines print nothing, so the program's output is the lock: should this process be
+/// killed, nobody else begins before the program has ended.
+pub(crate) fn batch(
+    lock: &Lock,
+    tool: Tool,
+    netns: Option<&str>,
+    lines: &[String],
+) -> Result<(), Error> {
     let mut command = Command::new(tool.to_string());
     command.args(netns.iter().flat_map(|name| ["-n", name]));
     command.args(["-batch", "-"]);
     // A group of its own: Ctrl-C on the terminal must not end a line half-way.
     command.process_group(0);
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => Error::Missing { tool },
         _ => Error::Run { tool, source },
     };
+    let output = lock.share().map_err(failed)?;
+    command
+        .stdin(Stdio::piped())
+        .stdout(output)
+        .stderr(Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
     if let Some(mut stdin) = child.stdin.take() {
         // A program that ended early tells why on standard error.

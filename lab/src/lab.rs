@@ -30,7 +30,7 @@ pub struct Lab {
     state: State,
     stop: Arc<AtomicBool>,
     down_on_drop: bool,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl Lab {
@@ -47,7 +47,7 @@ impl Lab {
         }
         let stop = Arc::clone(&options.stop);
         let lock = lock::acquire(options.lock_wait, || stop.load(Ordering::Relaxed))?;
-        leftovers::take_down()?;
+        leftovers::take_down(&lock)?;
         let state = State::new(options.nodes, &plan);
         // From here on, an early return drops the lab and so takes it down.
         let mut lab = Self {
@@ -55,11 +55,11 @@ impl Lab {
             state,
             stop,
             down_on_drop: true,
-            _lock: lock,
+            lock,
         };
         files::make_directory()?;
         lab.state.write()?;
-        bed::build(&lab.plan, || go_on(&lab.stop))?;
+        bed::build(&lab.lock, &lab.plan, || go_on(&lab.stop))?;
         if let Some(binaries) = &options.processes {
             lab.start(binaries)?;
         }
@@ -134,14 +134,14 @@ impl Lab {
     /// What could not be taken down.
     pub fn down(mut self) -> Result<(), Error> {
         self.down_on_drop = false;
-        leftovers::take_down()
+        leftovers::take_down(&self.lock)
     }
 }
 
 impl Drop for Lab {
     fn drop(&mut self) {
         if self.down_on_drop
-            && let Err(error) = leftovers::take_down()
+            && let Err(error) = leftovers::take_down(&self.lock)
         {
             eprintln!("nettoll: the lab is not all down: {error}");
         }
@@ -155,8 +155,8 @@ impl Drop for Lab {
 /// down.
 pub fn down(lock_wait: Duration) -> Result<(), Error> {
     privilege::check()?;
-    let _lock = lock::acquire(lock_wait, || false)?;
-    leftovers::take_down()
+    let lock = lock::acquire(lock_wait, || false)?;
+    leftovers::take_down(&lock)
 }
 
 /// The lab as it is now, `None` where none is up.

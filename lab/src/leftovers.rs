@@ -9,13 +9,14 @@ use std::{collections::HashSet, fs, path::Path};
 use crate::{
     Error, files,
     ip::{self, Tool},
+    lock::Lock,
     netns, plan,
     process::{self, Identity},
     state::State,
 };
 
 /// Takes everything down. No lab is no error.
-pub(crate) fn take_down() -> Result<(), Error> {
+pub(crate) fn take_down(lock: &Lock) -> Result<(), Error> {
     // A state that cannot be read hides no more than a process that left its namespace.
     let recorded = State::read()
         .ok()
@@ -32,7 +33,7 @@ pub(crate) fn take_down() -> Result<(), Error> {
         .iter()
         .map(|name| format!("netns delete {name}"))
         .collect();
-    ip::batch(Tool::Ip, None, &lines)?;
+    ip::batch(lock, Tool::Ip, None, &lines)?;
     files::remove_directory()?;
     Ok(())
 }

@@ -40,6 +40,7 @@ mod privilege;
 mod process;
 mod ready;
 mod state;
+pub mod tap;
 
 pub use error::{Class, Error};
 pub use lab::{Lab, command_in, down, status};

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
+    io,
     os::unix::fs::OpenOptionsExt,
     thread,
     time::{Duration, Instant},
@@ -25,10 +26,18 @@ pub enum Error {
     File(#[from] files::Error),
 }
 
-/// Held as long as it lives.
+/// Held as long as this lives, and as long as a program lives that has it as an output.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Lock {
+    /// For programs whose work must be over before somebody else gets the lock, even where
+    /// this process is killed.
+    pub(crate) fn share(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
 }
 
 /// Waits for the lock, but not longer than `wait` and not when `stop` says so.
@@ -41,7 +50,7 @@ pub(crate) fn acquire(wait: Duration, stop: impl Fn() -> bool) -> Result<Lock, E
     let deadline = Instant::now() + wait;
     loop {
         match file.try_lock() {
-            Ok(()) => return Ok(Lock { _file: file }),
+            Ok(()) => return Ok(Lock { file }),
             Err(TryLockError::Error(source)) => return Err(failed("lock")(source).into()),
             Err(TryLockError::WouldBlock) if Instant::now() >= deadline || stop() => {
                 return Err(Error::Busy);

@@ -10,11 +10,15 @@
 //! | pods, vxlan | 198.18.N.0/24: `flannel.1` .0, `cni0` .1, pods .2 and .3 |
 //! | pods, host-gw | 198.18.(100+N).0/24: `cni0` .1, pods .2 and .3 |
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+mod node;
 
-use nettoll_core::api::{AGENT_PORT, Inventory, InventoryNode, InventoryPod, METRICS_PORT};
+use std::net::{IpAddr, Ipv4Addr};
+
+use nettoll_core::api::{Inventory, InventoryNode, InventoryPod};
 
 use crate::{Error, Network, Underlay};
+
+pub use node::{Node, Pod};
 
 /// What every network namespace of the lab begins with.
 pub const NETNS_PREFIX: &str = "nettoll-";
@@ -30,8 +34,6 @@ pub const MOST_NODES: u8 = 9;
 pub const UNDERLAY_MTU: u32 = 1500;
 /// What vxlan over IPv4 adds to a packet: inner Ethernet 14, vxlan 8, UDP 8, IP 20 (RFC 7348).
 pub const VXLAN_OVERHEAD: u32 = 50;
-
-const POD_LETTERS: [char; 2] = ['a', 'b'];
 
 /// A network between pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,105 +160,6 @@ impl Plan {
                 })
                 .collect(),
         }
-    }
-}
-
-/// A node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
-    /// From 1.
-    pub number: u8,
-    /// `n1`.
-    pub name: String,
-    /// Its pods.
-    pub pods: Vec<Pod>,
-}
-
-impl Node {
-    fn new(number: u8) -> Self {
-        let name = format!("n{number}");
-        let pods = POD_LETTERS
-            .iter()
-            .zip(2..)
-            .map(|(letter, host)| Pod {
-                name: format!("{name}-{letter}"),
-                node: number,
-                host,
-            })
-            .collect();
-        Self { number, name, pods }
-    }
-
-    /// Its network namespace.
-    #[must_use]
-    pub fn netns(&self) -> String {
-        netns(&self.name)
-    }
-
-    /// Its address on the nodes' network.
-    #[must_use]
-    pub fn address(&self) -> Ipv4Addr {
-        Ipv4Addr::new(198, 18, 0, self.number)
-    }
-
-    /// Its address on the management network.
-    #[must_use]
-    pub fn management(&self) -> Ipv4Addr {
-        Ipv4Addr::new(198, 18, 254, self.number)
-    }
-
-    /// Where its agent's API listens.
-    #[must_use]
-    pub fn api(&self) -> SocketAddr {
-        (self.management(), AGENT_PORT).into()
-    }
-
-    /// Where its agent's metrics are.
-    #[must_use]
-    pub fn metrics(&self) -> SocketAddr {
-        (self.management(), METRICS_PORT).into()
-    }
-
-    /// Locally administered address of the tunnel; the other nodes must know it.
-    #[must_use]
-    pub fn tunnel_mac(&self) -> String {
-        format!("02:00:00:00:01:{:02x}", self.number)
-    }
-
-    /// Locally administered address of the bridge; set, because a bridge without one changes
-    /// it whenever a port with a lower one comes.
-    #[must_use]
-    pub fn bridge_mac(&self) -> String {
-        format!("02:00:00:00:02:{:02x}", self.number)
-    }
-}
-
-/// A pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pod {
-    /// `n1-a`.
-    pub name: String,
-    node: u8,
-    host: u8,
-}
-
-impl Pod {
-    /// Its network namespace.
-    #[must_use]
-    pub fn netns(&self) -> String {
-        netns(&self.name)
-    }
-
-    /// The node's end of its veth pair.
-    #[must_use]
-    pub fn veth(&self) -> String {
-        format!("veth{}", self.name)
-    }
-
-    /// Its address.
-    #[must_use]
-    pub fn address(&self, network: PodNetwork) -> Ipv4Addr {
-        network.address(self.node, self.host)
     }
 }
 

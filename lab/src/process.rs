@@ -1,26 +1,21 @@
-//! Processes that outlive the program that started them, and how they are ended: by a pidfd
-//! whose process is known to be the right one, so that a pid that the kernel gave to somebody
-//! else is never signalled.
+//! Processes that outlive the program that started them.
+
+mod end;
+
+pub(crate) use end::end;
 
 use std::{
     ffi::OsString,
     fs::{self, OpenOptions},
     io,
-    os::{
-        fd::{AsRawFd, FromRawFd, OwnedFd},
-        unix::{fs::OpenOptionsExt, process::CommandExt},
-    },
+    os::unix::{fs::OpenOptionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
 
 use crate::{files, netns};
-
-/// Time between SIGTERM and SIGKILL, and then until the end is given up on.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A process that could not be started or ended.
 #[derive(Debug, thiserror::Error)]
@@ -41,9 +36,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// It was gone at once.
-    #[error("{} ended at once (pid {pid})", program.display())]
-    Gone {
+    /// The kernel does not tell its start time.
+    #[error("cannot read /proc/{pid}/stat of {}: is /proc mounted?", program.display())]
+    Unknown {
         /// Which.
         program: PathBuf,
         /// Its pid.
@@ -76,32 +71,45 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Who has this pid now; `None` where nobody has it, or only a zombie.
+    /// Who has this pid now, be it a zombie; `None` where nobody has it.
     #[must_use]
     pub fn of(pid: i32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        start_ticks(&stat).map(|start_ticks| Self { pid, start_ticks })
+        let Stat { start_ticks, .. } = Stat::read(&stat)?;
+        Some(Self { pid, start_ticks })
     }
 
     /// Whether it still runs.
     #[must_use]
     pub fn is_running(self) -> bool {
-        Self::of(self.pid) == Some(self)
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid));
+        let running = |stat: Stat| !stat.ended && stat.start_ticks == self.start_ticks;
+        stat.ok()
+            .as_deref()
+            .and_then(Stat::read)
+            .is_some_and(running)
     }
 }
 
-/// The start time in /proc/PID/stat, unless the process is dead. The name, field 2, may hold
-/// spaces and parentheses, so fields are counted from the last one.
-fn start_ticks(stat: &str) -> Option<u64> {
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.split_ascii_whitespace();
-    let state = fields.next()?;
-    // `state` is field 3.
-    let start = fields.nth(22 - 3 - 1)?;
-    if matches!(state, "Z" | "X") {
-        None
-    } else {
-        start.parse().ok()
+/// What /proc/PID/stat tells.
+struct Stat {
+    /// Dead or a zombie.
+    ended: bool,
+    start_ticks: u64,
+}
+
+impl Stat {
+    /// The name, field 2, may hold spaces and parentheses: fields are counted from its end.
+    fn read(stat: &str) -> Option<Self> {
+        let (_, fields) = stat.rsplit_once(')')?;
+        let mut fields = fields.split_ascii_whitespace();
+        let state = fields.next()?;
+        // `state` is field 3.
+        let start_ticks = fields.nth(22 - 3 - 1)?.parse().ok()?;
+        Some(Self {
+            ended: matches!(state, "Z" | "X"),
+            start_ticks,
+        })
     }
 }
 
@@ -138,6 +146,8 @@ impl Process {
         let mut command = Command::new(program);
         command
             .args(arguments)
+            // The log is a file, not a terminal.
+            .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(open()?)
             .stderr(open()?);
@@ -149,7 +159,7 @@ impl Process {
         })?;
         // Linux gives pids far below i32::MAX.
         let pid = i32::try_from(child.id()).unwrap_or(i32::MAX);
-        let identity = Identity::of(pid).ok_or_else(|| Error::Gone {
+        let identity = Identity::of(pid).ok_or_else(|| Error::Unknown {
             program: program.to_owned(),
             pid,
         })?;
@@ -183,124 +193,6 @@ fn new_session(command: &mut Command) {
     }
 }
 
-/// Ends processes: SIGTERM to all, SIGKILL to those that do not go. Who is gone already is no
-/// error.
-pub(crate) fn end(processes: &[Identity]) -> Result<(), Error> {
-    let failed = |pid| move |source| Error::End { pid, source };
-    let mut left = Vec::new();
-    for identity in processes {
-        if let Some(descriptor) = pidfd(*identity).map_err(failed(identity.pid))? {
-            left.push((identity.pid, descriptor));
-        }
-    }
-    for signal in [libc::SIGTERM, libc::SIGKILL] {
-        for (pid, descriptor) in &left {
-            send(descriptor, signal).map_err(failed(*pid))?;
-        }
-        let deadline = Instant::now() + PATIENCE;
-        let mut alive = Vec::new();
-        for (pid, descriptor) in left {
-            if has_ended(&descriptor, deadline).map_err(failed(pid))? {
-                reap(pid);
-            } else {
-                alive.push((pid, descriptor));
-            }
-        }
-        left = alive;
-    }
-    match left.first() {
-        Some((pid, _)) => Err(failed(*pid)(io::ErrorKind::TimedOut.into())),
-        None => Ok(()),
-    }
-}
-
-/// A descriptor of exactly this process; `None` where it has gone. The descriptor is taken
-/// before the start time is compared: were it another process's, the times would differ.
-fn pidfd(identity: Identity) -> io::Result<Option<OwnedFd>> {
-    #[expect(
-        unsafe_code,
-        reason = "the C library of older systems has no pidfd_open"
-    )]
-    // SAFETY: pidfd_open takes two integers and touches no memory of ours.
-    let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, identity.pid, 0) };
-    let Ok(descriptor @ 0..) = i32::try_from(descriptor) else {
-        let error = io::Error::last_os_error();
-        return match error.raw_os_error() {
-            Some(libc::ESRCH) => Ok(None),
-            _ => Err(error),
-        };
-    };
-    #[expect(
-        unsafe_code,
-        reason = "a descriptor from a system call becomes an owned one"
-    )]
-    // SAFETY: the kernel has just given us this descriptor, and nobody else owns it.
-    let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
-    Ok(identity.is_running().then_some(descriptor))
-}
-
-fn send(descriptor: &OwnedFd, signal: i32) -> io::Result<()> {
-    let information = std::ptr::null::<libc::siginfo_t>();
-    #[expect(
-        unsafe_code,
-        reason = "the C library of older systems has no pidfd_send_signal"
-    )]
-    // SAFETY: the descriptor is open, and a null siginfo is allowed (pidfd_send_signal(2)).
-    let status = unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            descriptor.as_raw_fd(),
-            signal,
-            information,
-            0,
-        )
-    };
-    let error = io::Error::last_os_error();
-    if status == 0 || error.raw_os_error() == Some(libc::ESRCH) {
-        Ok(())
-    } else {
-        Err(error)
-    }
-}
-
-/// A pidfd becomes readable when its process ends.
-fn has_ended(descriptor: &OwnedFd, deadline: Instant) -> io::Result<bool> {
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = i32::try_from(left.as_millis()).unwrap_or(i32::MAX);
-        let mut poll = libc::pollfd {
-            fd: descriptor.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        #[expect(unsafe_code, reason = "the standard library has no poll")]
-        // SAFETY: one valid pollfd, and its number is given.
-        let ready = unsafe { libc::poll(&raw mut poll, 1, timeout) };
-        match ready {
-            0 => return Ok(false),
-            1.. => return Ok(true),
-            _ => {
-                let error = io::Error::last_os_error();
-                if error.kind() != io::ErrorKind::Interrupted {
-                    return Err(error);
-                }
-            }
-        }
-    }
-}
-
-/// Takes the exit status, if the process is a child of ours: nobody else would.
-fn reap(pid: i32) {
-    #[expect(
-        unsafe_code,
-        reason = "the child's handle went with the program that started it"
-    )]
-    // SAFETY: a null status is allowed; another's child gives ECHILD and nothing happens.
-    unsafe {
-        libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -308,51 +200,10 @@ mod tests {
     #[test]
     fn the_start_time_is_field_22_whatever_the_name() {
         let rest = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20 21";
-        assert_eq!(start_ticks(&format!("12 (a) b) {rest}")), Some(4711));
-        assert_eq!(
-            start_ticks(&format!("12 (x) {}", rest.replacen('S', "Z", 1))),
-            None
-        );
-        assert_eq!(start_ticks("12 (x) S 1"), None);
-    }
-
-    #[test]
-    #[expect(clippy::zombie_processes, reason = "`end` waits")]
-    fn a_process_ends_and_is_reaped() {
-        let child = Command::new("sleep").arg("60").spawn().unwrap();
-        let identity = Identity::of(i32::try_from(child.id()).unwrap()).unwrap();
-        assert!(identity.is_running());
-        end(&[identity]).unwrap();
-        assert!(!identity.is_running());
-        assert!(!Path::new(&format!("/proc/{}", identity.pid)).exists());
-        end(&[identity]).unwrap();
-    }
-
-    #[test]
-    #[expect(clippy::zombie_processes, reason = "`end` waits")]
-    fn a_process_that_ignores_sigterm_is_killed() {
-        let script = "trap '' TERM; echo ready; while :; do sleep 0.1; done";
-        let mut command = Command::new("sh");
-        command.args(["-c", script]).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut ready = [0];
-        io::Read::read_exact(&mut child.stdout.take().unwrap(), &mut ready).unwrap();
-        let identity = Identity::of(i32::try_from(child.id()).unwrap()).unwrap();
-        end(&[identity]).unwrap();
-        assert!(!identity.is_running());
-    }
-
-    #[test]
-    fn a_recycled_pid_is_left_alone() {
-        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        let identity = Identity::of(i32::try_from(child.id()).unwrap()).unwrap();
-        let earlier = Identity {
-            start_ticks: identity.start_ticks - 1,
-            ..identity
-        };
-        end(&[earlier]).unwrap();
-        assert!(identity.is_running());
-        child.kill().unwrap();
-        child.wait().unwrap();
+        let stat = Stat::read(&format!("12 (a) b) {rest}")).unwrap();
+        assert_eq!((stat.start_ticks, stat.ended), (4711, false));
+        let zombie = rest.replacen('S', "Z", 1);
+        assert!(Stat::read(&format!("12 (x) {zombie}")).unwrap().ended);
+        assert!(Stat::read("12 (x) S 1").is_none());
     }
 }

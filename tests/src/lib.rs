@@ -5,6 +5,7 @@
 //! where they are. A test whose needs are not met fails: it does not skip itself.
 
 pub mod agent;
+pub mod bed;
 
 use std::{
     env, fs,
