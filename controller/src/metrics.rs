@@ -320,3 +320,6 @@ fn edge(path: &Path, test: TestType, node: &impl Fn(&Endpoint) -> String) -> Edg
         test: test.as_str(),
     }
 }
+
+#[cfg(test)]
+mod tests;

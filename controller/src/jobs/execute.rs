@@ -170,6 +170,9 @@ impl Execution<'_> {
             }
         }
         self.ledger.delete_all(self.agents).await;
+        for told in measured.compare(&group.pairs) {
+            self.warn(format!("no toll: {told}")).await;
+        }
         Ok(measured)
     }
 

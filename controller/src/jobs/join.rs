@@ -11,6 +11,7 @@ use nettoll_core::{
     device::Device,
     report::{Cpu, NodeContext, Probe, ProbeCost, Run, TestType, Toll},
     stage::{self, End, Journey, Waterfall},
+    toll::{self, Tolls},
 };
 
 use self::cpu::Amounts;
@@ -58,6 +59,30 @@ impl Measured {
         if let Some(stacks) = finished.and_then(|finished| finished.client.stacks) {
             self.stacks.insert(live.plan.id.clone(), stacks);
         }
+    }
+
+    /// Adds the tolls of a group's runs: of each pair (path, baseline). Answers what could not be
+    /// compared, in words. Invalid runs are not.
+    pub(super) fn compare(&mut self, pairs: &[(usize, usize)]) -> Vec<String> {
+        let mut told = Vec::new();
+        for &(path, baseline) in pairs {
+            let (Some(path), Some(baseline)) = (self.runs.get(path), self.runs.get(baseline))
+            else {
+                continue;
+            };
+            if let Some(invalid) = [path, baseline].into_iter().find(|run| !run.valid) {
+                let (path, baseline) = (path.path.label(), baseline.path.label());
+                let (test, id) = (invalid.test, &invalid.id);
+                told.push(format!(
+                    "{path} against {baseline}, {test}: {id} is invalid"
+                ));
+                continue;
+            }
+            let Tolls { tolls, missing } = toll::tolls(path, baseline);
+            self.tolls.extend(tolls);
+            told.extend(missing.iter().map(ToString::to_string));
+        }
+        told
     }
 }
 
@@ -111,6 +136,9 @@ fn join(inputs: &Inputs<'_>) -> Run {
         stages: waterfall.map(|waterfall| waterfall.stages),
         probe: probe(finished),
     };
+    if let Ok(cost) = toll::probe_cost(&run) {
+        run.probe.cost = cost;
+    }
     run.invalid_reasons = validity::reasons(inputs, &reported, &run);
     run.valid = run.invalid_reasons.is_empty();
     run

@@ -302,3 +302,36 @@ fn what_the_probes_lost_is_added_up_by_reason() {
         ["the probe lost 5 hops (100.0 %); see probe.lost"]
     );
 }
+
+#[test]
+fn tolls_are_of_valid_runs_without_the_probe() {
+    let slower = |_: &mut Inputs<'_>, rounds: &mut Vec<MeasuredRound>| {
+        for round in rounds.iter_mut().filter(|round| !round.spec.probe) {
+            let Ok(sides) = &mut round.outcome else {
+                panic!("canned")
+            };
+            sides.client = side(120);
+        }
+    };
+    let mut measured = Measured {
+        runs: vec![
+            joined(TestType::TcpRr, slower),
+            joined(TestType::TcpRr, |_, _| {}),
+        ],
+        ..Measured::default()
+    };
+    assert_eq!(measured.compare(&[(0, 1)]), [""; 0]);
+    let mean = &measured.tolls[0];
+    assert!(
+        (mean.ratio - 1.2).abs() < 1e-9 && mean.resolved && mean.pairs == 10,
+        "{mean:?}"
+    );
+
+    measured.tolls.clear();
+    measured.runs[1].valid = false;
+    let told = measured.compare(&[(0, 1)]);
+    assert!(
+        told[0].contains("is invalid") && measured.tolls.is_empty(),
+        "{told:?}"
+    );
+}
