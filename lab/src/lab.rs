@@ -46,7 +46,7 @@ impl Lab {
             check_program(&binaries.controller, "controller")?;
         }
         let stop = Arc::clone(&options.stop);
-        let lock = lock::acquire(options.lock_wait, || stop.load(Ordering::Relaxed))?;
+        let lock = lock::acquire(options.lock_wait, || go_on(&stop))?;
         leftovers::take_down(&lock)?;
         let state = State::new(options.nodes, &plan);
         // From here on, an early return drops the lab and so takes it down.
@@ -155,7 +155,7 @@ impl Drop for Lab {
 /// down.
 pub fn down(lock_wait: Duration) -> Result<(), Error> {
     privilege::check()?;
-    let lock = lock::acquire(lock_wait, || false)?;
+    let lock = lock::acquire(lock_wait, || Ok(()))?;
     leftovers::take_down(&lock)
 }
 

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::files;
+use crate::{Error as LabError, files};
 
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -21,9 +21,6 @@ pub enum Error {
         files::LOCK
     )]
     Busy,
-    /// The lock's file.
-    #[error(transparent)]
-    File(#[from] files::Error),
 }
 
 /// Held as long as this lives, and as long as a program lives that has it as an output.
@@ -40,8 +37,11 @@ impl Lock {
     }
 }
 
-/// Waits for the lock, but not longer than `wait` and not when `stop` says so.
-pub(crate) fn acquire(wait: Duration, stop: impl Fn() -> bool) -> Result<Lock, Error> {
+/// Waits for the lock, but not longer than `wait`; `go_on` is asked meanwhile.
+pub(crate) fn acquire(
+    wait: Duration,
+    go_on: impl Fn() -> Result<(), LabError>,
+) -> Result<Lock, LabError> {
     files::make_parent()?;
     let failed = |action| move |source| files::Error::new(action, files::LOCK, source);
     let mut options = OpenOptions::new();
@@ -52,10 +52,11 @@ pub(crate) fn acquire(wait: Duration, stop: impl Fn() -> bool) -> Result<Lock, E
         match file.try_lock() {
             Ok(()) => return Ok(Lock { file }),
             Err(TryLockError::Error(source)) => return Err(failed("lock")(source).into()),
-            Err(TryLockError::WouldBlock) if Instant::now() >= deadline || stop() => {
-                return Err(Error::Busy);
+            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
+                return Err(Error::Busy.into());
             }
             Err(TryLockError::WouldBlock) => thread::sleep(RETRY),
         }
+        go_on()?;
     }
 }
