@@ -23,6 +23,7 @@ use self::{
 use crate::{
     context,
     probe::{Probe, ProbeError},
+    profile::Profiler,
 };
 
 /// How the findings are written.
@@ -117,16 +118,26 @@ impl Report {
                 hook.name, hook.detail
             ));
         }
-        if missing.is_empty()
-            && let Err(error) = Probe::load()
-        {
-            missing.push(match error {
-                ProbeError::NotBuilt => error.to_string(),
-                other => format!("all hooks work, but the probe does not load: {other}"),
-            });
+        if missing.is_empty() {
+            missing.extend(not_loading());
         }
         missing
     }
+}
+
+/// Why the agent's own programs do not load, though nothing else is missing.
+fn not_loading() -> Vec<String> {
+    let probe = match Probe::load() {
+        // One sentence for both.
+        Err(error @ ProbeError::NotBuilt) => return vec![error.to_string()],
+        Err(error) => Some(format!(
+            "all hooks work, but the probe does not load: {error}"
+        )),
+        Ok(_) => None,
+    };
+    let profiler =
+        (Profiler::load().err()).map(|error| format!("the CPUs cannot be sampled: {error}"));
+    probe.into_iter().chain(profiler).collect()
 }
 
 fn lacking(capabilities: &[Capability]) -> Vec<&'static str> {
