@@ -3,45 +3,57 @@
 /// Slots, 0 included, which stands for 'sample nothing'.
 pub const SLOTS: u32 = 256;
 
-/// [`SampleKey::stack`] of a CPU that was in user space: the kernel had no stack. No stack id is
-/// this large, a stack map's ids are below its size.
-pub const USER: u32 = u32::MAX;
+/// Frames of a stack that are kept: `PERF_MAX_STACK_DEPTH`, beyond which no kernel unwinds
+/// without a sysctl.
+pub const DEPTH: usize = 127;
+
+/// A stack: addresses, innermost first, zeros after the last.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug)]
+pub struct StackFrames(pub [u64; DEPTH]);
+
+/// [`SampleKey::stack`] of a CPU that was in user space: the kernel had no stack.
+pub const USER: u64 = 0;
 
 /// What is counted apart, per CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SampleKey {
-    /// Whose sample, 1 to 255.
-    pub slot: u32,
-    /// The id in the stack map, or [`USER`].
-    pub stack: u32,
+    /// The stack's hash, or [`USER`].
+    pub stack: u64,
     /// The thread's name, padded with zeros.
     pub thread: [u8; 16],
+    /// Whose sample, 1 to 255.
+    pub slot: u32,
+    /// Zero.
+    pub pad: u32,
 }
 
-const _: () = assert!(size_of::<SampleKey>() == 24, "a map's key has no padding");
+const _: () = assert!(size_of::<SampleKey>() == 32, "a map's key has no padding");
 
 #[cfg(feature = "user")]
 #[expect(
     unsafe_code,
     reason = "the trait's promise cannot be checked by the compiler"
 )]
-// SAFETY: plain integers, no padding (asserted above), any bytes are a valid value.
-unsafe impl aya::Pod for SampleKey {}
+mod pod {
+    // SAFETY: plain integers, no padding (asserted above), any bytes are a valid value.
+    unsafe impl aya::Pod for super::SampleKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::StackFrames {}
+}
 
 /// Why a sample has no usable stack.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lost {
-    /// Another stack with the same hash bits holds the place in the stack map (`-EEXIST`).
-    Collision,
-    /// The stack map has no free element (`-ENOMEM`).
+    /// No place for another stack (`-E2BIG`).
     StacksFull,
-    /// The CPU was in the kernel, but it could not be unwound there (`-EFAULT`).
+    /// The CPU was in the kernel, but it could not be unwound there.
     Unwind,
-    /// No place for another key in the map of counts (`-E2BIG`).
+    /// No place for another count (`-E2BIG`).
     CountsFull,
-    /// The map of counts was locked by what the sample interrupted (`-EBUSY`).
+    /// A map was locked by what the sample interrupted (`-EBUSY`).
     Busy,
     /// Any other error of the kernel.
     Other,
@@ -49,8 +61,7 @@ pub enum Lost {
 
 impl Lost {
     /// In the order of their numbers.
-    pub const ALL: [Self; 6] = [
-        Self::Collision,
+    pub const ALL: [Self; 5] = [
         Self::StacksFull,
         Self::Unwind,
         Self::CountsFull,
@@ -62,7 +73,6 @@ impl Lost {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Collision => "collision",
             Self::StacksFull => "stacks_full",
             Self::Unwind => "unwind",
             Self::CountsFull => "counts_full",

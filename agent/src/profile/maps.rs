@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use aya::{
     Ebpf,
     maps::{
-        Array, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues, StackTraceMap,
+        Array, HashMap as KernelHashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap,
+        PerCpuValues,
     },
 };
-use nettoll_agent_common::profile::{Lost, SampleKey, USER};
+use nettoll_agent_common::profile::{Lost, SampleKey, StackFrames, USER};
 
 use super::ProfileError;
 
-/// Places in the stack map, about 1 KiB each, a power of two. `docs/profile.md` says how many
-/// stacks a run has and how many of them collide.
+/// Places for stacks, about 1 KiB each. `docs/profile.md` says how many a run has.
 const STACKS: u32 = 16_384;
 
 /// The maps' sizes by name. There is one count for each stack, thread name and slot.
@@ -22,7 +22,7 @@ pub(super) const SIZES: [(&str, u32); 2] = [("STACKS", STACKS), ("SAMPLES", 2 * 
 /// The maps.
 pub(super) struct Maps {
     slot: Array<MapData, u32>,
-    stacks: StackTraceMap<MapData>,
+    stacks: KernelHashMap<MapData, u64, StackFrames>,
     samples: PerCpuHashMap<MapData, SampleKey, u64>,
     lost: PerCpuArray<MapData, u64>,
 }
@@ -31,8 +31,8 @@ pub(super) struct Maps {
 pub(super) struct Taken {
     /// By thread name and stack.
     pub(super) counts: Vec<Count>,
-    /// The stacks: addresses of instructions, innermost first.
-    pub(super) stacks: HashMap<u32, Vec<u64>>,
+    /// The stacks by their hashes: addresses of instructions, innermost first.
+    pub(super) stacks: HashMap<u64, Vec<u64>>,
     /// Samples without a usable stack, by reason; all reasons.
     pub(super) lost: BTreeMap<&'static str, u64>,
 }
@@ -42,7 +42,7 @@ pub(super) struct Count {
     /// The thread's name, padded with zeros.
     pub(super) thread: [u8; 16],
     /// In [`Taken::stacks`]; none of those for a sample in user space.
-    pub(super) stack: u32,
+    pub(super) stack: u64,
     /// How often.
     pub(super) samples: u64,
 }
@@ -67,85 +67,56 @@ impl Maps {
 
     /// Takes what the slot holds, and forgets the stacks that no other slot refers to.
     ///
-    /// Only while nothing is sampled: a CPU that looks up a stack and has not counted it yet
-    /// would refer to it, unseen.
+    /// Only while nothing is sampled: a CPU that found its stack in the map and has not counted
+    /// it yet would refer to it, unseen.
     pub(super) fn take(&mut self, slot: u8) -> Result<Taken, MapError> {
-        let counts = self.take_counts(slot)?;
-        let stacks = self.stacks(&counts)?;
-        self.forget_stacks()?;
-        Ok(Taken {
-            counts,
-            stacks,
-            lost: self.take_lost(slot)?,
-        })
-    }
-
-    fn take_counts(&mut self, slot: u8) -> Result<Vec<Count>, MapError> {
-        let mut keys = Vec::new();
-        let mut counts = Vec::new();
+        let (slot, mut counts, mut keys) = (u32::from(slot), Vec::new(), Vec::new());
+        let mut used_by_others = HashSet::new();
         for entry in self.samples.iter() {
             let (key, values) = entry?;
-            if key.slot == u32::from(slot) {
+            let SampleKey { stack, thread, .. } = key;
+            if key.slot == slot {
                 keys.push(key);
-                let SampleKey {
-                    slot: _,
-                    stack,
-                    thread,
-                } = key;
                 counts.push(Count {
                     thread,
                     stack,
                     samples: values.iter().sum(),
                 });
+            } else {
+                used_by_others.insert(stack);
             }
         }
+        let used: HashSet<_> = counts
+            .iter()
+            .map(|count| count.stack)
+            .filter(|stack| *stack != USER)
+            .collect();
+        let mut stacks = HashMap::with_capacity(used.len());
+        for stack in used {
+            stacks.insert(stack, instructions(&self.stacks.get(&stack, 0)?));
+        }
+        let lost = self.take_lost(slot)?;
         for key in &keys {
             self.samples.remove(key)?;
         }
-        Ok(counts)
-    }
-
-    fn stacks(&self, counts: &[Count]) -> Result<HashMap<u32, Vec<u64>>, MapError> {
-        let ids: HashSet<u32> = counts
-            .iter()
-            .map(|count| count.stack)
-            .filter(|id| *id != USER)
-            .collect();
-        ids.into_iter()
-            .map(|id| {
-                let trace = self.stacks.get(&id, 0)?;
-                // The innermost address is an instruction's. All others are what a call returns
-                // to, which is already the next function where the call was a function's last
-                // instruction.
-                let frames = trace.frames().iter().enumerate();
-                Ok((
-                    id,
-                    frames
-                        .map(|(depth, frame)| frame.ip - u64::from(depth > 0))
-                        .collect(),
-                ))
-            })
-            .collect()
-    }
-
-    fn forget_stacks(&mut self) -> Result<(), MapError> {
-        let used: HashSet<u32> = self
-            .samples
+        for stack in stacks
             .keys()
-            .map(|key| Ok(key?.stack))
-            .collect::<Result<_, MapError>>()?;
-        let known: Vec<u32> = self.stacks.stack_ids().collect::<Result<_, _>>()?;
-        for id in known.iter().filter(|id| !used.contains(id)) {
-            self.stacks.remove(id)?;
+            .filter(|stack| !used_by_others.contains(stack))
+        {
+            self.stacks.remove(stack)?;
         }
-        Ok(())
+        Ok(Taken {
+            counts,
+            stacks,
+            lost,
+        })
     }
 
-    fn take_lost(&mut self, slot: u8) -> Result<BTreeMap<&'static str, u64>, MapError> {
+    fn take_lost(&mut self, slot: u32) -> Result<BTreeMap<&'static str, u64>, MapError> {
         Lost::ALL
             .into_iter()
             .map(|reason| {
-                let index = reason.index(u32::from(slot));
+                let index = reason.index(slot);
                 let values = self.lost.get(&index, 0)?;
                 self.lost
                     .set(index, PerCpuValues::try_from(vec![0; values.len()])?, 0)?;
@@ -153,4 +124,18 @@ impl Maps {
             })
             .collect()
     }
+}
+
+/// The addresses that a stack names, each within the instruction that was under way.
+///
+/// The innermost is one already. All others are what a call returns to, which is already the
+/// next function where the call was a function's last instruction.
+fn instructions(StackFrames(frames): &StackFrames) -> Vec<u64> {
+    let frames = frames
+        .iter()
+        .take_while(|address| **address != 0)
+        .enumerate();
+    frames
+        .map(|(depth, address)| address - u64::from(depth > 0))
+        .collect()
 }

@@ -1,4 +1,7 @@
+mod bed;
+mod cost;
 mod kernel;
+mod perf;
 
 use super::*;
 
