@@ -1,6 +1,13 @@
+//! Those that need root and a real kernel are compiled with the feature `kernel-tests` and run
+//! one at a time, see `docs/profile.md`.
+
+#[cfg(feature = "kernel-tests")]
 mod bed;
+#[cfg(feature = "kernel-tests")]
 mod cost;
+#[cfg(feature = "kernel-tests")]
 mod kernel;
+#[cfg(feature = "kernel-tests")]
 mod perf;
 
 use super::*;

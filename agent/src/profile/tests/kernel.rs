@@ -1,5 +1,5 @@
-//! Against the running kernel: `cargo test -p nettoll-agent -- --ignored --test-threads 1`, as
-//! root, with `NETTOLL_EBPF_DIR` set. Without either these tests fail; they never skip.
+//! Against the running kernel. Without root or the eBPF programs these tests fail; they never
+//! skip.
 
 use std::{
     fs::File,
@@ -75,7 +75,6 @@ fn ratio(samples: u64, time: Duration, cpus: u32) -> f64 {
 }
 
 #[test]
-#[ignore = "needs root and the eBPF programs"]
 fn a_busy_machine_misses_no_tick() {
     let mut profiler = Profiler::load().unwrap();
     let cpus = online_cpus().unwrap();
@@ -96,7 +95,6 @@ fn a_busy_machine_misses_no_tick() {
 /// A virtual machine's host need not wake a halted CPU for its timer in time: seen with CPU 1 of
 /// a small one, by perf, too. Such ticks are counted as missed, and idle time must explain them.
 #[test]
-#[ignore = "needs root and the eBPF programs"]
 fn ticks_are_missed_in_idle_alone() {
     let mut profiler = Profiler::load().unwrap();
     let before = idle_seconds();
@@ -132,7 +130,6 @@ fn idle_seconds() -> f64 {
 }
 
 #[test]
-#[ignore = "needs root and the eBPF programs"]
 fn user_space_is_told_from_the_kernel() {
     let mut profiler = Profiler::load().unwrap();
     let busy = Busy::new("t-profile-user", || {
@@ -150,7 +147,6 @@ fn user_space_is_told_from_the_kernel() {
 }
 
 #[test]
-#[ignore = "needs root and the eBPF programs"]
 fn stacks_begin_at_the_system_call_and_end_at_the_work() {
     let mut profiler = Profiler::load().unwrap();
     let mut zeros = File::open("/dev/zero").unwrap();
@@ -172,7 +168,6 @@ fn stacks_begin_at_the_system_call_and_end_at_the_work() {
 }
 
 #[test]
-#[ignore = "needs root and the eBPF programs"]
 fn slots_are_apart_and_empty_after_they_are_taken() {
     let mut profiler = Profiler::load().unwrap();
     for _ in 0..3 {
@@ -202,7 +197,6 @@ fn slots_are_apart_and_empty_after_they_are_taken() {
 }
 
 #[test]
-#[ignore = "needs root and the eBPF programs"]
 fn what_makes_no_sense_is_refused() {
     let mut profiler = Profiler::load().unwrap();
     assert!(matches!(

@@ -70,7 +70,6 @@ fn perfs(file: &str) -> Profile {
 }
 
 #[test]
-#[ignore = "needs root, the eBPF programs, perf and iperf3"]
 fn perf_sees_the_same_shares() {
     let mut profiler = Profiler::load().unwrap();
     let bed = Bed::new(SECONDS + 5);

@@ -1,0 +1,61 @@
+//! The sampler against the running kernel, and against perf.
+//!
+//! No command of the agent samples by itself, so these are unit tests of the agent, which only
+//! this lane can run: with root, the eBPF programs, and nothing else on the CPUs.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use nettoll_tests::{binary, require_root};
+
+#[test]
+fn the_sampler_agrees_with_the_kernel_and_with_perf() -> Result<()> {
+    require_root()?;
+    let mut cargo = Command::new(env!("CARGO"));
+    // What cargo tells this test about its own package would make it build others anew.
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG") || text.starts_with("CARGO_MANIFEST") {
+            cargo.env_remove(name);
+        }
+    }
+    let output = cargo
+        .args([
+            "test",
+            "--package",
+            "nettoll-agent",
+            "--features",
+            "kernel-tests",
+            "profile::",
+        ])
+        .args(["--", "--test-threads", "1", "--nocapture"])
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .env("NETTOLL_EBPF_DIR", objects()?)
+        .output()
+        .context("cannot run cargo")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    println!("{text}{}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "the agent's kernel tests failed, see above"
+    );
+    ensure!(
+        text.contains("kernel::"),
+        "the agent has no kernel tests any more"
+    );
+    Ok(())
+}
+
+/// The eBPF objects that the agent under test embeds: `target/bpf/…` beside `target/release`.
+fn objects() -> Result<PathBuf> {
+    let agent = binary("nettoll-agent")?;
+    let target = agent
+        .parent()
+        .and_then(Path::parent)
+        .context("the agent lies in no folder")?;
+    Ok(target.join("bpf/bpfel-unknown-none/release"))
+}
