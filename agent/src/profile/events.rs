@@ -94,12 +94,32 @@ impl Events {
             })
             .collect::<io::Result<_>>()
             .map_err(ProfileError::Event)?;
-        Ok(Self {
+        let events = Self {
             source,
             hz,
             cpus,
             files,
-        })
+        };
+        events.stagger()?;
+        Ok(events)
+    }
+
+    /// Spreads the CPUs' ticks over one period. Disabled events keep what is left of theirs, so
+    /// that rounds change nothing in it.
+    ///
+    /// Were all to tick at once, a CPU whose tick interrupts the holder of a lock would make
+    /// another one wait for that lock at the very moment of its own tick: on two CPUs of a busy
+    /// stream, 1 to 6 % of all samples were in the slow path of spin locks instead of 0.5 %.
+    fn stagger(&self) -> Result<(), ProfileError> {
+        let pause = Duration::from_secs(1) / self.hz / self.cpus().max(1);
+        for file in &self.files {
+            control(file, ENABLE, 0).map_err(ProfileError::Event)?;
+            let started = Instant::now();
+            while started.elapsed() < pause {
+                std::hint::spin_loop();
+            }
+        }
+        self.disable()
     }
 
     /// Whether these events are the ones that are asked for.

@@ -84,7 +84,9 @@ fn a_busy_machine_misses_no_tick() {
         .map(|_| Busy::new("t-profile-busy", spin))
         .collect();
     let time = sample(&mut profiler, 1, 3.0);
-    busy.into_iter().for_each(|busy| drop(busy.stop()));
+    for busy in busy {
+        busy.stop();
+    }
     let stacks = profiler.take(1).unwrap();
     assert_eq!(stacks.cpus as usize, cpus.len());
     let ratio = ratio(samples(&stacks, |_| true), time, stacks.cpus);

@@ -3,6 +3,8 @@
 use std::{
     collections::BTreeSet,
     process::{Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 use super::{bed::Bed, *};
@@ -77,15 +79,23 @@ fn perf_sees_the_same_shares() {
     let file = file.to_str().unwrap();
     let record =
         format!("record -q -a -g --kernel-callchains -e cpu-clock -F {PERFS_HZ} -o {file}");
-    profiler.begin(1, HZ).unwrap();
-    let perf = Command::new("perf")
+    let mut perf = Command::new("perf")
         .args(record.split(' '))
         .args(["sleep", &SECONDS.to_string()])
         .stdout(Stdio::null())
-        .status();
-    profiler.end();
+        .spawn()
+        .unwrap();
+    // In rounds, as runs do.
+    let status = loop {
+        profiler.begin(1, HZ).unwrap();
+        thread::sleep(Duration::from_millis(500));
+        profiler.end();
+        if let Some(status) = perf.try_wait().unwrap() {
+            break status;
+        }
+    };
     drop(bed);
-    assert!(perf.unwrap().success());
+    assert!(status.success());
     let stacks = profiler.take(1).unwrap();
     let (ours, perfs) = (ours(&stacks), perfs(file));
     std::fs::remove_file(file).unwrap();
@@ -94,7 +104,7 @@ fn perf_sees_the_same_shares() {
         ours.samples, perfs.samples, stacks.lost
     );
     println!("{} distinct stacks", stacks.stacks.len());
-    assert!(ours.samples > 5_000, "{}", ours.samples);
+    assert!(ours.samples > 1_000, "{}", ours.samples);
 
     let mut worst: f64 = 0.0;
     let mut compare = |what: &str, name: &str, our_part: u64, perfs_part: u64| {
