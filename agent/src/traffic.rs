@@ -1,0 +1,134 @@
+//! The load generators: real traffic over real sockets inside the endpoints' namespaces.
+//!
+//! A test has a [`Client`], which makes requests and measures, and a [`Server`], which listens
+//! and answers; `path_cost` is a client that owns both sockets. Sockets are opened on a thread
+//! inside the endpoint's network namespace and keep it. The loops run on OS threads of their
+//! own, there too, with blocking sockets: nothing is between a stamp and its system call. They
+//! neither allocate nor lock.
+//!
+//! One run: [`Server::listen`], [`Client::open`] (bound, so that its port is known, but silent),
+//! [`Server::serve`] that flow alone, [`Client::start`] (connects, warms up). Then rounds over
+//! that one connection: `begin` on both, [`Client::run`], `end` on both. Between rounds the
+//! connection is idle. All of it can be ended at any moment by [`Stop::stop`].
+//!
+//! It knows nothing of runs, their states, the probe's life or the API; that is [`crate::runs`].
+
+mod client;
+mod clock;
+mod cpu;
+mod header;
+mod interval;
+mod path_cost;
+mod plan;
+mod recorder;
+mod round;
+mod rr;
+mod server;
+mod socket;
+mod stream;
+mod tcp;
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use nettoll_core::{
+    api::{UserStage, UserTimes},
+    hop::{Direction, Side},
+};
+
+use self::recorder::Recorder;
+pub(crate) use self::{
+    client::Client,
+    interval::{Interval, Sample},
+    plan::{Plan, PlanError},
+    server::Server,
+    socket::Stop,
+};
+
+/// Why traffic could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TrafficError {
+    /// No socket at that address.
+    #[error("cannot open a socket at {address}: {source}{}", hint(source))]
+    Open {
+        /// Where it should be.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The namespace or its thread.
+    #[error(transparent)]
+    Thread(io::Error),
+    /// No connection.
+    #[error("cannot connect from {from} to {to}: {source}; is the path open for this port?")]
+    Connect {
+        /// The client.
+        from: SocketAddr,
+        /// The server.
+        to: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Datagrams go nowhere.
+    #[error("no answer from {0} to {1} datagrams; is the path open for UDP on this port?")]
+    NoAnswer(SocketAddr, u64),
+    /// The connection failed in use.
+    #[error("the connection broke: {0}")]
+    Broken(io::Error),
+    /// The peer did not answer or acknowledge in time.
+    #[error("the peer was silent for {0} s")]
+    Silent(u64),
+    /// The peer answered something else.
+    #[error("the peer's answer was not to the request; something else answers on this port")]
+    WrongAnswer,
+    /// The stacks could not be sampled.
+    #[error("cannot sample stacks: {0}")]
+    Sample(String),
+    /// By [`Stop::stop`].
+    #[error("the run was deleted meanwhile")]
+    Stopped,
+}
+
+/// What to do about a socket that cannot be opened.
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; another run or process has this port, choose another one",
+        io::ErrorKind::AddrNotAvailable => "; the endpoint has no such address any more",
+        _ => "",
+    }
+}
+
+/// A stage that a traffic thread sees one end of, and its times so far.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    stage: UserStage,
+    side: Side,
+    direction: Direction,
+    times: Arc<Recorder>,
+}
+
+impl Seen {
+    fn new(stage: UserStage, side: Side, direction: Direction) -> Self {
+        Self {
+            stage,
+            side,
+            direction,
+            times: Arc::new(Recorder::new()),
+        }
+    }
+
+    /// The times so far, as they travel.
+    pub(crate) fn user_times(&self) -> UserTimes {
+        let Self {
+            stage,
+            side,
+            direction,
+            times,
+        } = self;
+        UserTimes {
+            stage: *stage,
+            side: *side,
+            direction: *direction,
+            times: times.times(),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The side that makes requests and measures.
+
+use std::{fmt, io, sync::Arc, time::Duration};
+
+use nettoll_core::{
+    api::{FlowTuple, RoundSide},
+    report::{Tcp, TestType},
+};
+use socket2::Socket;
+
+use super::{
+    Interval, Plan, Seen, Stop, TrafficError, path_cost::PathCost, round::Round, rr, socket,
+    stream::Stream, tcp,
+};
+use crate::{netns::Netns, probe::Stamps};
+
+/// One test's loop.
+pub(super) trait Generator: fmt::Debug + Send {
+    /// Connects and warms up.
+    fn start(&mut self) -> Result<(), TrafficError>;
+
+    /// Makes one round's traffic: calls [`Round::open`] when it begins to count, and leaves the
+    /// connection idle. What it does not close, its caller does.
+    fn round(&mut self, round: &mut Round) -> Result<(), TrafficError>;
+
+    /// The stages whose ends it sees.
+    fn seen(&self) -> Vec<Seen>;
+}
+
+/// A client with its socket.
+#[derive(Debug)]
+pub(crate) struct Client {
+    netns: Netns,
+    stop: Stop,
+    flow: FlowTuple,
+    test: TestType,
+    /// `None` after its thread panicked.
+    generator: Option<Box<dyn Generator>>,
+    seen: Vec<Seen>,
+    /// Of TCP tests.
+    tcp: Option<Arc<Socket>>,
+    /// Of the round that runs.
+    stamps: Option<Stamps>,
+    interval: Interval,
+    retransmits_before: Option<u64>,
+    /// Over the rounds with the probe.
+    retransmits: u64,
+}
+
+impl Client {
+    /// Binds the client's socket: its port is known, but nothing is sent.
+    pub(crate) fn open(netns: &Netns, plan: &Plan, stop: &Stop) -> Result<Self, TrafficError> {
+        Self::opened(netns, plan, stop, |socket, plan| match plan.test {
+            TestType::TcpStream => Box::new(Stream::new(socket, plan, stop)),
+            TestType::UdpRr => rr::udp_client(socket, plan, stop),
+            _ => rr::tcp_client(socket, plan, stop),
+        })
+    }
+
+    /// Binds both sockets of `path_cost`, each in its namespace.
+    pub(crate) fn open_both(
+        netns: &Netns,
+        server: &Netns,
+        plan: &Plan,
+        stop: &Stop,
+    ) -> Result<Self, TrafficError> {
+        let open = |source| TrafficError::Open {
+            address: plan.server,
+            source,
+        };
+        let to = socket::open(server, plan.protocol(), plan.server)?;
+        let server = socket::local_address(&to).map_err(open)?;
+        let plan = Plan { server, ..*plan };
+        let to = stop.watch(to);
+        Self::opened(netns, &plan, stop, |from, plan| {
+            Box::new(PathCost::new(from, to, plan, stop))
+        })
+    }
+
+    fn opened(
+        netns: &Netns,
+        plan: &Plan,
+        stop: &Stop,
+        generator: impl FnOnce(Arc<Socket>, &Plan) -> Box<dyn Generator>,
+    ) -> Result<Self, TrafficError> {
+        let protocol = plan.protocol();
+        let socket = socket::open(netns, protocol, plan.client)?;
+        let open = |source| TrafficError::Open {
+            address: plan.client,
+            source,
+        };
+        let client = socket::local_address(&socket).map_err(open)?;
+        let socket = stop.watch(socket);
+        let plan = Plan { client, ..*plan };
+        let tcp = (protocol == nettoll_core::api::Protocol::Tcp).then(|| Arc::clone(&socket));
+        let generator = generator(socket, &plan);
+        Ok(Self {
+            netns: netns.clone(),
+            stop: stop.clone(),
+            flow: FlowTuple {
+                protocol,
+                client,
+                server: plan.server,
+            },
+            test: plan.test,
+            seen: generator.seen(),
+            generator: Some(generator),
+            tcp,
+            stamps: None,
+            interval: Interval::default(),
+            retransmits_before: None,
+            retransmits: 0,
+        })
+    }
+
+    /// The flow that its requests will be.
+    pub(crate) fn flow(&self) -> FlowTuple {
+        self.flow
+    }
+
+    /// The stages whose ends it sees.
+    pub(crate) fn seen(&self) -> &[Seen] {
+        &self.seen
+    }
+
+    /// Connects and warms the path up.
+    pub(crate) fn start(&mut self) -> Result<(), TrafficError> {
+        self.on_thread(|generator| generator.start())?
+    }
+
+    /// A round follows, with these stamps if the probe is attached.
+    pub(crate) fn begin(&mut self, stamps: Option<Stamps>, interval: Interval) {
+        self.interval = interval;
+        self.retransmits_before = stamps.as_ref().and_then(|_| self.retransmits_now());
+        self.stamps = stamps;
+    }
+
+    /// Makes the round's traffic. A round that broke off says so in its `invalid_reason`.
+    ///
+    /// # Errors
+    /// It was stopped, or its thread could not be started.
+    pub(crate) fn run(&mut self, length: Duration) -> Result<RoundSide, TrafficError> {
+        let interval = std::mem::take(&mut self.interval);
+        let transactions = self.test != TestType::TcpStream;
+        let mut round = Round::new(length, transactions, self.stamps.clone(), interval);
+        let (side, outcome) = self.on_thread(move |generator| {
+            let outcome = generator.round(&mut round);
+            (round.side(outcome.as_ref().err()), outcome)
+        })?;
+        match outcome {
+            Err(TrafficError::Stopped) => Err(TrafficError::Stopped),
+            Err(_) | Ok(()) => Ok(side),
+        }
+    }
+
+    /// The round is over.
+    pub(crate) fn end(&mut self) {
+        let now = self.retransmits_now();
+        if let (Some(before), Some(now)) = (self.retransmits_before.take(), now) {
+            self.retransmits += now.saturating_sub(before);
+        }
+        self.stamps = None;
+    }
+
+    /// TCP's own counters, of TCP tests; retransmits over the rounds with the probe.
+    pub(crate) fn tcp(&self) -> Option<Tcp> {
+        let report = tcp::report(self.tcp.as_deref()?, self.retransmits);
+        report
+            .inspect_err(|error| tracing::warn!(%error, "cannot read TCP_INFO"))
+            .ok()
+    }
+
+    fn retransmits_now(&self) -> Option<u64> {
+        tcp::TcpInfo::of(self.tcp.as_deref()?)
+            .ok()
+            .map(|info| info.retransmits)
+    }
+
+    /// Lends the generator to a thread inside the client's namespace.
+    fn on_thread<T: Send + 'static>(
+        &mut self,
+        f: impl FnOnce(&mut dyn Generator) -> T + Send + 'static,
+    ) -> Result<T, TrafficError> {
+        let gone = || TrafficError::Thread(io::Error::other("an earlier round's thread panicked"));
+        let mut generator = self.generator.take().ok_or_else(gone)?;
+        if self.stop.stopped() {
+            return Err(TrafficError::Stopped);
+        }
+        let thread = self.netns.on_thread("nettoll-client", move || {
+            let result = f(generator.as_mut());
+            (generator, result)
+        });
+        let (generator, result) = thread
+            .and_then(crate::netns::Inside::join)
+            .map_err(TrafficError::Thread)?;
+        self.generator = Some(generator);
+        Ok(result)
+    }
+}

@@ -1,0 +1,32 @@
+//! The one clock of all stamps.
+
+/// `CLOCK_MONOTONIC` in ns: what `bpf_ktime_get_ns` reads, so that stamps of traffic threads
+/// and of the probe can be subtracted from each other. `std::time::Instant` is the same clock
+/// but hides its value.
+#[expect(
+    unsafe_code,
+    reason = "clock_gettime has no safe wrapper among our dependencies"
+)]
+pub(crate) fn now_ns() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the pointer is to a timespec of this frame. The call cannot fail: the clock
+    // exists on every Linux.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    // Both are never negative: the clock counts from boot.
+    (time.tv_sec as u64) * 1_000_000_000 + time.tv_nsec as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_runs_forward() {
+        let first = now_ns();
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        assert!(now_ns() - first >= 2_000_000);
+    }
+}

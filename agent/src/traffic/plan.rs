@@ -1,0 +1,136 @@
+//! A run's traffic as it was asked for, checked once.
+
+use std::{net::SocketAddr, time::Duration};
+
+use nettoll_core::{
+    api::{Protocol, Role, RunSpec},
+    report::TestType,
+};
+
+use super::header::{HEADER_BYTES, run_hash};
+
+/// Most payload of one UDP datagram over IPv4; over IPv6 it is 20 bytes more.
+const MAX_DATAGRAM: u32 = 65_507;
+/// Most bytes of a message that is written to a stream.
+const MAX_MESSAGE: u32 = 16 << 20;
+
+/// What is wrong with a run's specification.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PlanError {
+    /// A size that cannot be sent.
+    #[error("{test}: {option} is {value}, but must be from {HEADER_BYTES} (the header) to {max}")]
+    Size {
+        /// Which test.
+        test: TestType,
+        /// Which option.
+        option: &'static str,
+        /// What it is.
+        value: u32,
+        /// What it may be.
+        max: u32,
+    },
+    /// Addresses of two families.
+    #[error("the client's address {0} and the server's {1} are not of one family")]
+    Family(std::net::IpAddr, std::net::IpAddr),
+    /// Half a `path_cost`.
+    #[error("path_cost is one thread with both sockets: its role is both, on one kernel")]
+    Role,
+    /// The port that the kernel chooses is not known to the other agent.
+    #[error("port 0 lets the kernel choose, which only an agent with both roles can")]
+    Port,
+}
+
+/// What traffic to make between which addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// Which test.
+    pub(super) test: TestType,
+    /// The run in the messages' headers.
+    pub(super) run: u32,
+    /// Of the client; port 0 lets the kernel choose.
+    pub(super) client: SocketAddr,
+    /// Of the server.
+    pub(super) server: SocketAddr,
+    /// Unmeasured traffic: RR tests once at the start, streams in each round.
+    pub(super) warmup: Duration,
+    /// Bytes of one request, or of one write call of a stream.
+    pub(super) request_bytes: usize,
+    /// Bytes of one response.
+    pub(super) response_bytes: usize,
+    /// The server is alone on this agent: it sets the marks of its side by itself.
+    pub(super) server_marks: bool,
+}
+
+impl Plan {
+    /// Checks a specification.
+    pub(crate) fn new(spec: &RunSpec) -> Result<Self, PlanError> {
+        let (test, options) = (spec.test, &spec.options);
+        let size = |option, value: u32, max| {
+            if (HEADER_BYTES as u32..=max).contains(&value) {
+                Ok(value as usize)
+            } else {
+                Err(PlanError::Size {
+                    test,
+                    option,
+                    value,
+                    max,
+                })
+            }
+        };
+        let (request_bytes, response_bytes) = match test {
+            TestType::TcpStream => (
+                size("message_bytes", options.message_bytes, MAX_MESSAGE)?,
+                0,
+            ),
+            TestType::PathCost => (
+                size("request_bytes", options.request_bytes, MAX_DATAGRAM)?,
+                0,
+            ),
+            TestType::TcpRr | TestType::UdpRr => {
+                let max = if test == TestType::UdpRr {
+                    MAX_DATAGRAM
+                } else {
+                    MAX_MESSAGE
+                };
+                let request = size("request_bytes", options.request_bytes, max)?;
+                (
+                    request,
+                    size("response_bytes", options.response_bytes, max)?,
+                )
+            }
+        };
+        let (client, server) = (spec.client.address, spec.server.address);
+        if client.is_ipv4() != server.is_ipv4() {
+            return Err(PlanError::Family(client, server));
+        }
+        if test == TestType::PathCost && spec.role != Role::Both {
+            return Err(PlanError::Role);
+        }
+        if spec.port == 0 && spec.role != Role::Both {
+            return Err(PlanError::Port);
+        }
+        Ok(Self {
+            test,
+            run: run_hash(&spec.id),
+            client: SocketAddr::new(client, 0),
+            server: SocketAddr::new(server, spec.port),
+            warmup: Duration::from_millis(options.warmup_ms.into()),
+            request_bytes,
+            response_bytes,
+            server_marks: spec.role == Role::Server,
+        })
+    }
+
+    /// The same traffic, to where the server listens.
+    pub(crate) fn with_server(self, server: SocketAddr) -> Self {
+        Self { server, ..self }
+    }
+
+    /// The test's transport protocol.
+    pub(crate) fn protocol(&self) -> Protocol {
+        match self.test {
+            TestType::TcpStream | TestType::TcpRr => Protocol::Tcp,
+            TestType::UdpRr | TestType::PathCost => Protocol::Udp,
+        }
+    }
+}

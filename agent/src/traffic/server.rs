@@ -1,0 +1,347 @@
+//! The side that listens and answers, on a thread of its own from the flow to the end.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use nettoll_core::{
+    api::{FlowTuple, RoundSide, UserStage},
+    hop::{Direction, Side},
+    report::TestType,
+};
+use socket2::Socket;
+
+use super::{
+    Interval, Plan, Seen, Stop, TrafficError, clock::now_ns, rr, socket, stream, tcp::TcpInfo,
+};
+use crate::{
+    netns::{Inside, Netns},
+    probe::Stamps,
+};
+
+/// How long the end of a stream's round waits for the thread to read what was acknowledged.
+const READ_PATIENCE: Duration = Duration::from_secs(5);
+/// How often it looks.
+const READ_INTERVAL: Duration = Duration::from_micros(100);
+
+/// A round is open.
+const OPEN: u64 = 1;
+/// The probe is attached in it.
+const PROBED: u64 = 2;
+/// The rounds' numbers.
+const NUMBER: u64 = 4;
+
+/// What the thread shares with its owner. The counters have one writer, the thread.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// `NUMBER`, `OPEN` and `PROBED`; written by the owner while the connection is idle.
+    round: AtomicU64,
+    /// The flow's, from the first round with the probe on.
+    stamps: OnceLock<Stamps>,
+    interval: Mutex<Interval>,
+    /// Why the thread ended.
+    failure: OnceLock<String>,
+    connection: OnceLock<Arc<Socket>>,
+    /// Requests answered since the start.
+    pub(super) transactions: AtomicU64,
+    /// Bytes of a stream since the start.
+    pub(super) received: AtomicU64,
+    /// The same, but only of what was measured.
+    pub(super) bytes: AtomicU64,
+    /// When the measured part of a stream's round began; 0 in a round without one.
+    first_ns: AtomicU64,
+    /// When the last bytes of a stream's round came.
+    pub(super) last_ns: AtomicU64,
+    pub(super) socket_rx: Seen,
+    pub(super) responder: Seen,
+}
+
+impl Shared {
+    fn new() -> Self {
+        Self {
+            round: AtomicU64::new(0),
+            stamps: OnceLock::new(),
+            interval: Mutex::default(),
+            failure: OnceLock::new(),
+            connection: OnceLock::new(),
+            transactions: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            first_ns: AtomicU64::new(0),
+            last_ns: AtomicU64::new(0),
+            socket_rx: Seen::new(UserStage::SocketRx, Side::Server, Direction::Request),
+            responder: Seen::new(UserStage::Responder, Side::Server, Direction::Response),
+        }
+    }
+
+    /// The number of the open round.
+    #[inline]
+    pub(super) fn open_round(&self) -> Option<u64> {
+        let round = self.round.load(Ordering::Acquire);
+        (round & OPEN != 0).then_some(round)
+    }
+
+    /// The flow's stamps, in an open round with the probe.
+    #[inline]
+    pub(super) fn stamps(&self) -> Option<&Stamps> {
+        let round = self.round.load(Ordering::Acquire);
+        if round & (OPEN | PROBED) == OPEN | PROBED {
+            self.stamps.get()
+        } else {
+            None
+        }
+    }
+
+    /// The measured part of a stream's round begins.
+    pub(super) fn begin_measuring(&self, marks: bool) {
+        self.begin_interval();
+        if let Some(stamps) = self.stamps().filter(|_| marks) {
+            stamps.mark(true);
+        }
+        let now = now_ns();
+        self.last_ns.store(now, Ordering::Relaxed);
+        self.first_ns.store(now, Ordering::Relaxed);
+    }
+
+    fn begin_interval(&self) {
+        if let Err(error) = self.interval().begin() {
+            tracing::warn!(%error, "the server's figures are without");
+        }
+    }
+
+    fn interval(&self) -> MutexGuard<'_, Interval> {
+        self.interval.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A server with its socket.
+#[derive(Debug)]
+pub(crate) struct Server {
+    plan: Plan,
+    netns: Netns,
+    stop: Stop,
+    socket: Arc<Socket>,
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    thread: Option<Inside<()>>,
+    /// At the round's beginning: when, and how many requests and bytes.
+    began: Option<(Instant, u64, u64)>,
+}
+
+impl Server {
+    /// Opens the server's socket. It does not answer yet.
+    pub(crate) fn listen(netns: &Netns, plan: &Plan, stop: &Stop) -> Result<Self, TrafficError> {
+        let open = |source| TrafficError::Open {
+            address: plan.server,
+            source,
+        };
+        let socket = socket::open(netns, plan.protocol(), plan.server)?;
+        if plan.test != TestType::UdpRr {
+            socket::listen(&socket).map_err(open)?;
+        }
+        Ok(Self {
+            plan: *plan,
+            netns: netns.clone(),
+            stop: stop.clone(),
+            address: socket::local_address(&socket).map_err(open)?,
+            socket: stop.watch(socket),
+            shared: Arc::new(Shared::new()),
+            thread: None,
+            began: None,
+        })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The stages whose ends it sees.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        let Shared {
+            socket_rx,
+            responder,
+            ..
+        } = &*self.shared;
+        match self.plan.test {
+            TestType::TcpStream => vec![socket_rx.clone()],
+            _ => vec![socket_rx.clone(), responder.clone()],
+        }
+    }
+
+    /// Answers this flow from now on, and nobody else.
+    pub(crate) fn serve(&mut self, flow: &FlowTuple) -> Result<(), TrafficError> {
+        let (client, plan) = (flow.client, self.plan);
+        let (socket, shared, stop) = (
+            Arc::clone(&self.socket),
+            Arc::clone(&self.shared),
+            self.stop.clone(),
+        );
+        let serve = move || {
+            let served = match plan.test {
+                TestType::UdpRr => socket.connect(&client.into()).and_then(|()| {
+                    let transport = rr::UdpTransport {
+                        socket,
+                        stop: stop.clone(),
+                    };
+                    rr::serve(&transport, &shared, &plan)
+                }),
+                test => accept(&socket, client, &stop).and_then(|connection| {
+                    shared.connection.get_or_init(|| Arc::clone(&connection));
+                    if test == TestType::TcpStream {
+                        return stream::serve(&connection, &shared, &plan);
+                    }
+                    connection.set_tcp_nodelay(true)?;
+                    rr::serve(&rr::TcpTransport(connection), &shared, &plan)
+                }),
+            };
+            let why = match served {
+                Ok(()) => "the client closed the connection".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            if !stop.stopped() {
+                tracing::debug!(why, "a server ends");
+            }
+            shared.failure.get_or_init(|| why);
+        };
+        let thread = self.netns.on_thread("nettoll-server", serve);
+        self.thread = Some(thread.map_err(TrafficError::Thread)?);
+        Ok(())
+    }
+
+    /// A round follows: its first mark.
+    pub(crate) fn begin(&mut self, stamps: Option<Stamps>, interval: Interval) {
+        let shared = &self.shared;
+        *shared.interval() = interval;
+        shared.first_ns.store(0, Ordering::Relaxed);
+        let probed = if stamps.is_some() { PROBED } else { 0 };
+        if let Some(stamps) = stamps {
+            shared.stamps.get_or_init(|| stamps);
+        }
+        let requests = shared.transactions.load(Ordering::Acquire);
+        self.began = Some((
+            Instant::now(),
+            requests,
+            shared.bytes.load(Ordering::Acquire),
+        ));
+        let number = (shared.round.load(Ordering::Relaxed) / NUMBER + 1) * NUMBER;
+        shared
+            .round
+            .store(number | OPEN | probed, Ordering::Release);
+        // A stream's server begins to measure by itself, after the warm-up.
+        if self.plan.test != TestType::TcpStream {
+            shared.begin_interval();
+            if let Some(stamps) = shared.stamps().filter(|_| self.plan.server_marks) {
+                stamps.mark(true);
+            }
+        }
+    }
+
+    /// The round's last mark. The connection is idle: the client has all its answers or
+    /// acknowledgements.
+    pub(crate) fn end(&mut self) -> RoundSide {
+        let mut invalid_reason = self.read_all();
+        let shared = &self.shared;
+        shared.interval().end();
+        if let Some(stamps) = shared.stamps().filter(|_| self.plan.server_marks) {
+            stamps.mark(false);
+        }
+        let number = shared.round.load(Ordering::Relaxed) / NUMBER * NUMBER;
+        shared.round.store(number, Ordering::Release);
+        let Some((began, requests, bytes)) = self.began.take() else {
+            return RoundSide::default();
+        };
+        if let Some(why) = shared.failure.get() {
+            invalid_reason.get_or_insert_with(|| format!("the server ended: {why}"));
+        }
+        let transactions = shared.transactions.load(Ordering::Acquire) - requests;
+        let (seconds, bytes) = if self.plan.test == TestType::TcpStream {
+            let first = shared.first_ns.load(Ordering::Relaxed);
+            let last = shared.last_ns.load(Ordering::Relaxed);
+            let ns = if first == 0 {
+                0
+            } else {
+                last.saturating_sub(first)
+            };
+            (
+                ns as f64 / 1e9,
+                shared.bytes.load(Ordering::Acquire) - bytes,
+            )
+        } else {
+            let bytes = transactions * self.plan.request_bytes as u64;
+            (began.elapsed().as_secs_f64(), bytes)
+        };
+        let used = shared.interval().used();
+        RoundSide {
+            seconds,
+            bytes,
+            transactions,
+            lost: 0,
+            rtt: None,
+            cpu_busy_seconds: used.map(|used| used.busy_seconds),
+            cpu_steal_seconds: used.map(|used| used.steal_seconds),
+            invalid_reason,
+        }
+    }
+
+    /// Waits until the thread has read all that the kernel has acknowledged for it. Says what
+    /// went wrong.
+    fn read_all(&self) -> Option<String> {
+        let connection = self.shared.connection.get()?;
+        if self.plan.test != TestType::TcpStream {
+            return None;
+        }
+        let until = Instant::now() + READ_PATIENCE;
+        loop {
+            let arrived = match TcpInfo::of(connection) {
+                Ok(info) => info.bytes_received,
+                Err(error) => return Some(format!("cannot read the server's TCP_INFO: {error}")),
+            };
+            let ended = self.shared.failure.get().is_some() || self.stop.stopped();
+            if ended || self.shared.received.load(Ordering::Acquire) >= arrived {
+                return None;
+            }
+            if Instant::now() > until {
+                return Some("the server did not read what had arrived".to_owned());
+            }
+            thread::sleep(READ_INTERVAL);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.stop();
+        if let Some(Err(error)) = self.thread.take().map(Inside::join) {
+            tracing::error!(%error, "a server failed");
+        }
+    }
+}
+
+/// Waits for the flow's client; connections of others are closed.
+fn accept(listener: &Socket, client: SocketAddr, stop: &Stop) -> io::Result<Arc<Socket>> {
+    loop {
+        match listener.accept() {
+            Ok((socket, address)) if address.as_socket() == Some(client) => {
+                return Ok(stop.watch(socket));
+            }
+            Ok((_, address)) => {
+                tracing::warn!(
+                    ?address,
+                    "a stranger's connection to a test's port was closed"
+                );
+            }
+            Err(error) if stop.stopped() => return Err(error),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Sockets, and ending whatever waits on them.
+
+use std::{
+    io,
+    net::{Shutdown, SocketAddr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use nettoll_core::api::Protocol;
+use socket2::{Domain, Socket, Type};
+
+use super::TrafficError;
+use crate::netns::Netns;
+
+/// How long a TCP client waits for its connection, an answer, or room in the send buffer.
+pub(super) const TCP_PATIENCE: Duration = Duration::from_secs(5);
+/// After this time a datagram is lost.
+pub(super) const UDP_PATIENCE: Duration = Duration::from_secs(1);
+/// A flow has one client; the rest is room for strangers, whose connections are dropped.
+const BACKLOG: i32 = 16;
+
+/// Opens a bound socket inside a namespace.
+pub(super) fn open(
+    netns: &Netns,
+    protocol: Protocol,
+    address: SocketAddr,
+) -> Result<Socket, TrafficError> {
+    let make = move || {
+        let kind = match protocol {
+            Protocol::Tcp => Type::STREAM,
+            Protocol::Udp => Type::DGRAM,
+        };
+        let socket = Socket::new(Domain::for_address(address), kind, None)?;
+        if protocol == Protocol::Tcp {
+            // A port is free although an earlier run's connection is in TIME_WAIT. On UDP the
+            // same option would let two runs share a port.
+            socket.set_reuse_address(true)?;
+        }
+        socket.bind(&address.into())?;
+        Ok(socket)
+    };
+    let opened = netns
+        .on_thread("nettoll-open", make)
+        .and_then(crate::netns::Inside::join)
+        .map_err(TrafficError::Thread)?;
+    opened.map_err(|source| TrafficError::Open { address, source })
+}
+
+/// Lets a bound TCP socket listen.
+pub(super) fn listen(socket: &Socket) -> io::Result<()> {
+    socket.listen(BACKLOG)
+}
+
+/// The address that a socket is bound to.
+pub(super) fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
+    let address = socket.local_addr()?;
+    address
+        .as_socket()
+        .ok_or_else(|| io::Error::other("the socket has no IP address"))
+}
+
+/// Ends a run's traffic from any thread: whatever waits on one of its sockets returns.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stop(Arc<Stopping>);
+
+#[derive(Debug, Default)]
+struct Stopping {
+    stopped: AtomicBool,
+    sockets: Mutex<Vec<Arc<Socket>>>,
+}
+
+impl Stop {
+    /// Ends the run's traffic and lets go of its sockets. Doing so twice changes nothing.
+    pub(crate) fn stop(&self) {
+        let mut sockets = self
+            .0
+            .sockets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.0.stopped.store(true, Ordering::Release);
+        for socket in sockets.drain(..) {
+            end(&socket);
+        }
+    }
+
+    /// Whether [`Self::stop`] was called.
+    #[inline]
+    pub(super) fn stopped(&self) -> bool {
+        self.0.stopped.load(Ordering::Acquire)
+    }
+
+    /// From now on [`Self::stop`] ends this socket too.
+    pub(super) fn watch(&self, socket: Socket) -> Arc<Socket> {
+        let socket = Arc::new(socket);
+        let mut sockets = self
+            .0
+            .sockets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if self.stopped() {
+            end(&socket);
+        } else {
+            sockets.push(Arc::clone(&socket));
+        }
+        socket
+    }
+
+    /// What an error on one of the sockets means.
+    pub(super) fn explain(&self, error: io::Error) -> TrafficError {
+        match error.kind() {
+            _ if self.stopped() => TrafficError::Stopped,
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                TrafficError::Silent(TCP_PATIENCE.as_secs())
+            }
+            io::ErrorKind::UnexpectedEof => {
+                TrafficError::Broken(io::Error::new(error.kind(), "the peer closed it"))
+            }
+            _ => TrafficError::Broken(error),
+        }
+    }
+}
+
+/// Wakes who waits on the socket: `accept` fails, `recv` returns nothing, `send` fails. So it
+/// is for unconnected UDP sockets too, although the call itself says ENOTCONN for them
+/// (`inet_shutdown` in `net/ipv4/af_inet.c`).
+fn end(socket: &Socket) {
+    // There is nothing to be done about an error: the socket is then dead already.
+    let _ = socket.shutdown(Shutdown::Both);
+}
