@@ -19,6 +19,7 @@ mod profile;
 mod runs;
 mod serve;
 mod tls;
+mod traffic;
 
 use std::{
     io::{IsTerminal, stderr},

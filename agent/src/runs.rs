@@ -1,106 +1,449 @@
 //! The runs of this agent: from a [`RunSpec`] to a [`RunSide`], one round at a time.
 //!
-//! All methods block for as long as what they do takes; call them from a thread that may.
+//! Several runs can be prepared at once, so that rounds of compared paths alternate, but only
+//! one round is open at any time: the probe is attached or not for all of them. A run holds its
+//! sockets from `prepare` to `delete`; the probe and the profiler are loaded when the first
+//! round wants them.
+//!
+//! All methods block for as long as what they do takes, at most some seconds more than a round;
+//! call them from a thread that may. [`Runs::delete`] ends what others wait for.
 
-use std::collections::BTreeMap;
+mod error;
+mod instruments;
+mod run;
+#[cfg(test)]
+mod tests;
 
-use nettoll_core::{
-    api::{FlowTuple, Prepared, RoundSide, RoundSpec, RunSide, RunSpec},
-    endpoint::Endpoint,
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use crate::metrics::Totals;
+use nettoll_core::{
+    api::{
+        FlowTuple, Place, Prepared, RUN_IDLE_SECONDS, Role, RoundSide, RoundSpec, RunSide, RunSpec,
+    },
+    endpoint::Endpoint,
+    report::TestType,
+};
 
-/// Why a request about a run was refused or failed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RunError {
-    /// There is no such run.
-    #[error(
-        "this agent has no run '{0}'; it was deleted, reaped after 30 s of silence, or never prepared"
-    )]
-    Unknown(String),
-}
+pub(crate) use self::error::RunError;
+use self::{
+    instruments::{Instruments, Observation, lock},
+    run::{Phase, Run, Traffic},
+};
+use crate::{
+    metrics::Totals,
+    netns::{self, Netns},
+    traffic::{Client, Plan, Seen, Server, Stop},
+};
 
-impl RunError {
-    /// The HTTP status that says the same.
-    pub(crate) fn status(&self) -> u16 {
-        match self {
-            Self::Unknown(_) => 404,
-        }
-    }
-}
+/// Most runs at once: each holds sockets and threads.
+const MAX_RUNS: usize = 64;
+/// Longest round.
+const MAX_ROUND_SECONDS: f64 = 3_600.0;
 
 /// The runs.
 #[derive(Debug)]
-pub(crate) struct Runs {}
+pub(crate) struct Runs {
+    node: String,
+    places: BTreeMap<Endpoint, String>,
+    runs: Mutex<BTreeMap<String, Arc<Run>>>,
+    /// The run whose round is open. Held while a round is opened or closed.
+    open: Mutex<Option<String>>,
+    instruments: Arc<Instruments>,
+    /// Of the runs that are forgotten. Held while one is being forgotten.
+    past: Mutex<Totals>,
+}
 
 impl Runs {
     /// No runs yet. `places` names the network namespace (under `/run/netns`) of each endpoint
     /// of this node; the node itself is in the agent's own.
-    pub(crate) fn new(_node: String, _places: BTreeMap<Endpoint, String>) -> Self {
-        Self {}
+    pub(crate) fn new(node: String, places: BTreeMap<Endpoint, String>) -> Self {
+        Self {
+            node,
+            places,
+            runs: Mutex::default(),
+            open: Mutex::default(),
+            instruments: Arc::new(Instruments::new()),
+            past: Mutex::default(),
+        }
     }
 
     /// Opens the run's sockets: the server listens, the client is bound.
     pub(crate) fn prepare(&self, spec: RunSpec) -> Result<Prepared, RunError> {
-        Err(RunError::Unknown(spec.id))
+        let plan = Plan::new(&spec)?;
+        if spec.sample && spec.options.sample_hz == 0 {
+            return Err(RunError::SampleRate);
+        }
+        self.room_for(&spec.id)?;
+        let stop = Stop::default();
+        let traffic = self.open_sockets(&spec, plan, &stop)?;
+        let prepared = Prepared {
+            flow: traffic.client.as_ref().map(Client::flow),
+        };
+        let run = Arc::new(Run::new(spec, stop, traffic));
+        let mut runs = lock(&self.runs);
+        if runs.contains_key(&run.spec.id) {
+            return Err(RunError::Exists(run.spec.id.clone()));
+        }
+        runs.insert(run.spec.id.clone(), run);
+        Ok(prepared)
+    }
+
+    fn room_for(&self, id: &str) -> Result<(), RunError> {
+        let runs = lock(&self.runs);
+        if runs.contains_key(id) {
+            return Err(RunError::Exists(id.to_owned()));
+        }
+        if runs.len() >= MAX_RUNS {
+            return Err(RunError::TooMany);
+        }
+        Ok(())
+    }
+
+    fn open_sockets(&self, spec: &RunSpec, plan: Plan, stop: &Stop) -> Result<Traffic, RunError> {
+        let netns = |place| self.namespace(place, spec.role);
+        let mut traffic = Traffic {
+            phase: Phase::Prepared,
+            client: None,
+            server: None,
+            flow: None,
+        };
+        if spec.test == TestType::PathCost {
+            let (from, to) = (netns(&spec.client)?, netns(&spec.server)?);
+            traffic.client = Some(Client::open_both(&from, &to, &plan, stop)?);
+        } else {
+            let mut plan = plan;
+            if spec.role != Role::Client {
+                let server = Server::listen(&netns(&spec.server)?, &plan, stop)?;
+                plan = plan.with_server(server.address());
+                traffic.server = Some(server);
+            }
+            if spec.role != Role::Server {
+                traffic.client = Some(Client::open(&netns(&spec.client)?, &plan, stop)?);
+            }
+        }
+        traffic.flow = traffic.client.as_ref().map(Client::flow);
+        if let (Some(server), Some(flow)) = (&mut traffic.server, &traffic.flow) {
+            server.serve(flow)?;
+        }
+        Ok(traffic)
+    }
+
+    /// The namespace of a place, if it is still the one that was resolved.
+    fn namespace(&self, place: &Place, role: Role) -> Result<Netns, RunError> {
+        let endpoint = || place.endpoint.clone();
+        let opened = match &place.endpoint {
+            Endpoint::Node(node) if *node == self.node => Netns::own(),
+            known => match self.places.get(known) {
+                Some(name) => netns::open(name),
+                // The other node's endpoint, on the same kernel.
+                None if role == Role::Both => Netns::by_inode(place.netns),
+                None => return Err(RunError::Elsewhere(endpoint(), self.node.clone())),
+            },
+        };
+        let netns = opened.map_err(|source| RunError::Place {
+            endpoint: endpoint(),
+            source,
+        })?;
+        if netns.inode() != place.netns {
+            let (found, asked) = (netns.inode(), place.netns);
+            return Err(RunError::Changed {
+                endpoint: endpoint(),
+                found,
+                asked,
+            });
+        }
+        Ok(netns)
     }
 
     /// Tells the server whose flow it serves.
-    pub(crate) fn flow(&self, id: &str, _flow: FlowTuple) -> Result<(), RunError> {
-        Err(RunError::Unknown(id.to_owned()))
+    pub(crate) fn flow(&self, id: &str, flow: FlowTuple) -> Result<(), RunError> {
+        let run = self.find(id)?;
+        let _visit = run.visit();
+        let mut traffic = lock(&run.traffic);
+        if let Some(known) = traffic.flow {
+            return if known == flow {
+                Ok(())
+            } else {
+                Err(RunError::Flow)
+            };
+        }
+        let Traffic {
+            phase,
+            server: Some(server),
+            flow: known,
+            ..
+        } = &mut *traffic
+        else {
+            return Err(run.not_mine("serve a flow"));
+        };
+        server.serve(&flow)?;
+        *known = Some(flow);
+        *phase = Phase::Ready;
+        Ok(())
     }
 
     /// Connects the client and warms the connection up.
     pub(crate) fn start(&self, id: &str) -> Result<(), RunError> {
-        Err(RunError::Unknown(id.to_owned()))
+        let run = self.find(id)?;
+        let _visit = run.visit();
+        let mut traffic = lock(&run.traffic);
+        if traffic.phase != Phase::Prepared {
+            return Err(run.refuse(&traffic, "start"));
+        }
+        traffic
+            .client
+            .as_mut()
+            .ok_or_else(|| run.not_mine("start"))?
+            .start()?;
+        traffic.phase = Phase::Ready;
+        Ok(())
     }
 
     /// A round's first mark.
-    pub(crate) fn begin(&self, id: &str, _round: RoundSpec) -> Result<(), RunError> {
-        Err(RunError::Unknown(id.to_owned()))
+    pub(crate) fn begin(&self, id: &str, round: RoundSpec) -> Result<(), RunError> {
+        if !(round.seconds > 0.0 && round.seconds <= MAX_ROUND_SECONDS) {
+            return Err(RunError::RoundLength(round.seconds));
+        }
+        let run = self.find(id)?;
+        let _visit = run.visit();
+        let mut traffic = lock(&run.traffic);
+        let (Phase::Ready, Some(flow)) = (&traffic.phase, traffic.flow) else {
+            return Err(run.refuse(&traffic, "begin a round"));
+        };
+        if round.calibrate && !round.probe {
+            return Err(RunError::NothingToCalibrate);
+        }
+        let sealed = lock(&run.observation).sealed.is_some();
+        if sealed && !round.calibrate {
+            return Err(run.refuse(&traffic, "begin a round after its calibration"));
+        }
+        let mut open = lock(&self.open);
+        if let Some(other) = &*open {
+            return Err(RunError::Busy(other.clone()));
+        }
+        let (mut stamps, mut sample) = (None, None);
+        if round.probe {
+            let mut observation = lock(&run.observation);
+            if run.spec.sample && !round.calibrate {
+                let hz = run.spec.options.sample_hz;
+                sample = Some(self.instruments.sample(&mut observation, hz)?);
+            }
+            let begun = self.instruments.begin(&mut observation, &flow, &run.spec)?;
+            if round.calibrate {
+                // From here on nothing is added to what the run measured.
+                if observation.sealed.is_none() {
+                    observation.sealed = Some(RunSide {
+                        tcp: traffic.tcp(),
+                        ..self.measured(&run, &observation)?
+                    });
+                }
+                self.instruments.calibrate(&mut observation)?;
+            }
+            stamps = Some(begun);
+        } else {
+            self.instruments.detach();
+        }
+        traffic.begin(stamps, sample);
+        traffic.phase = Phase::Open(round);
+        *open = Some(id.to_owned());
+        Ok(())
     }
 
     /// The round's traffic.
-    pub(crate) fn run(&self, id: &str, _round: RoundSpec) -> Result<RoundSide, RunError> {
-        Err(RunError::Unknown(id.to_owned()))
+    pub(crate) fn run(&self, id: &str, round: RoundSpec) -> Result<RoundSide, RunError> {
+        let run = self.find(id)?;
+        let _visit = run.visit();
+        let mut traffic = lock(&run.traffic);
+        match &traffic.phase {
+            Phase::Open(begun) if *begun == round => {}
+            Phase::Open(_) => return Err(run.refuse(&traffic, "run another round than began")),
+            _ => return Err(run.refuse(&traffic, "run a round that has not begun")),
+        }
+        let client = traffic
+            .client
+            .as_mut()
+            .ok_or_else(|| run.not_mine("run a round"))?;
+        let side = client.run(Duration::from_secs_f64(round.seconds))?;
+        traffic.phase = Phase::Ran(side.clone());
+        Ok(side)
     }
 
-    /// The round's last mark.
+    /// The round's last mark. Where the client is on this agent the answer is that of
+    /// [`Self::run`] again, else it is the server's.
     pub(crate) fn end(&self, id: &str) -> Result<RoundSide, RunError> {
-        Err(RunError::Unknown(id.to_owned()))
+        let run = self.find(id)?;
+        let _visit = run.visit();
+        let mut traffic = lock(&run.traffic);
+        let ran = match &mut traffic.phase {
+            Phase::Open(_) => None,
+            Phase::Ran(side) => Some(std::mem::take(side)),
+            _ => return Err(run.refuse(&traffic, "end a round")),
+        };
+        let mut open = lock(&self.open);
+        let side = traffic.end(ran);
+        traffic.phase = Phase::Ready;
+        *open = None;
+        self.instruments.end(&mut lock(&run.observation))?;
+        Ok(side)
     }
 
     /// What the run's rounds with the probe gave.
     pub(crate) fn finish(&self, id: &str) -> Result<RunSide, RunError> {
-        Err(RunError::Unknown(id.to_owned()))
+        let run = self.find(id)?;
+        let _visit = run.visit();
+        let mut traffic = lock(&run.traffic);
+        if traffic.phase != Phase::Ready {
+            return Err(run.refuse(&traffic, "finish"));
+        }
+        let open = lock(&self.open);
+        if let Some(other) = &*open {
+            return Err(RunError::Busy(other.clone()));
+        }
+        let mut observation = lock(&run.observation);
+        let mut side = match &observation.sealed {
+            Some(sealed) => sealed.clone(),
+            None => RunSide {
+                tcp: traffic.tcp(),
+                ..self.measured(&run, &observation)?
+            },
+        };
+        (side.programs, side.lost) = self.instruments.counters(&observation, &self.node);
+        side.stacks = self.instruments.stacks(&mut observation)?;
+        traffic.phase = Phase::Finished;
+        Ok(side)
     }
 
     /// Ends the run in whatever state it is and frees all that it holds.
     pub(crate) fn delete(&self, id: &str) -> Result<(), RunError> {
-        Err(RunError::Unknown(id.to_owned()))
+        // It is in the totals until it is forgotten, and then in those of the past.
+        let run = lock(&self.runs)
+            .get(id)
+            .cloned()
+            .ok_or_else(|| RunError::Unknown(id.to_owned()))?;
+        run.stop.stop();
+        // A round that runs ends at once now, and then its thread leaves the lock.
+        let mut traffic = lock(&run.traffic);
+        if traffic.phase == Phase::Deleted {
+            return Err(RunError::Unknown(id.to_owned()));
+        }
+        let mut open = lock(&self.open);
+        if open.as_deref() == Some(id) {
+            traffic.end(None);
+            *open = None;
+        }
+        traffic.phase = Phase::Deleted;
+        // Joins their threads, closes their sockets.
+        traffic.client = None;
+        traffic.server = None;
+        self.forget(&run);
+        if lock(&self.runs).is_empty() {
+            self.instruments.detach();
+        }
+        Ok(())
     }
 
-    /// Deletes the runs that nobody has spoken of for
-    /// [`nettoll_core::api::RUN_IDLE_SECONDS`]; call it every few seconds.
-    pub(crate) fn reap(&self) {}
-
-    /// Deletes all runs: the agent ends. Rounds that run return soon.
-    pub(crate) fn delete_all(&self) {}
-
-    /// Why runs have no probe, `None` where they can have one.
-    pub(crate) fn probe_unavailable(&self) -> Option<String> {
-        Some("not yet".to_owned())
-    }
-
-    /// Why runs have no samples, `None` where they can have them.
-    pub(crate) fn profile_unavailable(&self) -> Option<String> {
-        Some("not yet".to_owned())
+    /// Moves what was counted of the run to the totals of the past and frees what holds it.
+    fn forget(&self, run: &Run) {
+        let mut past = lock(&self.past);
+        self.add_to(&mut past, run);
+        self.instruments.forget(&mut lock(&run.observation));
+        lock(&self.runs).remove(&run.spec.id);
     }
 
     /// What all runs counted since the agent began: those that ended, and those that live so
     /// far. Nothing in it ever gets less.
     pub(crate) fn totals(&self) -> Totals {
-        Totals::default()
+        let past = lock(&self.past);
+        let mut totals = past.clone();
+        let runs: Vec<Arc<Run>> = lock(&self.runs).values().cloned().collect();
+        for run in runs {
+            self.add_to(&mut totals, &run);
+        }
+        if let Some((programs, lost)) = self.instruments.counters_since_load() {
+            (totals.programs, totals.lost) = (programs, lost);
+        }
+        totals
+    }
+
+    fn add_to(&self, totals: &mut Totals, run: &Run) {
+        let observation = lock(&run.observation);
+        let side = match &observation.sealed {
+            Some(sealed) => Ok(sealed.clone()),
+            None => self.measured(run, &observation),
+        };
+        match side {
+            Ok(side) => totals.add_run(&run.spec, &side),
+            Err(error) => tracing::warn!(%error, run = run.spec.id, "the totals are without it"),
+        }
+    }
+
+    /// The hops and stages that were seen in the run's rounds with the probe so far.
+    fn measured(&self, run: &Run, observation: &Observation) -> Result<RunSide, RunError> {
+        let (edges, self_times) = self.instruments.counted(observation)?;
+        Ok(RunSide {
+            node: self.node.clone(),
+            edges,
+            self_times,
+            user_times: run.seen.iter().map(Seen::user_times).collect(),
+            tcp: None,
+            programs: Vec::new(),
+            lost: BTreeMap::new(),
+            stacks: None,
+        })
+    }
+
+    /// Deletes all runs: the agent ends. Rounds that run return soon.
+    pub(crate) fn delete_all(&self) {
+        self.delete_where(|_| true);
+    }
+
+    /// Deletes the runs that nobody has spoken of for [`RUN_IDLE_SECONDS`]; call it every few
+    /// seconds.
+    pub(crate) fn reap(&self) {
+        self.delete_where(|run| {
+            let idle = run.idle_for(Duration::from_secs(RUN_IDLE_SECONDS));
+            if idle {
+                tracing::warn!(
+                    run = run.spec.id,
+                    "nobody speaks of the run any more; it ends"
+                );
+            }
+            idle
+        });
+    }
+
+    fn delete_where(&self, condition: impl Fn(&Run) -> bool) {
+        let ids: Vec<String> = {
+            let runs = lock(&self.runs);
+            runs.iter()
+                .filter(|(_, run)| condition(run))
+                .map(|(id, _)| id.clone())
+                .collect()
+        };
+        for id in ids {
+            // Somebody else may have deleted it since.
+            let _ = self.delete(&id);
+        }
+    }
+
+    /// Why runs have no probe, `None` where they can have one.
+    pub(crate) fn probe_unavailable(&self) -> Option<String> {
+        self.instruments.probe_unavailable()
+    }
+
+    /// Why runs have no samples, `None` where they can have them.
+    pub(crate) fn profile_unavailable(&self) -> Option<String> {
+        self.instruments.profile_unavailable()
+    }
+
+    fn find(&self, id: &str) -> Result<Arc<Run>, RunError> {
+        lock(&self.runs)
+            .get(id)
+            .cloned()
+            .ok_or_else(|| RunError::Unknown(id.to_owned()))
     }
 }

@@ -1,0 +1,390 @@
+//! The probe and the profiler, shared by all runs and loaded when the first run wants them.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use nettoll_core::{
+    api::{FlowTuple, RunSide, RunSpec, Stacks},
+    hop::{Edge, SelfTime},
+    report::{Program, TestType},
+};
+
+use super::RunError;
+use crate::{
+    probe::{Calibration, FlowId, Hooks, Probe, ProbeError, Stamps},
+    profile::Profiler,
+    traffic::Sample,
+};
+
+/// Loaded at most once.
+#[derive(Debug)]
+enum Lazy<T> {
+    NotYet,
+    Loaded(T),
+    Failed(String),
+}
+
+impl<T> Lazy<T> {
+    fn get<E: Display>(&mut self, load: impl FnOnce() -> Result<T, E>) -> Result<&mut T, String> {
+        if let Self::NotYet = self {
+            *self = match load() {
+                Ok(loaded) => Self::Loaded(loaded),
+                Err(error) => Self::Failed(error.to_string()),
+            };
+        }
+        match self {
+            Self::Loaded(loaded) => Ok(loaded),
+            Self::Failed(why) => Err(why.clone()),
+            Self::NotYet => Err("it is being loaded".to_owned()),
+        }
+    }
+
+    fn loaded(&mut self) -> Option<&mut T> {
+        if let Self::Loaded(loaded) = self {
+            Some(loaded)
+        } else {
+            None
+        }
+    }
+}
+
+/// A profiler's slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    Free,
+    Used,
+    /// Its run was deleted, its samples are still there.
+    Abandoned,
+}
+
+/// The probe and the profiler.
+#[derive(Debug)]
+pub(super) struct Instruments {
+    probe: Mutex<Lazy<Probe>>,
+    profiler: Mutex<Lazy<Profiler>>,
+    /// Slot `n` of the profiler is number `n - 1` here.
+    slots: Mutex<[Slot; 255]>,
+}
+
+/// What the probe and the profiler hold for one run.
+#[derive(Default)]
+pub(super) struct Observation {
+    /// From its first round with the probe on.
+    flow: Option<FlowId>,
+    slot: Option<u8>,
+    before: Option<Counters>,
+    counters: Counters,
+    /// In a round that calibrates.
+    calibration: Option<Calibration>,
+    /// What was measured before the run's programs were calibrated, and will not change.
+    pub(super) sealed: Option<RunSide>,
+}
+
+impl fmt::Debug for Observation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observation")
+            .field("flow", &self.flow)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Counts of the probe's programs, by name, and of losses, by reason.
+#[derive(Clone, Debug, Default)]
+struct Counters {
+    programs: Vec<Program>,
+    lost: BTreeMap<String, u64>,
+}
+
+impl Counters {
+    fn of(probe: &Probe) -> Result<Self, RunError> {
+        let programs = probe.programs().map_err(refused)?;
+        let lost = probe.lost().map_err(refused)?;
+        Ok(Self { programs, lost })
+    }
+
+    /// Takes the programs' run times, and nothing else.
+    fn learn_costs(&mut self, calibrated: &Self) {
+        for sum in &mut self.programs {
+            let now = calibrated.programs.iter().find(|now| now.name == sum.name);
+            if let Some(now) = now {
+                (sum.mean_ns, sum.empty_mean_ns) = (now.mean_ns, now.empty_mean_ns);
+            }
+        }
+    }
+
+    /// Adds what was counted from `before` to `after`.
+    fn add(&mut self, before: &Self, after: &Self) {
+        for now in &after.programs {
+            let was = before.programs.iter().find(|was| was.name == now.name);
+            let (runs, matched) = was.map_or((0, 0), |was| (was.runs, was.matched));
+            let (runs, matched) = (
+                now.runs.saturating_sub(runs),
+                now.matched.saturating_sub(matched),
+            );
+            match self.programs.iter_mut().find(|sum| sum.name == now.name) {
+                Some(sum) => {
+                    let (runs, matched) = (sum.runs + runs, sum.matched + matched);
+                    *sum = Program {
+                        runs,
+                        matched,
+                        ..now.clone()
+                    };
+                }
+                None => self.programs.push(Program {
+                    runs,
+                    matched,
+                    ..now.clone()
+                }),
+            }
+        }
+        for (reason, now) in &after.lost {
+            let was = before.lost.get(reason).copied().unwrap_or(0);
+            *self.lost.entry(reason.clone()).or_default() += now.saturating_sub(was);
+        }
+    }
+}
+
+fn refused(error: ProbeError) -> RunError {
+    RunError::Probe(error.to_string())
+}
+
+/// Which programs a test's rounds need beside those of the stages: exact self times everywhere
+/// but in `path_cost`, which measures the probe's own cost too; the copy's end for streams,
+/// whose packets no traffic thread stamps one by one.
+fn hooks(test: TestType) -> Hooks {
+    Hooks {
+        exact: test != TestType::PathCost,
+        copy: test == TestType::TcpStream,
+    }
+}
+
+impl Instruments {
+    pub(super) fn new() -> Self {
+        Self {
+            probe: Mutex::new(Lazy::NotYet),
+            profiler: Mutex::new(Lazy::NotYet),
+            slots: Mutex::new([Slot::Free; 255]),
+        }
+    }
+
+    /// Why there is no probe.
+    pub(super) fn probe_unavailable(&self) -> Option<String> {
+        lock(&self.probe).get(Probe::load).err()
+    }
+
+    /// Why there are no samples.
+    pub(super) fn profile_unavailable(&self) -> Option<String> {
+        lock(&self.profiler).get(Profiler::load).err()
+    }
+
+    /// Before a round with the probe: it is attached and follows the run's flow.
+    pub(super) fn begin(
+        &self,
+        observation: &mut Observation,
+        flow: &FlowTuple,
+        spec: &RunSpec,
+    ) -> Result<Stamps, RunError> {
+        let mut probe = lock(&self.probe);
+        let probe = probe.get(Probe::load).map_err(RunError::Probe)?;
+        let id = match observation.flow {
+            Some(id) => id,
+            None => *observation
+                .flow
+                .insert(probe.follow(flow, spec).map_err(refused)?),
+        };
+        probe.attach(hooks(spec.test)).map_err(refused)?;
+        observation.before = Some(Counters::of(probe)?);
+        Ok(probe.stamps(id))
+    }
+
+    /// The round that begins calibrates the probe, which is attached.
+    pub(super) fn calibrate(&self, observation: &mut Observation) -> Result<(), RunError> {
+        if let Some(probe) = lock(&self.probe).loaded() {
+            observation.calibration = Some(probe.begin_calibration().map_err(refused)?);
+        }
+        Ok(())
+    }
+
+    /// Before a round without the probe, and when there are no runs any more.
+    pub(super) fn detach(&self) {
+        if let Some(probe) = lock(&self.probe).loaded() {
+            probe.detach();
+        }
+    }
+
+    /// After a round: what was counted in it is the run's, unless it calibrated.
+    pub(super) fn end(&self, observation: &mut Observation) -> Result<(), RunError> {
+        let calibration = observation.calibration.take();
+        let mut probe = lock(&self.probe);
+        let (Some(before), Some(probe)) = (observation.before.take(), probe.loaded()) else {
+            return Ok(());
+        };
+        if let Some(slice) = calibration {
+            probe.end_calibration(slice).map_err(refused)?;
+            observation.counters.learn_costs(&Counters::of(probe)?);
+        } else {
+            observation.counters.add(&before, &Counters::of(probe)?);
+        }
+        Ok(())
+    }
+
+    /// What samples into the run's slot, at `hz`. No round may be open.
+    pub(super) fn sample(
+        self: &Arc<Self>,
+        observation: &mut Observation,
+        hz: u32,
+    ) -> Result<Sample, RunError> {
+        let mut profiler = lock(&self.profiler);
+        let profiler = profiler.get(Profiler::load).map_err(RunError::Profile)?;
+        let slot = match observation.slot {
+            Some(slot) => slot,
+            None => {
+                let mut slots = lock(&self.slots);
+                let unused = slots
+                    .iter_mut()
+                    .zip(1_u8..)
+                    .find(|(slot, _)| **slot != Slot::Used);
+                let (slot, number) =
+                    unused.ok_or_else(|| RunError::Profile("all slots are used".to_owned()))?;
+                if *slot == Slot::Abandoned {
+                    profiler
+                        .take(number)
+                        .map_err(|error| RunError::Profile(error.to_string()))?;
+                }
+                *slot = Slot::Used;
+                *observation.slot.insert(number)
+            }
+        };
+        let instruments = Arc::clone(self);
+        Ok(Arc::new(move |on| {
+            let mut profiler = lock(&instruments.profiler);
+            let profiler = profiler.get(Profiler::load)?;
+            if on {
+                profiler.begin(slot, hz).map_err(|error| error.to_string())
+            } else {
+                profiler.end();
+                Ok(())
+            }
+        }))
+    }
+
+    /// What was counted of the run's flow so far.
+    pub(super) fn counted(
+        &self,
+        observation: &Observation,
+    ) -> Result<(Vec<Edge>, Vec<SelfTime>), RunError> {
+        let mut probe = lock(&self.probe);
+        let (Some(flow), Some(probe)) = (observation.flow, probe.loaded()) else {
+            return Ok((Vec::new(), Vec::new()));
+        };
+        Ok((
+            probe.edges(flow).map_err(refused)?,
+            probe.self_times(flow).map_err(refused)?,
+        ))
+    }
+
+    /// The programs' counts and the losses in the run's rounds with the probe.
+    pub(super) fn counters(
+        &self,
+        observation: &Observation,
+        node: &str,
+    ) -> (Vec<Program>, BTreeMap<String, u64>) {
+        let Counters { mut programs, lost } = observation.counters.clone();
+        for program in &mut programs {
+            node.clone_into(&mut program.node);
+        }
+        (programs, lost)
+    }
+
+    /// The programs' counts and the losses since the probe was loaded, if it is.
+    pub(super) fn counters_since_load(&self) -> Option<(Vec<Program>, BTreeMap<String, u64>)> {
+        let counters = Counters::of(lock(&self.probe).loaded()?);
+        let counters = counters.inspect_err(|error| tracing::warn!(%error, "cannot read counters"));
+        counters
+            .ok()
+            .map(|Counters { programs, lost }| (programs, lost))
+    }
+
+    /// Takes the run's stacks, if it has any. No round may be open.
+    pub(super) fn stacks(&self, observation: &mut Observation) -> Result<Option<Stacks>, RunError> {
+        let Some(slot) = observation.slot else {
+            return Ok(None);
+        };
+        let mut profiler = lock(&self.profiler);
+        let profiler = profiler.get(Profiler::load).map_err(RunError::Profile)?;
+        let stacks = profiler
+            .take(slot)
+            .map_err(|error| RunError::Profile(error.to_string()))?;
+        observation.slot = None;
+        self.leave(slot, Slot::Free);
+        Ok(Some(stacks))
+    }
+
+    /// Frees what is held for the run.
+    pub(super) fn forget(&self, observation: &mut Observation) {
+        observation.calibration = None;
+        if let (Some(flow), Some(probe)) = (observation.flow.take(), lock(&self.probe).loaded())
+            && let Err(error) = probe.unfollow(flow)
+        {
+            tracing::warn!(%error, "cannot end following a flow");
+        }
+        if let Some(slot) = observation.slot.take() {
+            self.leave(slot, Slot::Abandoned);
+        }
+    }
+
+    fn leave(&self, number: u8, left: Slot) {
+        if let Some(slot) = lock(&self.slots).get_mut(usize::from(number).wrapping_sub(1)) {
+            *slot = left;
+        }
+    }
+}
+
+/// Locks whatever a panicking thread left behind: all these values are whole at any time.
+pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counters(runs: u64, lost: u64) -> Counters {
+        let program = Program {
+            name: "p".to_owned(),
+            node: String::new(),
+            runs,
+            matched: runs / 2,
+            mean_ns: None,
+            empty_mean_ns: None,
+        };
+        Counters {
+            programs: vec![program],
+            lost: [("full".to_owned(), lost)].into(),
+        }
+    }
+
+    #[test]
+    fn only_what_was_counted_in_the_rounds_is_summed() {
+        let mut sum = Counters::default();
+        sum.add(&counters(100, 3), &counters(110, 3));
+        sum.add(&counters(500, 4), &counters(502, 6));
+        assert_eq!(sum.programs[0].runs, 12);
+        assert_eq!(sum.programs[0].matched, 6);
+        assert_eq!(
+            sum.lost["full"], 2,
+            "and a reason without losses is listed, too"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_loaded_is_tried_once() {
+        let mut lazy: Lazy<()> = Lazy::NotYet;
+        assert_eq!(lazy.get(|| Err("no")).unwrap_err(), "no");
+        assert_eq!(lazy.get(|| Ok::<_, String>(())).unwrap_err(), "no");
+        assert!(lazy.loaded().is_none());
+    }
+}
