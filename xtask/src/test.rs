@@ -5,7 +5,7 @@ mod tally;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::{
     build,
@@ -49,16 +49,12 @@ pub(crate) fn run(args: Args, places: &Places) -> Result<()> {
         });
     }
     print!("{}", tally::table(&rows));
-    if rows
+    let failed: Vec<_> = rows
         .iter()
-        .any(|row| matches!(row.outcome, Outcome::Failed { .. }))
-    {
-        return Err(Stop::Failed {
-            what: "the test suite".to_owned(),
-            code: Some(1),
-        }
-        .into());
-    }
+        .filter(|row| matches!(row.outcome, Outcome::Failed { .. }))
+        .map(|row| row.lane)
+        .collect();
+    ensure!(failed.is_empty(), "failed: lane {}", failed.join(", "));
     Ok(())
 }
 
