@@ -48,15 +48,17 @@ pub(crate) struct Ready {
 
 pub(crate) fn run(args: Args, places: &Places) -> Result<()> {
     let Args { yes } = args;
-    let (ready, changed) = ensure_counting(Purpose::Lab, yes, places)?;
-    let Ready { toolchain, linker } = ready;
+    let (Ready { toolchain, linker }, changed) = ensure_telling(Purpose::Lab, yes, places)?;
     eprintln!("setup: compiler: {toolchain}");
     eprintln!("setup: linker: {linker}");
-    if changed == 0 {
-        eprintln!("setup: everything is there, nothing to install");
-    } else {
-        eprintln!("setup: done, {changed} step(s) taken");
-    }
+    eprintln!(
+        "setup: {}",
+        if changed {
+            "done"
+        } else {
+            "everything is there, nothing to install"
+        }
+    );
     Ok(())
 }
 
@@ -65,20 +67,21 @@ pub(crate) fn run(args: Args, places: &Places) -> Result<()> {
 /// # Errors
 /// [`Stop::Prerequisite`] where it cannot be brought from here.
 pub(crate) fn ensure(purpose: Purpose, yes: bool, places: &Places) -> Result<Ready> {
-    ensure_counting(purpose, yes, places).map(|(ready, _)| ready)
+    ensure_telling(purpose, yes, places).map(|(ready, _)| ready)
 }
 
-fn ensure_counting(purpose: Purpose, yes: bool, places: &Places) -> Result<(Ready, usize)> {
+/// Also tells whether anything was changed.
+fn ensure_telling(purpose: Purpose, yes: bool, places: &Places) -> Result<(Ready, bool)> {
     let debian = Debian::find(Privilege::read()?.root);
     let mut agreed = yes;
     let mut taken = BTreeSet::new();
     loop {
         let plan = plan::make(purpose, places, debian.as_ref())?;
         let Plan { steps, told } = match plan {
-            plan::Outcome::Ready(ready) => return Ok((ready, taken.len())),
+            plan::Outcome::Ready(ready) => return Ok((ready, !taken.is_empty())),
             plan::Outcome::Missing(plan) => plan,
         };
-        if !told.is_empty() {
+        if !told.is_empty() || steps.is_empty() {
             return Err(Stop::Prerequisite(format!(
                 "this machine lacks what {} needs:\n{}",
                 purpose.name(),
@@ -106,14 +109,14 @@ fn take(step: &Step, places: &Places, debian: Option<&Debian>) -> Result<()> {
     match (step, debian) {
         (Step::Packages(packages), Some(debian)) => debian.install(packages),
         (Step::Packages(packages), None) => bail!("no apt-get to install {}", packages.join(" ")),
-        (Step::Rustup, _) => {
-            exec::run_ok(&mut toolchain::rustup_install(), "rustup").map_err(|error| {
-                error.context(format!(
-                    "cannot install a toolchain; by hand: {}",
-                    toolchain::RUSTUP_INSTALL
-                ))
-            })
-        }
+        (Step::Rustup, _) => match exec::run(&mut toolchain::rustup_install()) {
+            Ok(status) if !status.success() => Err(Stop::Prerequisite(format!(
+                "rustup cannot install a toolchain, see above; where it can: {}",
+                toolchain::RUSTUP_INSTALL
+            ))
+            .into()),
+            result => result.map(drop),
+        },
         (Step::Linker { llvm, prefix }, _) => exec::run_ok(
             &mut linker::install(*llvm, prefix, &places.tools()),
             "building bpf-linker",

@@ -18,7 +18,7 @@ use crate::{
 
 /// What brings the second way.
 pub(crate) const RUSTUP_INSTALL: &str =
-    "rustup toolchain install nightly --profile minimal --component rust-src";
+    "rustup toolchain install nightly --profile minimal --component rust-src --no-self-update";
 
 /// [`RUSTUP_INSTALL`] as a command.
 pub(crate) fn rustup_install() -> Command {
