@@ -65,6 +65,12 @@ pub(crate) const TOOLS: &[Tool] = &[
         what_for: "what streams are compared with",
     },
     Tool {
+        command: "perf",
+        package: "linux-perf",
+        purpose: Purpose::Test,
+        what_for: "what the sampler is compared with",
+    },
+    Tool {
         command: "sockperf",
         package: "sockperf",
         purpose: Purpose::Test,
