@@ -1,0 +1,10 @@
+//! The commands that measure and show: arguments become a job, its answer becomes text and
+//! files.
+
+pub(crate) mod doctor;
+pub(crate) mod report;
+pub(crate) mod test;
+pub(crate) mod toll;
+
+mod output;
+mod run;

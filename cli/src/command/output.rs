@@ -1,0 +1,94 @@
+//! How a report leaves a command.
+
+use std::path::PathBuf;
+
+use crate::{
+    failure::{Failure, print},
+    files,
+    render::{Rendering, csv, text, view},
+    terminal,
+};
+
+/// What is written to standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// Tables for people
+    Table,
+    /// The report as report.json
+    Json,
+    /// The report as report.csv
+    Csv,
+}
+
+/// Where a report goes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OutputArgs {
+    /// What to write to standard output
+    #[arg(
+        short,
+        long,
+        value_enum,
+        default_value = "table",
+        value_name = "FORMAT"
+    )]
+    output: Format,
+    /// Also write report.json, report.html, report.csv, stacks and flame graphs here
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+impl OutputArgs {
+    /// Whether files are asked for.
+    pub(crate) fn files(&self) -> bool {
+        self.out.is_some()
+    }
+
+    /// Writes the files and standard output. A report with an invalid run is written like any
+    /// other and is a failure all the same.
+    pub(crate) fn write(
+        &self,
+        rendering: &Rendering,
+        metrics: Option<&str>,
+    ) -> Result<(), Failure> {
+        if let Some(directory) = &self.out {
+            files::write(directory, rendering, metrics)?;
+        }
+        let report = &rendering.report;
+        print(&match self.output {
+            Format::Table => {
+                let style = text::Style {
+                    columns: terminal::columns(),
+                    colour: terminal::colour(),
+                };
+                text::report(report, style)
+            }
+            Format::Json => files::json(report)?,
+            Format::Csv => csv::report(report),
+        })?;
+        if let Some(directory) = &self.out {
+            eprintln!(
+                "nettoll: the report is in {}",
+                directory.join("report.html").display()
+            );
+        }
+        let invalid = view::invalid(report);
+        if invalid.is_empty() {
+            return Ok(());
+        }
+        let names = invalid
+            .iter()
+            .map(|run| {
+                format!(
+                    "{} {} ({})",
+                    run.path.label(),
+                    run.test,
+                    run.invalid_reasons.join("; ")
+                )
+            })
+            .collect::<Vec<_>>();
+        Err(Failure::Run(format!(
+            "invalid, and in no toll: {}",
+            names.join(", ")
+        )))
+    }
+}

@@ -1,0 +1,102 @@
+//! A job from the request to the report.
+
+use std::{collections::BTreeMap, future::Future};
+
+use nettoll_core::api::{Job, JobResult, Stacks};
+
+use super::output;
+use crate::{client::Client, failure::Failure, progress::Progress, render::Rendering};
+
+/// Runs a future to its end; Ctrl-C drops it, which closes its connection to the controller.
+pub(super) fn interruptible<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Run(format!("cannot start the runtime: {error}")))?;
+    runtime.block_on(async {
+        tokio::select! {
+            result = work => result,
+            _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted),
+        }
+    })
+}
+
+/// Has the controller do a job and writes what comes of it.
+pub(super) async fn job(
+    client: &Client,
+    job: &Job,
+    output: &output::OutputArgs,
+) -> Result<(), Failure> {
+    let mut progress = Progress::new();
+    let result = client.job(job, |event| progress.event(event)).await;
+    progress.clear();
+    let rendering = rendering(result?);
+    let metrics = if output.files() {
+        Some(client.metrics().await?)
+    } else {
+        None
+    };
+    output.write(&rendering, metrics.as_deref())
+}
+
+/// The report with this command's arguments in its context: only this process knows them.
+fn rendering(result: JobResult) -> Rendering {
+    let JobResult { mut report, stacks } = result;
+    report.context.command = std::env::args().collect();
+    let folded: BTreeMap<_, _> = stacks
+        .into_iter()
+        .map(|(run, stacks)| (run, folded(&stacks)))
+        .collect();
+    Rendering { report, folded }
+}
+
+/// `thread;outermost;…;innermost COUNT`, a line each, sorted. A stack in user space has no
+/// frames: the kernel is what is looked at.
+fn folded(stacks: &Stacks) -> String {
+    let mut lines: Vec<_> = stacks
+        .stacks
+        .iter()
+        .map(|stack| {
+            // The format's own two separators cannot be part of a name.
+            let name = |name: &str| name.replace([';', '\n'], ":");
+            let frames = stack.frames.iter().map(|frame| format!(";{}", name(frame)));
+            format!(
+                "{}{} {}\n",
+                name(&stack.thread),
+                frames.collect::<String>(),
+                stack.samples
+            )
+        })
+        .collect();
+    lines.sort();
+    lines.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use nettoll_core::api::Stack;
+
+    use super::*;
+
+    #[test]
+    fn stacks_fold_to_lines() {
+        let stack = |thread: &str, frames: &[&str], samples| Stack {
+            thread: thread.to_owned(),
+            frames: frames.iter().map(|frame| (*frame).to_owned()).collect(),
+            samples,
+        };
+        let stacks = Stacks {
+            stacks: vec![
+                stack("swapper/0", &["do_idle", "default_idle"], 7),
+                stack("a;b c", &[], 2),
+            ],
+            ..Stacks::default()
+        };
+        assert_eq!(
+            folded(&stacks),
+            "a:b c 2\nswapper/0;do_idle;default_idle 7\n"
+        );
+    }
+}

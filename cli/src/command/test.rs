@@ -1,0 +1,120 @@
+//! `nettoll test`: one test on one path, beside its baseline.
+
+use nettoll_core::{
+    api::{Job, ProbeMode, TestJob},
+    endpoint::Endpoint,
+    report::{Options, TestType},
+};
+
+use super::{output, run, toll::seconds};
+use crate::{client, failure::Failure};
+
+/// Arguments of `nettoll test`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    client: client::ControllerArgs,
+    /// Where the client's socket lives: node/NAME, pod/NAMESPACE/NAME, netns/NAME
+    #[arg(long, value_name = "ENDPOINT")]
+    from: Endpoint,
+    /// Where the server's socket lives
+    #[arg(long, value_name = "ENDPOINT")]
+    to: Endpoint,
+    /// The traffic: tcp_stream, tcp_rr, udp_rr or path_cost
+    #[arg(long = "type", value_name = "TEST")]
+    test: TestType,
+    /// Measured time of the run over all its rounds
+    #[arg(long, default_value = "5", value_name = "N", value_parser = seconds)]
+    seconds: f64,
+    /// The pod network [default: the inventory's first]
+    #[arg(long, value_name = "NAME")]
+    network: Option<String>,
+    /// Another path to compare with, besides the path's own baseline
+    #[arg(long, value_name = "FROM,TO", value_parser = endpoints)]
+    against: Option<(Endpoint, Endpoint)>,
+    /// Which rounds to run: with the probe and without it, only with, only without
+    #[arg(long, value_enum, default_value = "both", value_name = "STATES")]
+    probe: Probe,
+    /// Pairs of rounds in which the path is compared with its baseline
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=1000))]
+    pairs: u32,
+    /// Unmeasured traffic before each round
+    #[arg(long, default_value_t = 100, value_name = "MS", value_parser = clap::value_parser!(u32).range(..=60_000))]
+    warmup_ms: u32,
+    /// Bytes of one send call of tcp_stream
+    #[arg(long, default_value_t = 131_072, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    message_bytes: u32,
+    /// Bytes of a request, or of the datagram of path_cost
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(16..=65_000))]
+    request_bytes: u32,
+    /// Bytes of a response
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(16..=65_000))]
+    response_bytes: u32,
+    /// Stack samples per second and CPU
+    #[arg(long, default_value_t = 997, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    sample_hz: u32,
+    #[command(flatten)]
+    output: output::OutputArgs,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Probe {
+    /// Rounds with the probe and without it
+    Both,
+    /// Only rounds with it
+    On,
+    /// Only rounds without it
+    Off,
+}
+
+/// Measures and shows.
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
+    let client = args.client.client();
+    let job = TestJob {
+        from: args.from,
+        to: args.to,
+        network: args.network,
+        test: args.test,
+        options: Options {
+            seconds: args.seconds,
+            rounds: args.pairs,
+            warmup_ms: args.warmup_ms,
+            message_bytes: args.message_bytes,
+            request_bytes: args.request_bytes,
+            response_bytes: args.response_bytes,
+            sample_hz: args.sample_hz,
+        },
+        against: args.against,
+        probe: match args.probe {
+            Probe::Both => ProbeMode::Both,
+            Probe::On => ProbeMode::On,
+            Probe::Off => ProbeMode::Off,
+        },
+    };
+    run::interruptible(async { run::job(&client, &Job::Test(job), &args.output).await })
+}
+
+/// Two endpoints with a comma between them.
+fn endpoints(text: &str) -> Result<(Endpoint, Endpoint), String> {
+    let (from, to) = text
+        .split_once(',')
+        .ok_or("write two endpoints as FROM,TO")?;
+    let endpoint = |text: &str| text.parse::<Endpoint>().map_err(|error| error.to_string());
+    Ok((endpoint(from)?, endpoint(to)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_endpoints_are_read() {
+        let (from, to) = endpoints("node/n1,pod/lab/n2-a").unwrap();
+        assert_eq!(
+            (from.to_string(), to.to_string()),
+            ("node/n1".into(), "pod/lab/n2-a".into())
+        );
+        assert!(endpoints("node/n1").unwrap_err().contains("FROM,TO"));
+        assert!(endpoints("node/n1,n2").unwrap_err().contains("node/NAME"));
+    }
+}

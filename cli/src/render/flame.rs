@@ -1,0 +1,174 @@
+//! Flame graphs of sampled stacks, and the difference of two.
+
+use std::io;
+
+use inferno::{
+    differential,
+    flamegraph::{self, Options, Palette, TextTruncateDirection, color::BackgroundColor},
+};
+use nettoll_core::report::{Run, TestType};
+
+use super::{Rendering, view};
+
+/// Pixels; the text of frames is cut for this width.
+pub(crate) const WIDTH: usize = 1200;
+/// Frames narrower than this part of the picture, in percent, are left out.
+const MIN_WIDTH_PERCENT: f64 = 0.1;
+/// The differential graph counts CPU time for this many bytes of payload.
+const PAYLOAD_BYTES: f64 = (1 << 20) as f64;
+
+/// Stacks that cannot be drawn.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot draw the flame graph '{title}' ({source}): are its folded stacks complete?")]
+pub(crate) struct Error {
+    title: String,
+    source: io::Error,
+}
+
+/// A picture and what it shows.
+#[derive(Debug)]
+pub(crate) struct Flame {
+    pub(crate) title: String,
+    pub(crate) svg: String,
+    /// Pixels.
+    pub(crate) height: usize,
+}
+
+/// The flame graph of one run, `None` where it has no samples.
+pub(crate) fn graph(run: &Run, folded: &str) -> Result<Option<Flame>, Error> {
+    let title = format!("CPU of {}, {}", run.path.label(), run.test);
+    let subtitle = "all CPUs; width = samples, colour = name only".to_owned();
+    draw(title, subtitle, "samples", folded)
+}
+
+/// What is compared, and the two runs' stacks.
+struct Pair<'a> {
+    path: &'a Run,
+    baseline: &'a Run,
+    path_folded: &'a str,
+    baseline_folded: &'a str,
+}
+
+/// The subject's `tcp_stream` against its baseline's, per payload byte; `None` where one of
+/// them was not sampled.
+pub(crate) fn difference(rendering: &Rendering) -> Result<Option<Flame>, Error> {
+    let Some(pair) = pair(rendering) else {
+        return Ok(None);
+    };
+    let title = format!(
+        "{} against {}, {}: red = more CPU in the path, blue = less",
+        pair.path.path.label(),
+        pair.baseline.path.label(),
+        pair.path.test
+    );
+    let (path_scale, baseline_scale) = (ns_per_payload(pair.path), ns_per_payload(pair.baseline));
+    let scales = path_scale.zip(baseline_scale);
+    let (unit, subtitle) = match scales {
+        Some(_) => (
+            "ns per MiB",
+            "CPU time per MiB of payload, idle left out; width = the path's",
+        ),
+        None => (
+            "samples",
+            "scaled to equal sample counts, idle left out; width = the path's",
+        ),
+    };
+    let (path_scale, baseline_scale) = scales.unwrap_or((1.0, 1.0));
+    let before = scaled(pair.baseline_folded, baseline_scale);
+    let after = scaled(pair.path_folded, path_scale);
+    let options = differential::Options {
+        normalize: scales.is_none(),
+        ..Default::default()
+    };
+    let mut both = Vec::new();
+    differential::from_readers(options, before.as_bytes(), after.as_bytes(), &mut both).map_err(
+        |source| Error {
+            title: title.clone(),
+            source,
+        },
+    )?;
+    draw(
+        title,
+        subtitle.to_owned(),
+        unit,
+        &String::from_utf8_lossy(&both),
+    )
+}
+
+fn pair(rendering: &Rendering) -> Option<Pair<'_>> {
+    let view::CpuPair { path, baseline } = view::cpu_pair(&rendering.report)?;
+    let baseline = baseline?;
+    Some(Pair {
+        path,
+        baseline,
+        path_folded: rendering.folded.get(&path.id)?,
+        baseline_folded: rendering.folded.get(&baseline.id)?,
+    })
+}
+
+/// CPU time that one sample stands for, for a MiB of the run's payload. Samples are of the good
+/// rounds with the probe, and so are the bytes.
+fn ns_per_payload(run: &Run) -> Option<f64> {
+    if run.test != TestType::TcpStream || run.options.sample_hz == 0 {
+        return None;
+    }
+    let good = run
+        .rounds
+        .iter()
+        .filter(|round| round.probe && round.invalid_reason.is_none());
+    let bytes: u64 = good.filter_map(|round| round.bytes).sum();
+    (bytes > 0).then(|| 1e9 / f64::from(run.options.sample_hz) * PAYLOAD_BYTES / bytes as f64)
+}
+
+/// The stacks that are no idling, with their counts scaled and rounded.
+fn scaled(folded: &str, scale: f64) -> String {
+    let busy = folded
+        .lines()
+        .filter_map(|line| line.rsplit_once(' '))
+        .filter(|(s, _)| !idle(s));
+    busy.filter_map(|(stack, count)| {
+        let count: f64 = count.parse().ok()?;
+        Some(format!("{stack} {:.0}\n", count * scale))
+    })
+    .collect()
+}
+
+/// The idle thread in its own loop, no interrupt on it.
+fn idle(stack: &str) -> bool {
+    stack.ends_with("default_idle")
+}
+
+fn draw(title: String, subtitle: String, unit: &str, folded: &str) -> Result<Option<Flame>, Error> {
+    if folded.trim().is_empty() {
+        return Ok(None);
+    }
+    let mut options = Options::default();
+    options.title.clone_from(&title);
+    options.subtitle = Some(subtitle);
+    options.count_name = unit.to_owned();
+    options.image_width = Some(WIDTH);
+    options.min_width = MIN_WIDTH_PERCENT;
+    options.font_type = "monospace".to_owned();
+    options.bgcolors = Some(BackgroundColor::Flat((255, 255, 255).into()));
+    options.colors = Palette::Basic(flamegraph::color::BasicPalette::Orange);
+    options.deterministic = true;
+    options.text_truncate_direction = TextTruncateDirection::Right;
+    let mut svg = Vec::new();
+    flamegraph::from_lines(&mut options, folded.lines(), &mut svg).map_err(|source| Error {
+        title: title.clone(),
+        source,
+    })?;
+    let svg = String::from_utf8_lossy(&svg).into_owned();
+    let height = height(&svg);
+    Ok(Some(Flame { title, svg, height }))
+}
+
+/// The picture's height, as its first element says.
+fn height(svg: &str) -> usize {
+    let after = svg
+        .split_once("<svg ")
+        .and_then(|(_, rest)| rest.split_once(" height=\""));
+    after
+        .and_then(|(_, rest)| rest.split_once('"')?.0.parse().ok())
+        .unwrap_or(WIDTH)
+}

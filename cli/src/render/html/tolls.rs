@@ -1,0 +1,105 @@
+//! The tolls: a table with a picture of each interval.
+
+use nettoll_core::report::{Report, Toll};
+
+use super::{
+    Section,
+    chart::{self, Scale},
+    markup::{Table, text},
+};
+use crate::render::{
+    units,
+    view::{self, Comparison},
+};
+
+pub(super) fn section(report: &Report) -> Section {
+    let groups = view::comparisons(report);
+    let mut body = String::from(
+        "<p>What a path costs beyond its baseline. The dot is the measured overhead, the bar \
+         through it the 95 % interval; to the right of the vertical line is a cost. A hollow dot \
+         is not resolved: the interval contains zero, so nothing is claimed but that the cost is \
+         inside it.</p>\n",
+    );
+    if groups.is_empty() {
+        body += "<p>In this report nothing was compared with a baseline.</p>\n";
+    }
+    for group in &groups {
+        body += &table(report, group);
+    }
+    Section::new("tolls", "Tolls", body)
+}
+
+fn table(report: &Report, group: &Comparison<'_>) -> String {
+    let mut table = Table::new(&[
+        "test",
+        "metric",
+        "num wide|path",
+        "num wide|baseline",
+        "num|overhead",
+        "bar|",
+        "num wide|95 % interval",
+        "num wide|pairs",
+    ]);
+    let scale = scale(&group.tolls);
+    table.heading(
+        "bar",
+        chart::axis(scale, 4, |value| units::percent_tick(value)),
+    );
+    for toll in &group.tolls {
+        table.row(&row(report, toll, scale));
+    }
+    let title = format!("{} against {}", group.path.label(), group.baseline.label());
+    format!("<h3>{}</h3>\n{}", text(&title), table.render())
+}
+
+/// From the lowest to the highest end of all intervals, zero among them, with some room.
+fn scale(tolls: &[&Toll]) -> Scale {
+    let ends = || tolls.iter().flat_map(|toll| view::overhead_interval(toll));
+    let low = ends().fold(0.0, f64::min);
+    let high = ends().fold(0.0, f64::max);
+    let room = (high - low) * 0.06;
+    Scale::new(low - room, high + room)
+}
+
+fn row(report: &Report, toll: &Toll, scale: Scale) -> Vec<String> {
+    let values = view::values(report, toll);
+    let figure = |value: Option<f64>| {
+        value.map_or_else(
+            || "–".to_owned(),
+            |value| text(&view::figure(toll.metric, value)),
+        )
+    };
+    let interval = view::overhead_interval(toll);
+    let interval_text = units::percent_interval(interval);
+    let overhead = if toll.resolved {
+        text(&units::percent(toll.overhead_percent))
+    } else {
+        format!(
+            "<em>not resolved, within {}</em>",
+            text(&units::within(interval))
+        )
+    };
+    let title = format!(
+        "{} {}: {} {interval_text}, {} pairs",
+        toll.test,
+        toll.metric.as_str(),
+        units::percent(toll.overhead_percent),
+        toll.pairs
+    );
+    vec![
+        toll.test.to_string(),
+        toll.metric.as_str().to_owned(),
+        figure(values.map(|(path, _)| path)),
+        figure(values.map(|(_, baseline)| baseline)),
+        overhead,
+        chart::interval(
+            scale,
+            toll.overhead_percent,
+            interval,
+            toll.resolved,
+            &title,
+        ),
+        text(&interval_text),
+        toll.pairs.to_string(),
+    ]
+}

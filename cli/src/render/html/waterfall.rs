@@ -1,0 +1,278 @@
+//! Where a round trip goes: the whole of it in two lanes, then stage by stage.
+
+use nettoll_core::{
+    hop::{Direction, Side},
+    report::{Report, Run, Stage, StageClass, TestType},
+};
+
+use super::{
+    Section,
+    chart::{self, Scale, Segment},
+    markup::{Table, legend, text},
+};
+use crate::render::{
+    units,
+    view::{self, Leg, Sums},
+};
+
+/// Segments narrower than this have no room for their name, in percent of the picture.
+const NAMED_PERCENT: f64 = 7.0;
+/// Height of a lane and the vertical places of the three: client, between, server.
+const LANE_HEIGHT: u32 = 26;
+const CLIENT_Y: u32 = 20;
+const BETWEEN_Y: u32 = 50;
+const SERVER_Y: u32 = 80;
+
+pub(super) fn section(report: &Report) -> Option<Section> {
+    let runs = view::waterfalls(report);
+    let first = runs.first()?;
+    let title = match first.test {
+        TestType::TcpStream => "Where a packet's time goes",
+        _ => "Where a round trip goes",
+    };
+    let body = runs.iter().map(|run| waterfall(report, run)).collect();
+    Some(Section::new("stages", title, body))
+}
+
+fn waterfall(report: &Report, run: &Run) -> String {
+    let stages = run.stages.as_deref().unwrap_or_default();
+    let legs = view::legs(stages);
+    let mut markup = format!("<h3>{}, {}</h3>\n", text(&run.path.label()), run.test);
+    markup += &sentence(run, &view::sums(stages));
+    markup += &legend(&[
+        ("work", "work: the CPU is busy with this packet"),
+        ("wait", "wait: the packet is queued or under way"),
+        ("mixed", "mixed: no hook parts the two"),
+        ("rest", "unattributed"),
+    ]);
+    if run.test != TestType::TcpStream {
+        markup += &lanes(report, run, &legs);
+    }
+    markup += &detail(stages, &legs);
+    markup
+}
+
+fn sentence(run: &Run, sums: &Sums) -> String {
+    let Some(mean) = run.rtt_ns.as_ref().map(|rtt| rtt.mean) else {
+        return "<p>Time of one <code>sk_buff</code> in each stage. Under a stream most of them \
+                hold many wire packets.</p>\n"
+            .to_owned();
+    };
+    let mut parts = vec![
+        format!("{} work", units::time(sums.work_ns)),
+        format!("{} wait", units::time(sums.wait_ns)),
+        format!("{} mixed", units::time(sums.mixed_ns)),
+    ];
+    if sums.unknown_ns > 0.0 {
+        parts.push(format!(
+            "{} between hops without a name",
+            units::time(sums.unknown_ns)
+        ));
+    }
+    parts.push(format!(
+        "{} unattributed",
+        units::time(sums.unattributed_ns)
+    ));
+    let closure = run.closure.map_or_else(String::new, |closure| {
+        format!(
+            " The stages explain {} of it (closure {closure:.3}).",
+            units::share(closure)
+        )
+    });
+    let sentence = format!(
+        "A request and its response took {} on average, with the probe attached: {}.{closure}",
+        units::time(mean),
+        parts.join(", ")
+    );
+    format!("<p>{}</p>\n", text(&sentence))
+}
+
+/// The whole round trip to scale: from left to right in time, the client's node above, the
+/// server's below, what is between them in the middle.
+fn lanes(report: &Report, run: &Run, legs: &[Leg<'_>]) -> String {
+    let total: f64 = legs
+        .iter()
+        .flat_map(|leg| &leg.stages)
+        .map(|stage| stage.mean_ns)
+        .sum();
+    let scale = Scale::new(0.0, total);
+    let mut drawn = String::new();
+    let mut at = 0.0;
+    for leg in legs {
+        for stage in &leg.stages {
+            drawn += &lane_segment(leg, stage, at, scale);
+            at += stage.mean_ns;
+        }
+    }
+    let node = |endpoint: &nettoll_core::endpoint::Endpoint| text(&endpoint.to_string());
+    let axis = axis_below(scale);
+    let lanes = [CLIENT_Y, SERVER_Y]
+        .map(|y| {
+            format!(
+                "<rect class=\"lane\" x=\"0\" y=\"{y}\" width=\"100%\" height=\"{LANE_HEIGHT}\"/>"
+            )
+        })
+        .concat();
+    let note = if view::one_kernel(report) {
+        ", on one kernel's clock"
+    } else {
+        ""
+    };
+    format!(
+        "<svg class=\"lanes\" width=\"100%\" height=\"142\" role=\"img\">\
+         <title>The stages of a round trip in time{note}</title>{lanes}\
+         <text x=\"0\" y=\"14\">client, {}</text>\
+         <text x=\"0\" y=\"120\">server, {}</text>{drawn}{axis}</svg>\n",
+        node(&run.path.from),
+        node(&run.path.to),
+    )
+}
+
+fn axis_below(scale: Scale) -> String {
+    scale
+        .ticks(6)
+        .into_iter()
+        .skip(1)
+        .map(|value| {
+            let at = scale.at(value);
+            let anchor = if at > 94.0 { "end" } else { "middle" };
+            format!(
+                "<line class=\"tick\" x1=\"{at:.3}%\" x2=\"{at:.3}%\" y1=\"{SERVER_Y}\" y2=\"126\"/>\
+                 <text class=\"tick\" x=\"{at:.3}%\" y=\"139\" text-anchor=\"{anchor}\">{}</text>",
+                text(&units::time(value))
+            )
+        })
+        .collect()
+}
+
+fn lane_segment(leg: &Leg<'_>, stage: &Stage, at: f64, scale: Scale) -> String {
+    let y = match leg.side {
+        _ if stage.stage == "wire" => BETWEEN_Y,
+        Some(Side::Client) => CLIENT_Y,
+        Some(Side::Server) => SERVER_Y,
+        None => BETWEEN_Y,
+    };
+    let segment = Segment {
+        class: class(stage),
+        from: scale.at(at),
+        width: scale.at(at + stage.mean_ns) - scale.at(at),
+        title: describe(leg, stage),
+    };
+    let mut markup = segment.rect(y, LANE_HEIGHT);
+    if segment.width >= NAMED_PERCENT {
+        markup += &format!(
+            "<text class=\"inside\" x=\"{:.3}%\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+            segment.from + segment.width / 2.0,
+            y + 17,
+            text(&stage.stage)
+        );
+    }
+    markup
+}
+
+/// The stages one by one, each beginning where the one before ends. What the sockets' owners do
+/// is cut off at the edge, for the sake of what lies between the sockets.
+fn detail(stages: &[Stage], legs: &[Leg<'_>]) -> String {
+    let mut table = Table::new(&[
+        "stage",
+        "device",
+        "bar|",
+        "num|mean",
+        "num wide|p50",
+        "num wide|p99",
+        "num wide|packets",
+    ]);
+    let between = |direction: Direction| -> f64 {
+        let of_direction = stages.iter().filter(|stage| stage.direction == direction);
+        of_direction
+            .filter(|stage| !view::is_owners(stage))
+            .map(|stage| stage.mean_ns)
+            .sum()
+    };
+    let widest = between(Direction::Request).max(between(Direction::Response));
+    let scale = Scale::new(0.0, widest * 1.04);
+    table.heading("bar", chart::axis(scale, 4, units::time));
+    let mut at = 0.0;
+    let mut direction = None;
+    for leg in legs {
+        if direction != Some(leg.direction) {
+            (direction, at) = (Some(leg.direction), 0.0);
+        }
+        if leg.side.is_some() {
+            table.group(&text(&sentence_case(&leg.title())));
+        }
+        for stage in &leg.stages {
+            table.row(&detail_row(leg, stage, at, scale));
+            // The responder comes before the response sets out.
+            at += if stage.stage == "responder" {
+                0.0
+            } else {
+                stage.mean_ns
+            };
+        }
+    }
+    table.render()
+}
+
+fn detail_row(leg: &Leg<'_>, stage: &Stage, at: f64, scale: Scale) -> Vec<String> {
+    let time = |ns: Option<f64>| ns.map_or_else(|| "–".to_owned(), |ns| text(&units::time(ns)));
+    let (from, to) = (scale.at(at), scale.at(at + stage.mean_ns));
+    let segment = Segment {
+        class: class(stage),
+        from,
+        width: to - from,
+        title: describe(leg, stage),
+    };
+    let derived = if stage.derived {
+        " <small>derived</small>"
+    } else {
+        ""
+    };
+    vec![
+        format!("{}{derived}", text(&stage.stage)),
+        text(stage.device.as_deref().unwrap_or_default()),
+        chart::bar(&[segment]),
+        text(&units::time(stage.mean_ns)),
+        time(stage.p50_ns),
+        time(stage.p99_ns),
+        stage.packets.map_or_else(|| "–".to_owned(), units::count),
+    ]
+}
+
+fn describe(leg: &Leg<'_>, stage: &Stage) -> String {
+    let device = stage
+        .device
+        .as_ref()
+        .map(|name| format!(" on {name}"))
+        .unwrap_or_default();
+    let class = view::class_word(stage);
+    let class = if class.is_empty() {
+        String::new()
+    } else {
+        format!(", {class}")
+    };
+    format!(
+        "{}{device}: {} ({}{class})",
+        stage.stage,
+        units::time(stage.mean_ns),
+        leg.title()
+    )
+}
+
+fn sentence_case(words: &str) -> String {
+    let mut chars = words.chars();
+    chars
+        .next()
+        .map(|first| first.to_uppercase().chain(chars).collect())
+        .unwrap_or_default()
+}
+
+/// The colour of a stage's class.
+fn class(stage: &Stage) -> &'static str {
+    match stage.class {
+        Some(StageClass::Work) => "work",
+        Some(StageClass::Wait) => "wait",
+        Some(StageClass::Mixed) => "mixed",
+        None => "rest",
+    }
+}

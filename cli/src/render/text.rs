@@ -1,0 +1,188 @@
+//! A report for terminals and tickets: plain text of 80 columns or more.
+
+mod context;
+mod cpu;
+mod stages;
+mod table;
+mod tolls;
+
+use nettoll_core::report::Report;
+
+use super::{headline, view};
+
+/// How to write.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Style {
+    /// Columns of the terminal; text is laid out for 80 to 120.
+    pub(crate) columns: usize,
+    /// Whether escape sequences may be written.
+    pub(crate) colour: bool,
+}
+
+impl Style {
+    /// The columns that the layout is made for.
+    fn width(self) -> usize {
+        self.columns.clamp(80, 120)
+    }
+
+    fn bold(self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    fn faint(self, text: &str) -> String {
+        self.paint("2", text)
+    }
+
+    fn alarm(self, text: &str) -> String {
+        self.paint("1;31", text)
+    }
+
+    fn paint(self, code: &str, text: &str) -> String {
+        if self.colour {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+/// The whole report.
+pub(crate) fn report(report: &Report, style: Style) -> String {
+    let mut sections = vec![headlines(report, style), invalid(report, style)];
+    sections.extend(tolls::sections(report, style));
+    sections.extend(
+        view::waterfalls(report)
+            .into_iter()
+            .map(|run| stages::waterfall(run, style)),
+    );
+    sections.push(stages::path_costs(report, style));
+    sections.push(cpu::section(report, style));
+    sections.push(context::probe(report, style));
+    sections.push(context::section(report, style));
+    sections.retain(|section| !section.is_empty());
+    sections.join("\n")
+}
+
+/// What the path costs, first of all.
+fn headlines(report: &Report, style: Style) -> String {
+    let mut text = String::new();
+    for headline in headline::headlines(report) {
+        text += &style.bold(&headline.subject);
+        text.push('\n');
+        let widest = |f: fn(&headline::Statement) -> &str| {
+            headline
+                .statements
+                .iter()
+                .map(|s| f(s).chars().count())
+                .max()
+                .unwrap_or(0)
+        };
+        let (what, change) = (widest(|s| &s.what), widest(|s| &s.change));
+        for statement in &headline.statements {
+            let values = statement.values.as_deref().unwrap_or_default();
+            let line = format!(
+                "  {:what$}  {:change$}  {values}",
+                statement.what, statement.change
+            );
+            text += line.trim_end();
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// Runs that must not be believed, and why.
+fn invalid(report: &Report, style: Style) -> String {
+    let mut text = String::new();
+    for run in view::invalid(report) {
+        let line = format!(
+            "invalid: {} {}: {}",
+            run.path.label(),
+            run.test,
+            run.invalid_reasons.join("; ")
+        );
+        text += &style.alarm(&line);
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        for columns in [80, 100, 120] {
+            let text = report(
+                &sample::report(),
+                Style {
+                    columns,
+                    colour: false,
+                },
+            );
+            for line in text.lines() {
+                assert!(line.chars().count() <= columns, "{columns}: {line}");
+            }
+            assert!(!text.contains('\x1b'));
+        }
+    }
+
+    #[test]
+    fn the_headline_comes_first_and_holds_measured_values() {
+        let text = report(
+            &sample::report(),
+            Style {
+                columns: 80,
+                colour: false,
+            },
+        );
+        let mut lines = text.lines();
+        assert_eq!(
+            lines.next(),
+            Some("pod-to-pod over vxlan against host-to-host")
+        );
+        let throughput = lines.next().unwrap();
+        assert!(
+            throughput.contains("throughput") && throughput.contains("−71."),
+            "{throughput}"
+        );
+        assert!(text.contains("not resolved, within ±"), "{text}");
+    }
+
+    #[test]
+    fn an_invalid_run_is_named_with_its_reason() {
+        let mut sample = sample::report();
+        sample.runs[0].valid = false;
+        sample.runs[0].invalid_reasons = vec!["steal of 12 %".to_owned()];
+        let text = report(
+            &sample,
+            Style {
+                columns: 80,
+                colour: true,
+            },
+        );
+        assert!(
+            text.contains("invalid: loopback path_cost: steal of 12 %"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_empty_report_is_no_failure() {
+        let mut sample = sample::report();
+        sample.runs.clear();
+        sample.tolls.clear();
+        assert!(
+            report(
+                &sample,
+                Style {
+                    columns: 80,
+                    colour: false
+                }
+            )
+            .contains("kernel")
+        );
+    }
+}

@@ -1,0 +1,95 @@
+//! What the probe itself cost, and where all this was measured.
+
+use std::collections::BTreeMap;
+
+use nettoll_core::report::{NodeContext, Report, Run};
+
+use super::{
+    Style,
+    table::{Align, Table},
+};
+use crate::render::{units, view};
+
+/// The probe's own cost, one line a run, and what it lost.
+pub(super) fn probe(report: &Report, style: Style) -> String {
+    if report.runs.iter().all(|run| run.probe.programs.is_empty()) {
+        return String::new();
+    }
+    let mut table = Table::with_heading(&[
+        ("run", Align::Left),
+        ("metric", Align::Left),
+        ("change", Align::Right),
+        ("95 % interval", Align::Right),
+        ("hits", Align::Right),
+    ]);
+    for run in report
+        .runs
+        .iter()
+        .filter(|run| !run.probe.programs.is_empty())
+    {
+        table.row(probe_row(run));
+    }
+    let title = style.bold("The probe's own cost: rounds with it against rounds without");
+    format!(
+        "{title}\n{}  {}\n",
+        table.render(style.width()),
+        lost(&view::lost(report))
+    )
+}
+
+fn probe_row(run: &Run) -> Vec<String> {
+    let cost = &run.probe.cost;
+    let percent = |ratio: f64| (ratio - 1.0) * 100.0;
+    let hits: u64 = run.probe.programs.iter().map(|program| program.runs).sum();
+    let none = || "–".to_owned();
+    vec![
+        format!("{} {}", run.path.label(), run.test),
+        cost.metric
+            .map_or_else(none, |metric| metric.as_str().to_owned()),
+        cost.ratio
+            .map_or_else(none, |ratio| units::percent(percent(ratio))),
+        cost.ci95
+            .map_or_else(none, |ci95| units::percent_interval(ci95.map(percent))),
+        units::count(hits),
+    ]
+}
+
+fn lost(lost: &BTreeMap<&str, u64>) -> String {
+    let seen: Vec<_> = lost
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(reason, count)| format!("{reason} {}", units::count(*count)))
+        .collect();
+    if seen.is_empty() {
+        "lost: nothing".to_owned()
+    } else {
+        format!("lost: {}", seen.join(", "))
+    }
+}
+
+/// Where and with what it was measured.
+pub(super) fn section(report: &Report, style: Style) -> String {
+    let context = &report.context;
+    let mut text = style.bold("Context");
+    text += &format!(
+        "\n  nettoll {}, {}\n  {}\n",
+        context.nettoll_version,
+        context.started,
+        context.command.join(" ")
+    );
+    for node in &context.nodes {
+        text += &node_lines(node);
+    }
+    if view::one_kernel(report) {
+        text += "  one kernel: all nodes share its CPUs and its clock\n";
+    }
+    text
+}
+
+fn node_lines(node: &NodeContext) -> String {
+    let cni = node.cni.as_deref().unwrap_or("none recognised");
+    format!(
+        "  node {}: kernel {}, {} × {}\n    clock {}, CNI {cni}, agent {}\n",
+        node.node, node.kernel, node.cpus, node.cpu_model, node.clock_source, node.agent_version
+    )
+}
