@@ -10,8 +10,8 @@ use nettoll_core::report::{Run, TestType};
 
 use super::{Rendering, view};
 
-/// Pixels; the text of frames is cut for this width.
-pub(crate) const WIDTH: usize = 1200;
+/// Pixels; the text of frames is cut for this width, which the page has room for.
+pub(crate) const WIDTH: usize = 1030;
 /// Frames narrower than this part of the picture, in percent, are left out.
 const MIN_WIDTH_PERCENT: f64 = 0.1;
 /// The differential graph counts CPU time for this many bytes of payload.
@@ -56,7 +56,7 @@ pub(crate) fn difference(rendering: &Rendering) -> Result<Option<Flame>, Error> 
         return Ok(None);
     };
     let title = format!(
-        "{} against {}, {}: red = more CPU in the path, blue = less",
+        "{} against {}, {}: red = more in the path",
         pair.path.path.label(),
         pair.baseline.path.label(),
         pair.path.test

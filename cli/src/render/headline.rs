@@ -25,8 +25,10 @@ pub(crate) struct Statement {
     pub(crate) change: String,
     /// `2.41 against 8.40 Gbit/s`, where the rounds tell.
     pub(crate) values: Option<String>,
-    /// The interval excludes zero.
+    /// The interval excludes no difference.
     pub(crate) resolved: bool,
+    /// The path is the dearer one.
+    pub(crate) dearer: bool,
 }
 
 /// The comparison that the report is about, and the same pair of kinds over other networks.
@@ -101,6 +103,7 @@ fn statement(report: &Report, toll: &Toll) -> Statement {
             }
         }),
         resolved: toll.resolved,
+        dearer: toll.overhead_percent > 0.0,
     }
 }
 

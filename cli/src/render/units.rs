@@ -116,7 +116,7 @@ fn signed(value: f64) -> String {
 /// The smallest bound of one decimal that holds both ends of an interval: never rounded down.
 pub(crate) fn within([low, high]: [f64; 2]) -> String {
     let bound = low.abs().max(high.abs());
-    format!("±{:.1} %", (bound * 10.0).ceil() / 10.0)
+    format!("±{:.1} %", (bound * 10.0 - 1e-9).ceil() / 10.0)
 }
 
 #[cfg(test)]

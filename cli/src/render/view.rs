@@ -34,18 +34,16 @@ pub(crate) fn comparisons(report: &Report) -> Vec<Comparison<'_>> {
             }),
         }
     }
-    // The headline is the pod network against the nodes' own, by the network with most tests.
-    let headline = groups
-        .iter()
-        .enumerate()
-        .filter(|(_, group)| {
-            group.path.kind == PathKind::PodToPod && group.baseline.kind == PathKind::HostToHost
-        })
-        .max_by_key(|(at, group)| (group.tolls.len(), std::cmp::Reverse(*at)))
-        .map_or(0, |(at, _)| at);
-    if headline < groups.len() {
-        groups[..=headline].rotate_right(1);
-    }
+    // First what the report is about: the pod networks against the nodes' own, the network with
+    // most tests before the others. The rest keeps its order.
+    groups.sort_by_key(|group| {
+        let kinds = (group.path.kind, group.baseline.kind);
+        let main = kinds == (PathKind::PodToPod, PathKind::HostToHost);
+        (
+            !main,
+            std::cmp::Reverse(if main { group.tolls.len() } else { 0 }),
+        )
+    });
     groups
 }
 

@@ -18,6 +18,11 @@ impl Scale {
         }
     }
 
+    /// The end of the scale.
+    pub(super) fn high(self) -> f64 {
+        self.high
+    }
+
     /// Where a value is, in percent; values outside are put on the edge.
     pub(super) fn at(self, value: f64) -> f64 {
         ((value - self.low) / (self.high - self.low) * 100.0).clamp(0.0, 100.0)
@@ -67,8 +72,18 @@ impl Segment {
 
 /// A bar of segments, as high as a line of text.
 pub(super) fn bar(segments: &[Segment]) -> String {
+    bar_in(segments, false)
+}
+
+/// A bar that may be cut off at the right edge, which is shown there.
+pub(super) fn bar_in(segments: &[Segment], cut: bool) -> String {
     let rects: String = segments.iter().map(|segment| segment.rect(3, 12)).collect();
-    format!("<svg class=\"bar\" width=\"100%\" height=\"18\" role=\"img\">{rects}</svg>")
+    let edge = if cut {
+        "<text x=\"100%\" dx=\"3\" y=\"13\">…</text>"
+    } else {
+        ""
+    };
+    format!("<svg class=\"bar\" width=\"100%\" height=\"18\" role=\"img\">{rects}{edge}</svg>")
 }
 
 /// The ticks of a scale over a column of bars.
@@ -76,8 +91,11 @@ pub(super) fn axis(scale: Scale, most: usize, label: impl Fn(f64) -> String) -> 
     let ticks: String = scale
         .ticks(most)
         .into_iter()
-        .map(|value| {
+        .enumerate()
+        .map(|(number, value)| {
             let at = scale.at(value);
+            // Narrow screens have room for every second label.
+            let class = if number % 2 == 0 { "tick" } else { "tick wide" };
             // Labels at the edges stay inside.
             let anchor = match at {
                 _ if at < 6.0 => "start",
@@ -86,7 +104,7 @@ pub(super) fn axis(scale: Scale, most: usize, label: impl Fn(f64) -> String) -> 
             };
             format!(
                 "<line class=\"tick\" x1=\"{at:.3}%\" x2=\"{at:.3}%\" y1=\"15\" y2=\"19\"/>\
-                 <text class=\"tick\" x=\"{at:.3}%\" y=\"12\" text-anchor=\"{anchor}\">{}</text>",
+                 <text class=\"{class}\" x=\"{at:.3}%\" y=\"12\" text-anchor=\"{anchor}\">{}</text>",
                 text(&label(value))
             )
         })
@@ -94,12 +112,23 @@ pub(super) fn axis(scale: Scale, most: usize, label: impl Fn(f64) -> String) -> 
     format!("<svg class=\"bar\" width=\"100%\" height=\"19\" aria-hidden=\"true\">{ticks}</svg>")
 }
 
+/// What a resolved difference is to the one who pays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The interval contains zero.
+    Open,
+    /// It costs more.
+    More,
+    /// It costs less.
+    Less,
+}
+
 /// A point with its interval beside a line of no difference.
 pub(super) fn interval(
     scale: Scale,
     value: f64,
     [low, high]: [f64; 2],
-    resolved: bool,
+    verdict: Verdict,
     title: &str,
 ) -> String {
     let (zero, low, high, at) = (
@@ -108,10 +137,10 @@ pub(super) fn interval(
         scale.at(high),
         scale.at(value),
     );
-    let class = match (resolved, value > 0.0) {
-        (false, _) => "open",
-        (true, true) => "more",
-        (true, false) => "less",
+    let class = match verdict {
+        Verdict::Open => "open",
+        Verdict::More => "more",
+        Verdict::Less => "less",
     };
     format!(
         "<svg class=\"bar\" width=\"100%\" height=\"18\" role=\"img\"><title>{}</title>\

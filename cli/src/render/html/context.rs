@@ -1,10 +1,10 @@
 //! What the probe itself cost, and where all this was measured.
 
-use nettoll_core::report::{NodeContext, ProbeCost, Report, Run};
+use nettoll_core::report::{NodeContext, ProbeCost, Report, Run, TollMetric};
 
 use super::{
     Section,
-    chart::{self, Scale},
+    chart::{self, Scale, Verdict},
     markup::{Table, text},
 };
 use crate::render::{units, view};
@@ -59,14 +59,18 @@ fn probe_row(run: &Run, scale: Scale) -> Vec<String> {
     let cost = &run.probe.cost;
     let none = || "–".to_owned();
     let picture = interval(cost).map(|(change, interval)| {
-        let resolved = interval[0] > 0.0 || interval[1] < 0.0;
+        let higher_is_better = cost.metric.is_some_and(TollMetric::higher_is_better);
+        let verdict = match interval {
+            [low, high] if low <= 0.0 && high >= 0.0 => Verdict::Open,
+            [low, _] if (low > 0.0) != higher_is_better => Verdict::More,
+            _ => Verdict::Less,
+        };
         let title = format!(
             "{} {}",
             units::percent(change),
             units::percent_interval(interval)
         );
-        // More throughput is no cost: the colours follow the cost.
-        chart::interval(scale, change, interval, resolved, &title)
+        chart::interval(scale, change, interval, verdict, &title)
     });
     let hits: u64 = run.probe.programs.iter().map(|program| program.runs).sum();
     vec![

@@ -125,8 +125,8 @@ fn components(pair: &CpuPair<'_>) -> String {
         "num|share",
         "num wide|95 % interval",
         "num|ns/byte",
-        "num wide|baseline",
-        "num|its ns/byte",
+        "num wide|baseline share",
+        "num|baseline ns/byte",
         "bar|difference",
     ]);
     let names = view::component_names(pair.path, pair.baseline);

@@ -106,8 +106,8 @@ fn explanation(report: &Report) -> String {
         return String::new();
     }
     format!(
-        "<p class=\"lead\">One packet spends {} more on its way through the kernel. Most of it \
-         goes to {}.</p>\n",
+        "<p class=\"lead\">One packet spends {} more on its way through the kernel. The \
+         largest parts: {}.</p>\n",
         text(&units::time(extra.total_ns)),
         largest.join(", ")
     )
@@ -118,10 +118,10 @@ fn figures(headline: &Headline) -> String {
         .statements
         .iter()
         .map(|statement| {
-            let class = if statement.resolved {
-                "figure"
-            } else {
-                "figure unresolved"
+            let class = match (statement.resolved, statement.dearer) {
+                (false, _) => "figure unresolved",
+                (true, true) => "figure",
+                (true, false) => "figure cheaper",
             };
             let (large, small) = match statement.change.split_once(" [") {
                 Some((change, interval)) => (change.to_owned(), format!("[{interval}")),

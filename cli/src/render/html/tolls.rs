@@ -4,7 +4,7 @@ use nettoll_core::report::{Report, Toll};
 
 use super::{
     Section,
-    chart::{self, Scale},
+    chart::{self, Scale, Verdict},
     markup::{Table, text},
 };
 use crate::render::{
@@ -41,10 +41,7 @@ fn table(report: &Report, group: &Comparison<'_>) -> String {
         "num wide|pairs",
     ]);
     let scale = scale(&group.tolls);
-    table.heading(
-        "bar",
-        chart::axis(scale, 4, |value| units::percent_tick(value)),
-    );
+    table.heading("bar", chart::axis(scale, 4, units::percent_tick));
     for toll in &group.tolls {
         table.row(&row(report, toll, scale));
     }
@@ -79,6 +76,11 @@ fn row(report: &Report, toll: &Toll, scale: Scale) -> Vec<String> {
             text(&units::within(interval))
         )
     };
+    let verdict = match (toll.resolved, toll.overhead_percent > 0.0) {
+        (false, _) => Verdict::Open,
+        (true, true) => Verdict::More,
+        (true, false) => Verdict::Less,
+    };
     let title = format!(
         "{} {}: {} {interval_text}, {} pairs",
         toll.test,
@@ -92,13 +94,7 @@ fn row(report: &Report, toll: &Toll, scale: Scale) -> Vec<String> {
         figure(values.map(|(path, _)| path)),
         figure(values.map(|(_, baseline)| baseline)),
         overhead,
-        chart::interval(
-            scale,
-            toll.overhead_percent,
-            interval,
-            toll.resolved,
-            &title,
-        ),
+        chart::interval(scale, toll.overhead_percent, interval, verdict, &title),
         text(&interval_text),
         toll.pairs.to_string(),
     ]

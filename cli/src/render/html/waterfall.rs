@@ -1,27 +1,20 @@
 //! Where a round trip goes: the whole of it in two lanes, then stage by stage.
 
 use nettoll_core::{
-    hop::{Direction, Side},
+    hop::Direction,
     report::{Report, Run, Stage, StageClass, TestType},
 };
 
 use super::{
     Section,
     chart::{self, Scale, Segment},
+    lanes,
     markup::{Table, legend, text},
 };
 use crate::render::{
     units,
     view::{self, Leg, Sums},
 };
-
-/// Segments narrower than this have no room for their name, in percent of the picture.
-const NAMED_PERCENT: f64 = 7.0;
-/// Height of a lane and the vertical places of the three: client, between, server.
-const LANE_HEIGHT: u32 = 26;
-const CLIENT_Y: u32 = 20;
-const BETWEEN_Y: u32 = 50;
-const SERVER_Y: u32 = 80;
 
 pub(super) fn section(report: &Report) -> Option<Section> {
     let runs = view::waterfalls(report);
@@ -46,7 +39,7 @@ fn waterfall(report: &Report, run: &Run) -> String {
         ("rest", "unattributed"),
     ]);
     if run.test != TestType::TcpStream {
-        markup += &lanes(report, run, &legs);
+        markup += &lanes::picture(report, run, &legs);
     }
     markup += &detail(stages, &legs);
     markup
@@ -85,89 +78,6 @@ fn sentence(run: &Run, sums: &Sums) -> String {
         parts.join(", ")
     );
     format!("<p>{}</p>\n", text(&sentence))
-}
-
-/// The whole round trip to scale: from left to right in time, the client's node above, the
-/// server's below, what is between them in the middle.
-fn lanes(report: &Report, run: &Run, legs: &[Leg<'_>]) -> String {
-    let total: f64 = legs
-        .iter()
-        .flat_map(|leg| &leg.stages)
-        .map(|stage| stage.mean_ns)
-        .sum();
-    let scale = Scale::new(0.0, total);
-    let mut drawn = String::new();
-    let mut at = 0.0;
-    for leg in legs {
-        for stage in &leg.stages {
-            drawn += &lane_segment(leg, stage, at, scale);
-            at += stage.mean_ns;
-        }
-    }
-    let node = |endpoint: &nettoll_core::endpoint::Endpoint| text(&endpoint.to_string());
-    let axis = axis_below(scale);
-    let lanes = [CLIENT_Y, SERVER_Y]
-        .map(|y| {
-            format!(
-                "<rect class=\"lane\" x=\"0\" y=\"{y}\" width=\"100%\" height=\"{LANE_HEIGHT}\"/>"
-            )
-        })
-        .concat();
-    let note = if view::one_kernel(report) {
-        ", on one kernel's clock"
-    } else {
-        ""
-    };
-    format!(
-        "<svg class=\"lanes\" width=\"100%\" height=\"142\" role=\"img\">\
-         <title>The stages of a round trip in time{note}</title>{lanes}\
-         <text x=\"0\" y=\"14\">client, {}</text>\
-         <text x=\"0\" y=\"120\">server, {}</text>{drawn}{axis}</svg>\n",
-        node(&run.path.from),
-        node(&run.path.to),
-    )
-}
-
-fn axis_below(scale: Scale) -> String {
-    scale
-        .ticks(6)
-        .into_iter()
-        .skip(1)
-        .map(|value| {
-            let at = scale.at(value);
-            let anchor = if at > 94.0 { "end" } else { "middle" };
-            format!(
-                "<line class=\"tick\" x1=\"{at:.3}%\" x2=\"{at:.3}%\" y1=\"{SERVER_Y}\" y2=\"126\"/>\
-                 <text class=\"tick\" x=\"{at:.3}%\" y=\"139\" text-anchor=\"{anchor}\">{}</text>",
-                text(&units::time(value))
-            )
-        })
-        .collect()
-}
-
-fn lane_segment(leg: &Leg<'_>, stage: &Stage, at: f64, scale: Scale) -> String {
-    let y = match leg.side {
-        _ if stage.stage == "wire" => BETWEEN_Y,
-        Some(Side::Client) => CLIENT_Y,
-        Some(Side::Server) => SERVER_Y,
-        None => BETWEEN_Y,
-    };
-    let segment = Segment {
-        class: class(stage),
-        from: scale.at(at),
-        width: scale.at(at + stage.mean_ns) - scale.at(at),
-        title: describe(leg, stage),
-    };
-    let mut markup = segment.rect(y, LANE_HEIGHT);
-    if segment.width >= NAMED_PERCENT {
-        markup += &format!(
-            "<text class=\"inside\" x=\"{:.3}%\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-            segment.from + segment.width / 2.0,
-            y + 17,
-            text(&stage.stage)
-        );
-    }
-    markup
 }
 
 /// The stages one by one, each beginning where the one before ends. What the sockets' owners do
@@ -231,7 +141,7 @@ fn detail_row(leg: &Leg<'_>, stage: &Stage, at: f64, scale: Scale) -> Vec<String
     vec![
         format!("{}{derived}", text(&stage.stage)),
         text(stage.device.as_deref().unwrap_or_default()),
-        chart::bar(&[segment]),
+        chart::bar_in(&[segment], at + stage.mean_ns > scale.high()),
         text(&units::time(stage.mean_ns)),
         time(stage.p50_ns),
         time(stage.p99_ns),
@@ -239,7 +149,8 @@ fn detail_row(leg: &Leg<'_>, stage: &Stage, at: f64, scale: Scale) -> Vec<String
     ]
 }
 
-fn describe(leg: &Leg<'_>, stage: &Stage) -> String {
+/// What a pointer on a stage shows.
+pub(super) fn describe(leg: &Leg<'_>, stage: &Stage) -> String {
     let device = stage
         .device
         .as_ref()
@@ -268,7 +179,7 @@ fn sentence_case(words: &str) -> String {
 }
 
 /// The colour of a stage's class.
-fn class(stage: &Stage) -> &'static str {
+pub(super) fn class(stage: &Stage) -> &'static str {
     match stage.class {
         Some(StageClass::Work) => "work",
         Some(StageClass::Wait) => "wait",
