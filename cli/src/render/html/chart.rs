@@ -64,7 +64,8 @@ impl Segment {
              <title>{}</title></rect>",
             self.class,
             self.from,
-            self.width,
+            // What is left of a measured time may be less than nothing.
+            self.width.max(0.0),
             text(&self.title)
         )
     }

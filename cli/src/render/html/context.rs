@@ -45,8 +45,33 @@ pub(super) fn probe(report: &Report) -> Option<Section> {
          rounds without it, stages and CPU from those with it.</p>\n",
     );
     body += &table.render();
+    body += &programs(report);
     body += &format!("<p>{}</p>\n", text(&lost(report)));
     Some(Section::new("probe", "The probe’s own cost", body))
+}
+
+fn programs(report: &Report) -> String {
+    let mut table = Table::new(&[
+        "program",
+        "num|hits",
+        "num|of the run’s packets",
+        "num|own time a hit",
+    ]);
+    for (name, cost) in view::programs(report) {
+        table.row(&[
+            text(name),
+            units::count(cost.runs),
+            units::count(cost.matched),
+            cost.own_ns
+                .map_or_else(|| "–".to_owned(), |ns| text(&units::time(ns))),
+        ]);
+    }
+    format!(
+        "<details><summary>The probe’s programs</summary>\n<p>Own time is a hit’s run time by the \
+         kernel’s statistics in a calibration slice, less that of an empty program on the same \
+         hook.</p>\n{}</details>\n",
+        table.render()
+    )
 }
 
 /// The change in percent and its interval.

@@ -7,7 +7,10 @@ use super::{
     chart::{self, Scale, Segment},
     markup::{Table, legend, text},
 };
-use crate::render::{units, view};
+use crate::render::{
+    units,
+    view::{self, Passed},
+};
 
 /// Colour and words for stages of one kind.
 const FAMILIES: [(&str, &str, &[&str]); 5] = [
@@ -66,19 +69,19 @@ fn bars(runs: &[&Run]) -> String {
     table.heading("bar", chart::axis(scale, 4, units::time));
     for run in runs {
         let mut at = 0.0;
-        let segments = run.stages.iter().flatten().map(|stage| {
+        let segments = view::passed(run).map(|Passed { stage, ns }| {
             let device = stage
                 .device
                 .as_ref()
                 .map(|name| format!(" on {name}"))
                 .unwrap_or_default();
-            let from = at;
-            at += stage.mean_ns;
+            let from = scale.at(at);
+            at += ns;
             Segment {
                 class: family(&stage.stage),
-                from: scale.at(from),
-                width: scale.at(at) - scale.at(from),
-                title: format!("{}{device}: {}", stage.stage, units::time(stage.mean_ns)),
+                from,
+                width: scale.at(at) - from,
+                title: format!("{}{device}: {}", stage.stage, units::time(ns)),
             }
         });
         table.row(&[
@@ -95,7 +98,7 @@ fn bars(runs: &[&Run]) -> String {
 }
 
 fn total(run: &Run) -> f64 {
-    run.stages.iter().flatten().map(|stage| stage.mean_ns).sum()
+    view::passed(run).map(|passed| passed.ns).sum()
 }
 
 /// Stages down, paths across: the same stage of a path added up.
@@ -129,10 +132,15 @@ fn matrix(runs: &[&Run]) -> String {
         }));
     }
     table.group("Added up");
-    let sums = |run: &Run| view::sums(run.stages.as_deref().unwrap_or_default());
-    table.row(&row("work", &|run| text(&units::time(sums(run).work_ns))));
-    table.row(&row("wait", &|run| text(&units::time(sums(run).wait_ns))));
-    table.row(&row("mixed", &|run| text(&units::time(sums(run).mixed_ns))));
+    table.row(&row("work", &|run| {
+        text(&units::time(view::sums(run).work_ns))
+    }));
+    table.row(&row("wait", &|run| {
+        text(&units::time(view::sums(run).wait_ns))
+    }));
+    table.row(&row("mixed", &|run| {
+        text(&units::time(view::sums(run).mixed_ns))
+    }));
     format!(
         "<details open><summary>The same in figures</summary>\n{}</details>\n",
         table.render()

@@ -3,7 +3,7 @@
 
 use nettoll_core::{
     hop::{Direction, Side},
-    report::{Report, Run, Stage},
+    report::{Report, Run},
 };
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::render::{
     units,
-    view::{self, Leg},
+    view::{self, Leg, Passed},
 };
 
 /// Segments narrower than this have no room for their name, in percent of the picture.
@@ -28,14 +28,14 @@ const SERVER_Y: u32 = 80;
 pub(super) fn picture(report: &Report, run: &Run, legs: &[Leg<'_>]) -> String {
     let stages = || {
         legs.iter()
-            .flat_map(|leg| leg.stages.iter().map(move |stage| (leg, *stage)))
+            .flat_map(|leg| leg.stages.iter().map(move |passed| (leg, passed)))
     };
-    let scale = Scale::new(0.0, stages().map(|(_, stage)| stage.mean_ns).sum());
+    let scale = Scale::new(0.0, stages().map(|(_, passed)| passed.ns).sum());
     let mut at = 0.0;
     let mut drawn = String::new();
-    for (leg, stage) in stages() {
-        drawn += &segment(leg, stage, at, scale);
-        at += stage.mean_ns;
+    for (leg, passed) in stages() {
+        drawn += &segment(leg, passed, at, scale);
+        at += passed.ns;
     }
     let lane =
         |y| format!("<rect class=\"lane\" y=\"{y}\" width=\"100%\" height=\"{LANE_HEIGHT}\"/>");
@@ -64,7 +64,7 @@ fn ways(legs: &[Leg<'_>], scale: Scale) -> String {
         let of_direction = legs.iter().filter(|leg| leg.direction == direction);
         of_direction
             .flat_map(|leg| &leg.stages)
-            .map(|stage| stage.mean_ns)
+            .map(|passed| passed.ns)
             .sum()
     };
     let (request, response) = (time(Direction::Request), time(Direction::Response));
@@ -97,14 +97,15 @@ fn axis(scale: Scale) -> String {
         .collect()
 }
 
-fn segment(leg: &Leg<'_>, stage: &Stage, at: f64, scale: Scale) -> String {
+fn segment(leg: &Leg<'_>, passed: &Passed<'_>, at: f64, scale: Scale) -> String {
+    let Passed { stage, ns } = passed;
     let y = match leg.side {
         _ if stage.stage == "wire" => BETWEEN_Y,
         Some(Side::Client) => CLIENT_Y,
         Some(Side::Server) => SERVER_Y,
         None => BETWEEN_Y,
     };
-    let (from, to) = (scale.at(at), scale.at(at + stage.mean_ns));
+    let (from, to) = (scale.at(at), scale.at(at + ns));
     let segment = Segment {
         class: class(stage),
         from,

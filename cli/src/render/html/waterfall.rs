@@ -13,7 +13,7 @@ use super::{
 };
 use crate::render::{
     units,
-    view::{self, Leg, Sums},
+    view::{self, Leg, Passed, Sums},
 };
 
 pub(super) fn section(report: &Report) -> Option<Section> {
@@ -28,10 +28,9 @@ pub(super) fn section(report: &Report) -> Option<Section> {
 }
 
 fn waterfall(report: &Report, run: &Run) -> String {
-    let stages = run.stages.as_deref().unwrap_or_default();
-    let legs = view::legs(stages);
+    let legs = view::legs(run);
     let mut markup = format!("<h3>{}, {}</h3>\n", text(&run.path.label()), run.test);
-    markup += &sentence(run, &view::sums(stages));
+    markup += &sentence(run, &view::sums(run));
     markup += &legend(&[
         ("work", "work: the CPU is busy with this packet"),
         ("wait", "wait: the packet is queued or under way"),
@@ -41,7 +40,7 @@ fn waterfall(report: &Report, run: &Run) -> String {
     if run.test != TestType::TcpStream {
         markup += &lanes::picture(report, run, &legs);
     }
-    markup += &detail(stages, &legs);
+    markup += &detail(&legs);
     markup
 }
 
@@ -82,7 +81,7 @@ fn sentence(run: &Run, sums: &Sums) -> String {
 
 /// The stages one by one, each beginning where the one before ends. What the sockets' owners do
 /// is cut off at the edge, for the sake of what lies between the sockets.
-fn detail(stages: &[Stage], legs: &[Leg<'_>]) -> String {
+fn detail(legs: &[Leg<'_>]) -> String {
     let mut table = Table::new(&[
         "stage",
         "device",
@@ -93,10 +92,11 @@ fn detail(stages: &[Stage], legs: &[Leg<'_>]) -> String {
         "num wide|packets",
     ]);
     let between = |direction: Direction| -> f64 {
-        let of_direction = stages.iter().filter(|stage| stage.direction == direction);
-        of_direction
-            .filter(|stage| !view::is_owners(stage))
-            .map(|stage| stage.mean_ns)
+        let of_direction = legs.iter().filter(|leg| leg.direction == direction);
+        let stages = of_direction.flat_map(|leg| &leg.stages);
+        stages
+            .filter(|passed| !view::is_owners(passed.stage))
+            .map(|passed| passed.ns)
             .sum()
     };
     let widest = between(Direction::Request).max(between(Direction::Response));
@@ -111,22 +111,18 @@ fn detail(stages: &[Stage], legs: &[Leg<'_>]) -> String {
         if leg.side.is_some() {
             table.group(&text(&sentence_case(&leg.title())));
         }
-        for stage in &leg.stages {
-            table.row(&detail_row(leg, stage, at, scale));
-            // The responder comes before the response sets out.
-            at += if stage.stage == "responder" {
-                0.0
-            } else {
-                stage.mean_ns
-            };
+        for passed in &leg.stages {
+            table.row(&detail_row(leg, passed, at, scale));
+            at += passed.ns;
         }
     }
     table.render()
 }
 
-fn detail_row(leg: &Leg<'_>, stage: &Stage, at: f64, scale: Scale) -> Vec<String> {
+fn detail_row(leg: &Leg<'_>, passed: &Passed<'_>, at: f64, scale: Scale) -> Vec<String> {
+    let Passed { stage, ns } = passed;
     let time = |ns: Option<f64>| ns.map_or_else(|| "–".to_owned(), |ns| text(&units::time(ns)));
-    let (from, to) = (scale.at(at), scale.at(at + stage.mean_ns));
+    let (from, to) = (scale.at(at), scale.at(at + ns));
     let segment = Segment {
         class: class(stage),
         from,
@@ -141,7 +137,7 @@ fn detail_row(leg: &Leg<'_>, stage: &Stage, at: f64, scale: Scale) -> Vec<String
     vec![
         format!("{}{derived}", text(&stage.stage)),
         text(stage.device.as_deref().unwrap_or_default()),
-        chart::bar_in(&[segment], at + stage.mean_ns > scale.high()),
+        chart::bar_in(&[segment], at + ns > scale.high()),
         text(&units::time(stage.mean_ns)),
         time(stage.p50_ns),
         time(stage.p99_ns),

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::render::{
     units,
-    view::{self, Sums},
+    view::{self, Passed, Sums},
 };
 
 /// The stages of a run, both directions and sides, with sums and closure.
@@ -29,11 +29,11 @@ pub(super) fn waterfall(run: &Run, style: Style) -> String {
         ("packets", Align::Right),
         ("", Align::Left),
     ]);
-    for leg in view::legs(stages) {
+    for leg in view::legs(run) {
         if leg.side.is_some() {
             table.line(format!("{}:", leg.title()));
         }
-        for stage in leg.stages {
+        for Passed { stage, .. } in leg.stages {
             table.row(stage_row(stage, bar_text(stage, longest, bar)));
         }
     }
@@ -45,7 +45,7 @@ pub(super) fn waterfall(run: &Run, style: Style) -> String {
     if run.test == TestType::TcpStream {
         text += &style.faint("  per sk_buff; most of them hold many wire packets (GSO)\n");
     } else {
-        text += &sums_lines(&view::sums(stages), mean, run.closure);
+        text += &sums_lines(&view::sums(run), mean, run.closure);
     }
     text
 }
@@ -148,9 +148,7 @@ pub(super) fn path_costs(report: &Report, style: Style) -> String {
                 view::stage_total(run, name).map_or_else(String::new, units::time)
             }));
         }
-        let sum = |f: fn(&Sums) -> f64| {
-            move |run: &&Run| units::time(f(&view::sums(run.stages.as_deref().unwrap_or_default())))
-        };
+        let sum = |f: fn(&Sums) -> f64| move |run: &&Run| units::time(f(&view::sums(run)));
         table.row(cells("sum of work", part, sum(|sums| sums.work_ns)));
         table.row(cells("sum of wait", part, sum(|sums| sums.wait_ns)));
         table.row(cells("sum of mixed", part, sum(|sums| sums.mixed_ns)));
