@@ -6,6 +6,9 @@
 
 pub mod agent;
 pub mod bed;
+pub mod forwarder;
+pub mod session;
+pub mod spinner;
 
 use std::{
     env, fs,

@@ -1,0 +1,101 @@
+//! A lab with real processes in it, and the product's own command line on top.
+
+use std::process::{Command, Output};
+
+use anyhow::{Context as _, Result, bail};
+use nettoll_core::{
+    hop::{Direction, Side},
+    report::{Report, Run, Stage},
+};
+use nettoll_lab::{Binaries, Lab, Network, Options, Underlay};
+
+use crate::{binary, require_root};
+
+/// A lab that is up.
+pub struct Session {
+    /// The bed.
+    pub lab: Lab,
+}
+
+impl Session {
+    /// Brings a lab up. `wire` is called before the processes need the underlay: where that is
+    /// made of TAP devices, somebody must move the frames.
+    ///
+    /// # Errors
+    /// Without root or binaries, or where the lab does not come up.
+    pub fn up(network: Network, underlay: Underlay) -> Result<Self> {
+        require_root()?;
+        let processes =
+            Binaries { agent: binary("nettoll-agent")?, controller: binary("nettoll-controller")? };
+        let options = Options { network, underlay, processes: Some(processes), ..Options::default() };
+        Ok(Self { lab: Lab::up(&options)? })
+    }
+
+    /// Runs `nettoll` with these arguments.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn nettoll(&self, arguments: &[&str]) -> Result<Output> {
+        Command::new(binary("nettoll")?)
+            .args(arguments)
+            .env_remove("NETTOLL_CONTROLLER")
+            .output()
+            .context("cannot start nettoll")
+    }
+
+    /// Runs `nettoll test` with these arguments and reads its report.
+    ///
+    /// # Errors
+    /// Where it fails.
+    pub fn test(&self, arguments: &[&str]) -> Result<Report> {
+        let mut all = vec!["test", "-o", "json"];
+        all.extend(arguments);
+        let output = self.nettoll(&all)?;
+        if !output.status.success() {
+            bail!(
+                "nettoll {}: {}\n{}",
+                all.join(" "),
+                output.status,
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+}
+
+/// The run of the path that was asked for: the first one.
+///
+/// # Errors
+/// In a report without runs.
+pub fn first(report: &Report) -> Result<&Run> {
+    report.runs.first().context("a report without runs")
+}
+
+/// The row of a stage.
+#[must_use]
+pub fn stage<'a>(
+    run: &'a Run,
+    side: Side,
+    direction: Direction,
+    name: &str,
+    device: Option<&str>,
+) -> Option<&'a Stage> {
+    run.stages.iter().flatten().find(|stage| {
+        stage.side == Some(side)
+            && stage.direction == direction
+            && stage.stage == name
+            && device.is_none_or(|device| stage.device.as_deref() == Some(device))
+    })
+}
+
+/// What one stage is called in messages and comparisons.
+#[must_use]
+pub fn label(stage: &Stage) -> String {
+    format!(
+        "{} {} {} {}",
+        stage.side.map_or("-", Side::as_str),
+        stage.direction.as_str(),
+        stage.stage,
+        stage.device.as_deref().unwrap_or("-")
+    )
+}

@@ -1,0 +1,59 @@
+//! Ground truth for `socket_tx`: the classifier of `agent-ebpf/src/spin.rs` on a device's
+//! egress.
+
+use std::{env, path::Path};
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, MapData},
+    programs::{SchedClassifier, TcAttachType},
+};
+use nettoll_lab::netns;
+
+/// Names the folder of the eBPF objects.
+pub const EBPF_DIR: &str = "NETTOLL_EBPF_DIR";
+
+/// The attached classifier; it goes with this.
+pub struct Spinner {
+    spin: Array<MapData, u64>,
+    spun: Array<MapData, [u64; 2]>,
+    _ebpf: Ebpf,
+}
+
+impl Spinner {
+    /// Attaches it to the egress of `device` in a namespace. It does not spin yet.
+    ///
+    /// # Errors
+    /// Where the object is missing, or the kernel refuses it.
+    pub fn attach(namespace: &str, device: &str) -> Result<Self> {
+        let folder = env::var_os(EBPF_DIR)
+            .with_context(|| format!("{EBPF_DIR} is not set; run 'cargo xtask test --only lab'"))?;
+        let mut ebpf = EbpfLoader::new().load_file(Path::new(&folder).join("spin"))?;
+        let mut take = |name: &str| ebpf.take_map(name).with_context(|| format!("no map {name}"));
+        let (spin, spun) = (take("SPIN_NS")?.try_into()?, take("SPUN")?.try_into()?);
+        let program: &mut SchedClassifier =
+            ebpf.program_mut("spin").context("no program 'spin'")?.try_into()?;
+        program.load()?;
+        netns::within(namespace, || program.attach(device, TcAttachType::Egress))??;
+        Ok(Self { spin, spun, _ebpf: ebpf })
+    }
+
+    /// Spins so long for each packet from now on.
+    ///
+    /// # Errors
+    /// Where the map cannot be written.
+    pub fn spin(&mut self, ns: u64) -> Result<()> {
+        Ok(self.spin.set(0, ns, 0)?)
+    }
+
+    /// Mean time that it spun since the last call, in ns, and for how many packets.
+    ///
+    /// # Errors
+    /// Where the map cannot be read.
+    pub fn take_mean_ns(&mut self) -> Result<(f64, u64)> {
+        let [packets, ns] = self.spun.get(&0, 0)?;
+        self.spun.set(0, [0; 2], 0)?;
+        Ok((ns as f64 / packets.max(1) as f64, packets))
+    }
+}
