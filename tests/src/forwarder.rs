@@ -5,7 +5,7 @@
 //! other, which makes a new packet of it: the kernel's `sk_buff` address does not survive.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{Read, Write},
     os::fd::AsRawFd,
     sync::{
@@ -16,9 +16,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 use nettoll_core::api::{TRAFFIC_PORT_FIRST, TRAFFIC_PORT_LAST};
-use nettoll_lab::netns;
+use nettoll_lab::{Lab, tap};
 
 /// What one direction's thread is told and tells.
 #[derive(Default)]
@@ -57,12 +57,13 @@ pub struct Forwarder {
 }
 
 impl Forwarder {
-    /// Begins to move frames between the TAP devices `eth0` of two namespaces.
+    /// Begins to move frames between the TAP devices of a lab's first two nodes.
     ///
     /// # Errors
     /// Where a device cannot be opened.
-    pub fn start(first: &str, second: &str) -> Result<Self> {
-        let (one, two) = (open(first)?, open(second)?);
+    pub fn start(lab: &Lab) -> Result<Self> {
+        let nodes = &lab.plan().nodes;
+        let (one, two) = (tap::open(&nodes[0])?, tap::open(&nodes[1])?);
         let stop = Arc::new(AtomicBool::new(false));
         let (request, response) = (Arc::<Lane>::default(), Arc::<Lane>::default());
         let mut threads = Vec::new();

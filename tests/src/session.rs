@@ -9,7 +9,7 @@ use nettoll_core::{
 };
 use nettoll_lab::{Binaries, Lab, Network, Options, Underlay};
 
-use crate::{binary, require_root};
+use crate::{bed, binary, require_root};
 
 /// A lab that is up.
 pub struct Session {
@@ -18,8 +18,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Brings a lab up. `wire` is called before the processes need the underlay: where that is
-    /// made of TAP devices, somebody must move the frames.
+    /// Brings a lab up. Where the underlay is made of TAP devices, somebody must move the frames.
     ///
     /// # Errors
     /// Without root or binaries, or where the lab does not come up.
@@ -27,7 +26,7 @@ impl Session {
         require_root()?;
         let processes =
             Binaries { agent: binary("nettoll-agent")?, controller: binary("nettoll-controller")? };
-        let options = Options { network, underlay, processes: Some(processes), ..Options::default() };
+        let options = Options { underlay, processes: Some(processes), ..bed::options(network) };
         Ok(Self { lab: Lab::up(&options)? })
     }
 

@@ -10,10 +10,10 @@ use nettoll_core::{
     endpoint::{Path, PathKind},
     report::{Options, TestType},
 };
-use nettoll_lab::{Lab, Network, Options as LabOptions};
+use nettoll_lab::{Lab, Network};
 use nettoll_tests::{
     agent::{Agent, Certificates},
-    require_root,
+    bed, require_root,
 };
 
 const ADDRESSES: [&str; 2] = ["198.18.1.2", "198.18.2.2"];
@@ -28,7 +28,7 @@ struct Bed {
 impl Bed {
     fn up() -> Result<Self> {
         require_root()?;
-        let lab = Lab::up(&LabOptions { network: Network::Vxlan, ..LabOptions::default() })?;
+        let lab = Lab::up(&bed::options(Network::Vxlan))?;
         let certificates = Certificates::new()?;
         let start = |index: usize| Agent::start(&lab.plan().nodes[index], &certificates);
         Ok(Self { agents: [start(0)?, start(1)?], _lab: lab })

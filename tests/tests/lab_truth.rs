@@ -57,7 +57,7 @@ fn check_rises(without: &Means, with: &Means, truth: &[(&str, f64)]) -> Result<(
 #[test]
 fn a_held_packet_is_on_the_wire_and_nowhere_else() -> Result<()> {
     let session = Session::up(Network::Vxlan, Underlay::Tap)?;
-    let forwarder = Forwarder::start("nettoll-n1", "nettoll-n2")?;
+    let forwarder = Forwarder::start(&session.lab)?;
     let lanes = [&forwarder.request, &forwarder.response];
     let mut means = [Means::default(), Means::default()];
     // Sums over the repeats of the mean time that a frame was held, by lane.
@@ -113,7 +113,7 @@ fn a_spinning_classifier_is_in_socket_tx_and_nowhere_else() -> Result<()> {
 #[test]
 fn a_dropped_packet_is_lost_and_not_fast() -> Result<()> {
     let session = Session::up(Network::Vxlan, Underlay::Tap)?;
-    let forwarder = Forwarder::start("nettoll-n1", "nettoll-n2")?;
+    let forwarder = Forwarder::start(&session.lab)?;
     let arguments = ["--type", "udp_rr", "--seconds", "1", "--probe", "on"];
     let whole = session.test(&[&PODS[..], &arguments].concat())?;
     forwarder.request.drop_every.store(200, Ordering::Relaxed);
