@@ -4,9 +4,19 @@ use std::{
     fs,
     os::unix::{fs::PermissionsExt, process::CommandExt},
     process::{Command, Output},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
+use nettoll_core::{
+    api::{
+        Place, Prepared, ResolveRequest, Resolved, Role, RoundSide, RoundSpec, RunSpec,
+        TRAFFIC_PORT_FIRST,
+    },
+    endpoint::{Path, PathKind},
+    report::{Options as RunOptions, TestType},
+};
 use nettoll_lab::{Lab, Network, Options};
 use nettoll_tests::{
     agent::{Agent, Certificates},
@@ -143,4 +153,97 @@ fn its_metrics_are_there_before_any_run() -> Result<()> {
     assert_eq!(agent.page("/readyz")?.0, 200);
     assert_eq!(agent.page("/")?.0, 404);
     Ok(())
+}
+
+/// A run over the loopback device of `node/n1`.
+fn loopback(agent: &Agent, id: &str) -> Result<RunSpec> {
+    let address = "198.18.0.1".parse()?;
+    let ask = ResolveRequest {
+        endpoint: "node/n1".parse()?,
+        local_address: address,
+        peer_address: address,
+        peer_node_address: None,
+    };
+    let Resolved { netns, devices } = agent.ask("POST", "/v1/resolve", &ask)?;
+    let place = Place {
+        endpoint: ask.endpoint,
+        netns,
+        address,
+    };
+    Ok(RunSpec {
+        id: id.to_owned(),
+        path: Path {
+            kind: PathKind::Loopback,
+            from: place.endpoint.clone(),
+            to: place.endpoint.clone(),
+            network: None,
+        },
+        test: TestType::TcpRr,
+        options: RunOptions {
+            seconds: 1.0,
+            rounds: 1,
+            warmup_ms: 10,
+            message_bytes: 1,
+            request_bytes: 64,
+            response_bytes: 64,
+            sample_hz: 0,
+        },
+        role: Role::Both,
+        client: place.clone(),
+        server: place,
+        port: TRAFFIC_PORT_FIRST,
+        devices,
+        count_nodes: vec!["n1".to_owned()],
+        sample: false,
+    })
+}
+
+#[test]
+fn a_round_ends_with_the_connection_that_asked_for_it() -> Result<()> {
+    require_root()?;
+    let lab = Lab::up(&Options {
+        network: Network::Vxlan,
+        ..Options::default()
+    })?;
+    let certificates = Certificates::new()?;
+    let agent = Agent::start(&lab.plan().nodes[0], &certificates)?;
+    let mut round = RoundSpec {
+        pair: 0,
+        sequence: 0,
+        probe: false,
+        calibrate: false,
+        seconds: 0.2,
+    };
+    let prepare = |id: &str| -> Result<()> {
+        let prepared: Prepared = agent.ask("POST", "/v1/runs", &loopback(&agent, id)?)?;
+        assert!(prepared.flow.is_some());
+        agent.ask("POST", &format!("/v1/runs/{id}/start"), &())
+    };
+
+    prepare("whole")?;
+    agent.ask::<()>("POST", "/v1/runs/whole/begin", &round)?;
+    let side: RoundSide = agent.ask("POST", "/v1/runs/whole/run", &round)?;
+    assert!(side.transactions > 0, "{side:?}");
+    agent.ask::<RoundSide>("POST", "/v1/runs/whole/end", &())?;
+    agent.ask::<()>("DELETE", "/v1/runs/whole", &())?;
+
+    prepare("left")?;
+    round.seconds = 20.0;
+    agent.ask::<()>("POST", "/v1/runs/left/begin", &round)?;
+    let begin = Instant::now();
+    agent.abandon(
+        "POST",
+        "/v1/runs/left/run",
+        &round,
+        Duration::from_millis(300),
+    )?;
+    loop {
+        // It waits for a round that runs.
+        let (status, body) = agent.request("POST", "/v1/runs/left/start", &())?;
+        assert!(begin.elapsed() < Duration::from_secs(5), "the run goes on: {body}");
+        if status == 404 {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(20));
+    }
 }
