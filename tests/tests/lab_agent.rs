@@ -198,6 +198,68 @@ fn loopback(agent: &Agent, id: &str) -> Result<RunSpec> {
     })
 }
 
+/// The value of the series whose line begins with `series` and contains all of `labels`.
+fn value(page: &str, series: &str, labels: &[&str]) -> Result<f64> {
+    let wanted =
+        |line: &&str| line.starts_with(series) && labels.iter().all(|label| line.contains(label));
+    let line = page
+        .lines()
+        .find(wanted)
+        .with_context(|| format!("no {series} {labels:?}\n{page}"))?;
+    Ok(line.rsplit(' ').next().unwrap_or_default().parse()?)
+}
+
+#[test]
+fn its_metrics_keep_what_ended_runs_counted() -> Result<()> {
+    require_root()?;
+    let lab = Lab::up(&Options {
+        network: Network::Vxlan,
+        ..Options::default()
+    })?;
+    let certificates = Certificates::new()?;
+    let agent = Agent::start(&lab.plan().nodes[0], &certificates)?;
+    let round = RoundSpec {
+        pair: 0,
+        sequence: 0,
+        probe: true,
+        calibrate: false,
+        seconds: 0.3,
+    };
+    let loopback_stage = [
+        r#"path="loopback""#,
+        r#"side="client""#,
+        r#"direction="request""#,
+        r#"stage="loopback""#,
+        r#"device_kind="loopback""#,
+    ];
+    let packets = |page: &str| value(page, "nettoll_agent_stage_packets_total{", &loopback_stage);
+
+    agent.ask::<Prepared>("POST", "/v1/runs", &loopback(&agent, "probed")?)?;
+    agent.ask::<()>("POST", "/v1/runs/probed/start", &())?;
+    agent.ask::<()>("POST", "/v1/runs/probed/begin", &round)?;
+    let side: RoundSide = agent.ask("POST", "/v1/runs/probed/run", &round)?;
+    agent.ask::<RoundSide>("POST", "/v1/runs/probed/end", &())?;
+    let (_, live) = agent.page("/metrics")?;
+    let requests = side.transactions as f64;
+    assert!(requests > 100.0, "{side:?}");
+    assert!(
+        (packets(&live)? / requests - 1.0).abs() < 0.01,
+        "{} of {requests}",
+        packets(&live)?
+    );
+    let count = "nettoll_agent_stage_latency_seconds_count{";
+    assert_eq!(value(&live, count, &loopback_stage)?, packets(&live)?);
+
+    agent.ask::<()>("DELETE", "/v1/runs/probed", &())?;
+    let (_, after) = agent.page("/metrics")?;
+    assert_eq!(packets(&after)?, packets(&live)?);
+    let program = [r#"program="net_dev_queue""#];
+    assert!(value(&after, "nettoll_probe_runs_total{", &program)? >= requests);
+    let series = |page: &str| page.lines().filter(|line| !line.starts_with('#')).count();
+    assert!(series(&after) <= 1_000 && series(&after) >= series(&live));
+    Ok(())
+}
+
 #[test]
 fn a_round_ends_with_the_connection_that_asked_for_it() -> Result<()> {
     require_root()?;
@@ -240,7 +302,10 @@ fn a_round_ends_with_the_connection_that_asked_for_it() -> Result<()> {
     loop {
         // It waits for a round that runs.
         let (status, body) = agent.request("POST", "/v1/runs/left/start", &())?;
-        assert!(begin.elapsed() < Duration::from_secs(5), "the run goes on: {body}");
+        assert!(
+            begin.elapsed() < Duration::from_secs(5),
+            "the run goes on: {body}"
+        );
         if status == 404 {
             return Ok(());
         }
