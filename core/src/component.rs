@@ -1,14 +1,14 @@
 //! What the CPU was busy with, by sampled stacks.
 //!
-//! Each sample is counted once by [`component`]: the class of its innermost frame that the
-//! [table](table::PATTERNS) knows, so a helper that the table does not know counts for its caller.
+//! Each sample is counted once by [`component`]: the class of its innermost frame that the table
+//! in `component/table.rs` knows, so a helper that it does not know counts for its caller.
 //! [`in_region`] looks at the whole stack instead: all that is done on a tunnel's behalf,
 //! whichever layer does it.
 //!
 //! **What sampling cannot tell.** Where the hardware counts no cycles, samples come from a timer
 //! interrupt: what runs with interrupts off is seen at the function that switches them on again,
-//! often `_raw_spin_unlock_irqrestore`, and counts as `locking`. Inlined functions count for the
-//! function that they were inlined into.
+//! often `_raw_spin_unlock_irqrestore` or `handle_softirqs`, and counts as `locking` or `softirq`.
+//! Inlined functions count for the function that they were inlined into.
 
 use crate::api::Stack;
 

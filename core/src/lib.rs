@@ -8,7 +8,8 @@
 //! 3. [`hop`] and [`stage`]: kernel events of one packet, and the stages between them.
 //! 4. [`component`]: what a CPU sample's stack was busy with.
 //! 5. [`histogram`] and [`stats`]: distributions that merge, means with intervals.
-//! 6. [`plan`]: which rounds run in which order, so that comparisons are in pairs.
+//! 6. [`plan`]: which rounds run in which order, so that comparisons are in pairs ([`random`] is
+//!    the one source of chance, and repeatable).
 //! 7. [`toll`]: what a path costs beyond its baseline.
 //! 8. [`report`]: `nettoll.report/v1`, the result that users keep.
 #![forbid(unsafe_code)]

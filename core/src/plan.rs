@@ -3,7 +3,7 @@
 //! 1. [`classify`]: two endpoints of an inventory → the path between them.
 //! 2. [`toll_groups`], [`test_group`]: a job → groups of paths that are compared, and
 //!    [`toll_pairs`], [`test_pairs`]: which of a group with which.
-//! 3. [`rounds`]: a group → its rounds in an order that makes the comparison fair.
+//! 3. [`rounds()`]: a group → its rounds in an order that makes the comparison fair.
 
 use crate::{endpoint::Endpoint, stats::MIN_PAIRS};
 

@@ -1,7 +1,7 @@
 //! Where a packet's time goes: from the edges that the probe counted to the stages of a report.
 //!
-//! 1. The [table](table::TABLE) names each edge by its two hops and how their devices relate. What
-//!    it does not know keeps its hops' names (`receive@eth0->queue@x0`): nothing is dropped.
+//! 1. The table in `stage/table.rs` names each edge by its two hops and how their devices relate.
+//!    What it does not know keeps its hops' names (`receive@eth0->queue@x0`): nothing is dropped.
 //! 2. Edges of the same side, direction, stage and device are one row.
 //! 3. Rows come in the packet's order: the request's way, the responder, the response's way, and
 //!    at the end what is left of the round-trip time.

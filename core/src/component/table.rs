@@ -29,7 +29,7 @@ pub(super) const PATTERNS: &[(Component, &str)] = &[
     (Component::Veth, "veth_*"),
     (Component::Netfilter, "
         nf_* nft_* NF_HOOK* nfnetlink_* nfqnl_* ipt_* ip6t_* iptable_* ip6table_* arpt_* xt_* ebt_*
-        br_nf_* ip_vs_* ip_set_* hash_ipport* hash_net* tproxy_* tcp_mt udp_mt mark_mt mark_tg
+        br_nf_* ip_sabotage_in setup_pre_routing ip_vs_* ip_set_* hash_ipport* hash_net* tproxy_* tcp_mt udp_mt mark_mt mark_tg
         comment_mt multiport_mt addrtype_mt* conntrack_mt* state_mt statistic_mt physdev_mt
         set_match* limit_mt masquerade_tg* reject_tg* ip_route_me_harder"),
     (Component::Conntrack, "
@@ -75,7 +75,7 @@ pub(super) const PATTERNS: &[(Component, &str)] = &[
         inet6_ehash* inet_twsk_* inet_hash* inet6_csk_* cubictcp_* bictcp_* bbr_* dctcp_*
         sk_stream_*"),
     (Component::Socket, "
-        sock_* sk_* sockfd_* sys_send* sys_recv* sys_socket* sys_connect* sys_accept* sys_bind*
+        sock_* sk_* fdget sockfd_* sys_send* sys_recv* sys_socket* sys_connect* sys_accept* sys_bind*
         sys_setsockopt sys_getsockopt x64_sys_send* x64_sys_recv* arm64_sys_send* arm64_sys_recv*
         do_sys_send* do_recvmmsg inet_* inet6_* lock_sock* release_sock* move_addr_to_*
         copy_msghdr_* sendmsg_copy_* recvmsg_copy_* import_single_range import_ubuf security_socket_*
@@ -93,7 +93,7 @@ pub(super) const PATTERNS: &[(Component, &str)] = &[
         napi_alloc_* napi_build_skb netdev_alloc_* napi_skb_cache_* consume_skb consume_stateless_skb
         kfree_skb* sk_skb_reason_drop skb_free_* skb_release_* napi_consume_skb skb_clone
         skb_copy skb_copy_expand skb_copy_ubufs skb_copy_header skb_unclone* skb_ext_*
-        skb_realloc_* skb_attempt_defer_* skb_defer_* skb_splice_* pskb_* page_frag_* page_pool_*
+        skb_realloc_* skb_attempt_defer_* skb_defer_free* skb_splice_* pskb_* page_frag_* page_pool_*
         skb_page_frag_refill sk_page_frag_refill skb_queue_purge* skb_rbtree_purge
         alloc_pages* alloc_frozen_pages* get_page_from_freelist free_unref_* free_frozen_* free_page*
         free_pages* free_pcppages_* rmqueue* prep_new_page put_page* mem_cgroup_* memcg_*
@@ -102,7 +102,7 @@ pub(super) const PATTERNS: &[(Component, &str)] = &[
         lru_* vma_*"),
     (Component::Locking, "
         raw_spin_* raw_read_* raw_write_* native_queued_spin_* queued_spin_* queued_read_*
-        queued_write_* pv_queued_spin_* mutex_* ww_mutex_* rwsem_* down_* up_read up_write rt_spin_*
+        queued_write_* pv_queued_spin_* raw_callee_save_* mutex_* ww_mutex_* rwsem_* down_* up_read up_write rt_spin_*
         rt_mutex_* osq_* rcu_* call_rcu* srcu_* futex_* lock_acquire* lock_release lock_is_held*
         percpu_down_* percpu_up_*"),
     (Component::Scheduler, "
@@ -126,7 +126,7 @@ pub(super) const PATTERNS: &[(Component, &str)] = &[
         flush_backlog dev_forward_skb* dev_loopback_xmit"),
     (Component::Bpf, "
         bpf_* cls_bpf_* tcx_* trace_call_bpf traceiter_* htab_* array_map_* percpu_array_*
-        lookup_nulls_elem_raw lookup_elem_raw trie_lookup_elem xdp_* sk_filter_* run_bpf_filter
+        lookup_nulls_elem_raw lookup_elem_raw trie_lookup_elem xdp_* run_bpf_filter
         perf_trace_run_bpf_submit"),
     (Component::Idle, "
         default_idle* pv_native_safe_halt native_safe_halt acpi_idle* acpi_safe_halt
