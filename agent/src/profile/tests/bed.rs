@@ -1,12 +1,16 @@
-//! Two network namespaces, a veth pair between them, a vxlan device on top, and an iperf3 stream
-//! over that. Everything is gone when the bed is dropped.
+//! Two network namespaces, a veth pair between them, a vxlan device on top, and traffic over
+//! that. Everything is gone when the bed is dropped.
 
 use std::{
-    fs, process,
+    fs,
+    net::UdpSocket,
+    process,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
+
+use crate::netns;
 
 /// `$A` and `$B` are the namespaces.
 const UP: &str = "
@@ -33,12 +37,18 @@ pub(super) struct Bed {
 }
 
 impl Bed {
-    /// With a stream that is under way and lasts `seconds`.
-    pub(super) fn new(seconds: u32) -> Self {
-        let mut bed = Self {
+    /// Without traffic.
+    pub(super) fn new() -> Self {
+        let bed = Self {
             children: Vec::new(),
         };
         assert!(shell(UP).status().unwrap().success());
+        bed
+    }
+
+    /// With a stream that is under way and lasts `seconds`.
+    pub(super) fn with_stream(seconds: u32) -> Self {
+        let mut bed = Self::new();
         bed.children.push(shell(SERVER).spawn().unwrap());
         // Until the server listens, the client is refused.
         let deadline = Instant::now() + Duration::from_secs(5);
@@ -52,6 +62,19 @@ impl Bed {
             thread::sleep(Duration::from_millis(50));
         }
         bed
+    }
+
+    /// Two sockets that are connected over the tunnel.
+    pub(super) fn sockets(&self) -> [UdpSocket; 2] {
+        let bind = |side, address: &'static str| {
+            let netns = netns::open(&name(side)).unwrap();
+            let bound = netns.on_thread("t-profile", move || UdpSocket::bind(address).unwrap());
+            bound.unwrap().join().unwrap()
+        };
+        let (one, other) = (bind("a", "198.18.67.1:0"), bind("b", "198.18.67.2:0"));
+        one.connect(other.local_addr().unwrap()).unwrap();
+        other.connect(one.local_addr().unwrap()).unwrap();
+        [one, other]
     }
 
     /// Over the tunnel, by the receiver's device.
@@ -81,9 +104,13 @@ fn shell(script: &str) -> Command {
     let mut shell = Command::new("sh");
     shell
         .args(["-c", script])
-        .env("A", format!("t-profile-{}-a", process::id()))
-        .env("B", format!("t-profile-{}-b", process::id()))
+        .env("A", name("a"))
+        .env("B", name("b"))
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     shell
+}
+
+fn name(side: &str) -> String {
+    format!("t-profile-{}-{side}", process::id())
 }
