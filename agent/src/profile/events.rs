@@ -1,11 +1,9 @@
 //! The ticks of the sampler: one perf event on each CPU.
 //!
-//! The events stay open between rounds, disabled: the kernel then has no timer for them and no
-//! counter, so nothing ticks. Enabling one costs a call to its CPU, opening one far more
-//! (`docs/profile.md` has the figures).
-//!
-//! aya opens events too, but enabled, and it keeps the descriptor that tells for how long an
-//! event was enabled. That time says how many ticks there should have been.
+//! The events stay open between rounds, disabled: the kernel then has no timer for them, so
+//! nothing ticks, and each keeps its place in the period (see [`Events::stagger`]). Switching
+//! them takes as long as aya takes to open and close events of its own, which all begin at once
+//! and do not tell for how long they were enabled: the time that says how many ticks were due.
 
 use std::{
     fs::File,
