@@ -8,7 +8,7 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use crate::agents::Agents;
+use crate::agents::{AgentError, Agents, Fault};
 
 /// The runs of a job that agents were asked to prepare and not yet to delete.
 #[derive(Debug, Default)]
@@ -29,10 +29,17 @@ impl Ledger {
         for (node, run) in open {
             let agents = Arc::clone(agents);
             deletions.spawn(async move {
-                if let Some(agent) = agents.of(&node)
-                    && let Err(error) = agent.delete(&run).await
-                {
-                    tracing::warn!("cannot delete run {run}: {error}");
+                let Some(agent) = agents.of(&node) else {
+                    return;
+                };
+                match agent.delete(&run).await {
+                    // It never came to be there, or is gone already.
+                    Err(AgentError {
+                        fault: Fault::Refused { status: 404, .. },
+                        ..
+                    })
+                    | Ok(()) => {}
+                    Err(error) => tracing::warn!("cannot delete run {run}: {error}"),
                 }
             });
         }
