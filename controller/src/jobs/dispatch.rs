@@ -20,6 +20,17 @@ const ATTEMPTS: u32 = 2;
 /// Some thousand runs of each program, of some ten ns each.
 const CALIBRATION_SECONDS: f64 = 0.2;
 
+/// What is known of the machines of a run's two nodes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hosts {
+    /// They are one.
+    pub(super) one_kernel: bool,
+    /// The client's agent samples stacks.
+    pub(super) sample_client: bool,
+    /// The server's does too: never on the same kernel.
+    pub(super) sample_server: bool,
+}
+
 /// A run that its agents hold.
 pub(super) struct LiveRun<'a> {
     pub(super) plan: &'a PlannedRun,
@@ -84,7 +95,7 @@ impl<'a> LiveRun<'a> {
     pub(super) async fn prepare(
         agents: &'a Agents,
         plan: &'a PlannedRun,
-        one_kernel: bool,
+        hosts: Hosts,
         ledger: &Ledger,
     ) -> Result<Self, JobError> {
         let client = agent(agents, &plan.client)?;
@@ -111,12 +122,12 @@ impl<'a> LiveRun<'a> {
                 .into_iter()
                 .cloned()
                 .collect(),
-            sample: true,
+            sample: hosts.sample_client,
         };
         let one_agent = plan.one_node() || plan.test == TestType::PathCost;
         let live = Self {
             plan,
-            one_kernel,
+            one_kernel: hosts.one_kernel,
             client,
             server: (!one_agent).then_some(far),
             devices: spec.devices.clone(),
@@ -124,11 +135,11 @@ impl<'a> LiveRun<'a> {
             rounds: Vec::new(),
             broken: None,
         };
-        live.open(spec, ledger).await?;
+        live.open(spec, hosts.sample_server, ledger).await?;
         Ok(live)
     }
 
-    async fn open(&self, spec: RunSpec, ledger: &Ledger) -> Result<(), JobError> {
+    async fn open(&self, spec: RunSpec, sample: bool, ledger: &Ledger) -> Result<(), JobError> {
         let id = &self.plan.id;
         ledger.note(self.client.node(), id);
         let Some(server) = self.server else {
@@ -142,9 +153,9 @@ impl<'a> LiveRun<'a> {
             sample,
             ..spec.clone()
         };
-        let of_server = part(Role::Server, &self.plan.server, !self.one_kernel);
+        let of_server = part(Role::Server, &self.plan.server, sample);
         server.prepare(&of_server).await?;
-        let of_client = part(Role::Client, &self.plan.client, true);
+        let of_client = part(Role::Client, &self.plan.client, spec.sample);
         let flow = self.client.prepare(&of_client).await?.flow;
         let flow = flow.ok_or_else(|| JobError::NoFlow(self.client.node().to_owned()))?;
         server.flow(id, &flow).await?;

@@ -15,7 +15,7 @@ use tokio::{sync::mpsc::Sender, time::timeout};
 
 use super::{
     JobError, clock,
-    dispatch::LiveRun,
+    dispatch::{Hosts, LiveRun},
     join::Measured,
     ledger::Ledger,
     plan::{Plan, PlannedRun, RunGroup, Site},
@@ -147,8 +147,8 @@ impl Execution<'_> {
         let mut live = Vec::new();
         for run in &group.runs {
             self.tell(run, "preparing");
-            let one_kernel = one_kernel(run, infos);
-            live.push(LiveRun::prepare(self.agents, run, one_kernel, self.ledger).await?);
+            let hosts = hosts(run, rounds, infos);
+            live.push(LiveRun::prepare(self.agents, run, hosts, self.ledger).await?);
         }
         for round in rounds {
             if let Some(run) = live.get_mut(round.run) {
@@ -228,6 +228,23 @@ fn one_kernel(run: &PlannedRun, infos: &Infos) -> bool {
             .map(|info: &AgentInfo| &info.context.boot_id)
     };
     run.one_node() || boot(&run.client.node) == boot(&run.server.node)
+}
+
+/// Stacks are sampled in rounds with the probe, by one agent a kernel.
+fn hosts(run: &PlannedRun, rounds: &[PlannedRound], infos: &Infos) -> Hosts {
+    let one_kernel = one_kernel(run, infos);
+    let wanted = run.options.sample_hz > 0 && rounds.iter().any(|round| round.probe);
+    let sample = |site: &Site| {
+        wanted
+            && infos
+                .get(&site.node)
+                .is_some_and(|info| info.profile_unavailable.is_none())
+    };
+    Hosts {
+        one_kernel,
+        sample_client: sample(&run.client),
+        sample_server: !one_kernel && sample(&run.server),
+    }
 }
 
 fn context(started: SystemTime, job: &Job, infos: &Infos) -> Context {
