@@ -2,6 +2,7 @@
 
 mod cpu;
 mod rounds;
+mod samples;
 mod validity;
 
 use std::collections::BTreeMap;
@@ -56,7 +57,7 @@ impl Measured {
             finished: finished.as_ref(),
             broken: live.broken.as_deref(),
         }));
-        if let Some(stacks) = finished.and_then(|finished| finished.client.stacks) {
+        if let Some(stacks) = finished.as_ref().and_then(samples::all) {
             self.stacks.insert(live.plan.id.clone(), stacks);
         }
     }
@@ -113,6 +114,7 @@ fn join(inputs: &Inputs<'_>) -> Run {
     let test = plan.test;
     let reported = rounds::reported(rounds);
     let waterfall = waterfall(inputs);
+    let shares = samples::shares(inputs);
     let mut run = Run {
         id: plan.id.clone(),
         path: plan.path.clone(),
@@ -130,8 +132,8 @@ fn join(inputs: &Inputs<'_>) -> Run {
         lost: (test != TestType::TcpStream).then(|| rounds::sum(&reported, |side| side.lost)),
         cpu: cpu(inputs, &reported),
         tcp: finished.and_then(|finished| finished.client.tcp.clone()),
-        components: None,
-        regions: None,
+        components: shares.as_ref().map(|shares| shares.components.clone()),
+        regions: shares.map(|shares| shares.regions),
         closure: waterfall.as_ref().and_then(|waterfall| waterfall.closure),
         stages: waterfall.map(|waterfall| waterfall.stages),
         probe: probe(finished),
@@ -155,13 +157,17 @@ fn cpu(inputs: &Inputs<'_>, reported: &[&Sides]) -> Cpu {
         .iter()
         .filter_map(|sides| sides.server.as_ref())
         .collect();
+    let at_client = inputs.finished.map(|finished| &finished.client);
+    let at_server = inputs
+        .finished
+        .and_then(|finished| finished.server.as_ref());
+    let [at_client, at_server] =
+        [at_client, at_server].map(|side| side.and_then(|side| side.stacks.as_ref()));
     Cpu {
-        local: cpu::side(inputs.client, &client, None, amounts),
-        remote: if inputs.one_kernel {
-            None
-        } else {
-            cpu::side(inputs.server, &server, None, amounts)
-        },
+        local: cpu::side(inputs.client, &client, at_client, amounts),
+        remote: (!inputs.one_kernel)
+            .then(|| cpu::side(inputs.server, &server, at_server, amounts))
+            .flatten(),
         shared: inputs.one_kernel,
     }
 }

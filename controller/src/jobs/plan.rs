@@ -16,7 +16,7 @@ use self::run::{Ports, run_id};
 
 /// Unmeasured traffic before each round of a toll: TCP's window has grown and the CPU's caches
 /// are warm well before.
-const TOLL_WARMUP_MS: u32 = 100;
+const TOLL_WARMUP_MS: u32 = 50;
 /// What iperf3 sends with one call.
 const TOLL_MESSAGE_BYTES: u32 = 128 << 10;
 /// The smallest Ethernet frame's size, and room for a message's header.

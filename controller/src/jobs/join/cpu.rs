@@ -2,14 +2,10 @@
 
 use nettoll_core::{
     api::{RoundSide, Stacks},
-    report::{CpuSide, NodeContext, Share},
+    report::{CpuSide, NodeContext},
 };
 
-/// The component of a CPU that had nothing to do.
-const IDLE: &str = "idle";
-/// The sampling source that fires on idle CPUs too, so that shares are shares of all time;
-/// hardware cycles stand still there.
-const CLOCK: &str = "cpu-clock";
+use super::samples;
 
 /// What the time was spent for.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +20,7 @@ pub(super) struct Amounts {
 pub(super) fn side(
     node: &NodeContext,
     rounds: &[&RoundSide],
-    sampled: Option<(&Stacks, &[Share])>,
+    sampled: Option<&Stacks>,
     amounts: Amounts,
 ) -> Option<CpuSide> {
     let seconds: f64 = rounds.iter().map(|round| round.seconds).sum();
@@ -32,7 +28,7 @@ pub(super) fn side(
     if available <= 0.0 {
         return None;
     }
-    let (utilisation, source) = match sampled.and_then(busy_share) {
+    let (utilisation, source) = match sampled.and_then(samples::busy_share) {
         Some(share) => (share, "samples"),
         None => {
             let busy: Option<f64> = rounds.iter().map(|round| round.cpu_busy_seconds).sum();
@@ -52,21 +48,10 @@ pub(super) fn side(
     })
 }
 
-/// The share of samples that were not idle, where the source samples idle CPUs at all.
-fn busy_share((stacks, components): (&Stacks, &[Share])) -> Option<f64> {
-    let sum = |idle: bool| -> u64 {
-        components
-            .iter()
-            .filter(|share| (share.name == IDLE) == idle)
-            .map(|share| share.samples)
-            .sum()
-    };
-    let (busy, idle) = (sum(false), sum(true));
-    (stacks.source == CLOCK && busy + idle > 0).then(|| busy as f64 / (busy + idle) as f64)
-}
-
 #[cfg(test)]
 mod tests {
+    use nettoll_core::api::Stack;
+
     use super::*;
 
     fn node() -> NodeContext {
@@ -83,14 +68,12 @@ mod tests {
         }
     }
 
-    fn share(name: &str, samples: u64) -> Share {
-        Share {
-            name: name.into(),
+    fn stack(thread: &str, frame: &str, samples: u64) -> Stack {
+        let frames = vec![frame.to_owned()];
+        Stack {
+            thread: thread.into(),
+            frames,
             samples,
-            share: 0.0,
-            share_ci95: [0.0, 1.0],
-            ns_per_byte: None,
-            ns_per_packet: None,
         }
     }
 
@@ -106,12 +89,16 @@ mod tests {
             transactions: None,
         };
         let mut stacks = Stacks {
-            source: CLOCK.into(),
+            hz: 99,
+            source: "cpu-clock".into(),
+            stacks: vec![
+                stack("t", "tcp_sendmsg", 50),
+                stack("swapper", "default_idle", 50),
+            ],
             ..Stacks::default()
         };
-        let components = [share("tcp", 20), share("copy", 30), share(IDLE, 50)];
 
-        let sampled = side(&node(), &[&round], Some((&stacks, &components)), amounts).unwrap();
+        let sampled = side(&node(), &[&round], Some(&stacks), amounts).unwrap();
         assert_eq!(
             (sampled.utilisation, sampled.source.as_str()),
             (0.5, "samples")
@@ -121,7 +108,7 @@ mod tests {
         assert_eq!(sampled.service_demand_ns_per_transaction, None);
 
         stacks.source = "cycles".into();
-        let ticks = side(&node(), &[&round], Some((&stacks, &components)), amounts).unwrap();
+        let ticks = side(&node(), &[&round], Some(&stacks), amounts).unwrap();
         assert_eq!(
             (ticks.utilisation, ticks.source.as_str()),
             (0.25, "proc_stat")

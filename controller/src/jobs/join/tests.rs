@@ -335,3 +335,99 @@ fn tolls_are_of_valid_runs_without_the_probe() {
         "{told:?}"
     );
 }
+
+#[test]
+fn samples_of_two_kernels_are_added_and_told_per_packet() {
+    use nettoll_core::{
+        api::Stack,
+        device::{DeviceId, DeviceKind},
+        hop::{Direction, Edge, Event, Hop},
+    };
+    let id = DeviceId {
+        netns: 1,
+        ifindex: 2,
+    };
+    let device = Device {
+        id,
+        name: "eth0".into(),
+        place: "node/n1".into(),
+        node: "n1".into(),
+        kind: DeviceKind::Physical,
+        master: None,
+        peer: None,
+        lower: None,
+        underlay: true,
+        endpoint: true,
+        mtu: 1_500,
+        vxlan_port: None,
+        qdisc: None,
+    };
+    let edge = |direction, from, to| Edge {
+        direction,
+        from: Hop {
+            device: id,
+            event: from,
+        },
+        to: Hop {
+            device: id,
+            event: to,
+        },
+        many_segments: false,
+        packets: 1_000,
+        segments: 1_000,
+        ack_packets: 0,
+        bytes: 64_000,
+        sum_ns: 1_000_000,
+        histogram: vec![(1_023, 1_000)],
+    };
+    let stacks = |frame: &str| Stacks {
+        hz: 100,
+        source: "cpu-clock".into(),
+        cpus: 2,
+        lost: [("missed".to_owned(), 1)].into(),
+        stacks: vec![Stack {
+            thread: "t".into(),
+            frames: vec![frame.into()],
+            samples: 10,
+        }],
+    };
+    let mut client = run_side("n1", 0);
+    client.edges = vec![
+        edge(Direction::Request, Event::Queue, Event::StartXmit),
+        edge(Direction::Request, Event::StartXmit, Event::Xmit),
+        edge(Direction::Response, Event::Queue, Event::StartXmit),
+    ];
+    client.stacks = Some(stacks("tcp_sendmsg"));
+    let mut server = run_side("n2", 0);
+    server.stacks = Some(stacks("default_idle"));
+    let finished = FinishedRun {
+        client,
+        server: Some(server),
+    };
+
+    let all = samples::all(&finished).unwrap();
+    assert_eq!((all.cpus, all.stacks.len(), all.lost["missed"]), (4, 2, 2));
+    let (plan, client, server, rounds) =
+        (planned(TestType::TcpRr), node("n1"), node("n2"), rounds());
+    let run = join(&Inputs {
+        plan: &plan,
+        one_kernel: false,
+        client: &client,
+        server: &server,
+        devices: &[device],
+        netns: [1, 2],
+        rounds: &rounds,
+        finished: Some(&finished),
+        broken: None,
+    });
+    let components = run.components.unwrap();
+    let tcp = components.iter().find(|share| share.name == "tcp").unwrap();
+    // 10 samples of 10 ms for 1,000 requests.
+    assert_eq!(
+        (tcp.samples, tcp.share, tcp.ns_per_packet),
+        (10, 0.5, Some(100_000.0))
+    );
+    assert_eq!(tcp.ns_per_byte, None);
+    let busy = |side: Option<nettoll_core::report::CpuSide>| side.unwrap().utilisation;
+    assert_eq!((busy(run.cpu.local), busy(run.cpu.remote)), (1.0, 0.0));
+}

@@ -117,7 +117,7 @@ fn jobs_that_cannot_run_are_refused() {
         path_cost_networks: vec!["vxlan".into(); 11],
         ..toll()
     };
-    assert!(told(many).contains("100 ms is too long for 14 interleaved paths"));
+    assert!(told(many).contains("50 ms is too long for 14 interleaved paths"));
     let mut ports = Ports::default();
     let ten: Result<BTreeSet<_>, _> = (0..10).map(|_| ports.next("n2")).collect();
     assert_eq!(ten.unwrap().len(), 10);

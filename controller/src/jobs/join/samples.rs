@@ -1,0 +1,75 @@
+//! Sampled stacks: of one agent on a shared kernel, of both on two.
+
+use nettoll_core::{
+    api::Stacks,
+    component::{self, Component, Shares},
+    hop::{Direction, Event},
+    report::TestType,
+};
+
+use super::{Inputs, rounds};
+use crate::jobs::dispatch::FinishedRun;
+
+/// The sampling source that fires on idle CPUs too, so that shares are shares of all time;
+/// hardware cycles stand still there.
+const CLOCK: &str = "cpu-clock";
+
+/// The samples of all agents. Where two sampled at different rates or by different clocks theirs
+/// cannot be added, and the client's stand alone.
+pub(super) fn all(finished: &FinishedRun) -> Option<Stacks> {
+    let mut sampled = finished.sides().filter_map(|side| side.stacks.as_ref());
+    let mut all = sampled.next()?.clone();
+    for more in sampled {
+        if (more.hz, &more.source) != (all.hz, &all.source) {
+            continue;
+        }
+        all.cpus += more.cpus;
+        all.stacks.extend(more.stacks.iter().cloned());
+        for (reason, count) in &more.lost {
+            *all.lost.entry(reason.clone()).or_default() += count;
+        }
+    }
+    Some(all)
+}
+
+/// A run's samples by component and region.
+pub(super) fn shares(inputs: &Inputs<'_>) -> Option<Shares> {
+    let stacks = all(inputs.finished?)?;
+    let sampled = rounds::probed(inputs.rounds);
+    let bytes = match inputs.plan.test {
+        TestType::TcpStream => rounds::sum(&sampled, |side| side.bytes),
+        _ => 0,
+    };
+    component::shares(&stacks, bytes, request_packets(inputs))
+}
+
+/// Data-carrying `sk_buff`s of the request direction: those queued at the client's endpoint.
+fn request_packets(inputs: &Inputs<'_>) -> u64 {
+    let [client, _] = inputs.netns;
+    let at_the_client = |device| {
+        let mut ends = inputs.devices.iter().filter(|known| known.endpoint);
+        ends.any(|known| known.id == device && known.id.netns == client)
+    };
+    let edges = inputs
+        .finished
+        .iter()
+        .flat_map(|finished| finished.sides())
+        .flat_map(|side| &side.edges);
+    edges
+        .filter(|edge| edge.direction == Direction::Request && edge.from.event == Event::Queue)
+        .filter(|edge| at_the_client(edge.from.device))
+        .map(|edge| edge.packets)
+        .sum()
+}
+
+/// The share of samples that were not idle, where the source samples idle CPUs at all.
+pub(super) fn busy_share(stacks: &Stacks) -> Option<f64> {
+    if stacks.source != CLOCK {
+        return None;
+    }
+    let Shares { components, .. } = component::shares(stacks, 0, 0)?;
+    let idle = components
+        .iter()
+        .find(|share| share.name == Component::Idle.as_str())?;
+    Some(1.0 - idle.share)
+}
