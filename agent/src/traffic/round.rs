@@ -7,7 +7,7 @@ use nettoll_core::{
     histogram::{Histogram, USER_SUB_BITS},
 };
 
-use super::{TrafficError, clock::now_ns, interval::Interval};
+use super::{TrafficError, clock::now_ns, cpu::CpuUse, interval::Interval};
 use crate::probe::Stamps;
 
 /// Fewest transactions from which a round's mean says anything.
@@ -15,6 +15,9 @@ const MIN_TRANSACTIONS: u64 = 50;
 /// More steal than this part of all CPUs' time and the round tells more of the host than of
 /// the path.
 const MAX_STEAL: f64 = 0.05;
+/// More of `path_cost`'s datagrams than this part were not there when the send call returned, and
+/// the round tells more of who carried them on than of the path.
+const MAX_LATE: f64 = 0.05;
 /// A round may overrun by this (a datagram that is lost at the very end is waited for 1 s).
 const OVERRUN: Duration = Duration::from_millis(1_200);
 
@@ -95,29 +98,9 @@ impl Round {
         let took = Duration::from_nanos(took);
         let used = self.interval.used();
         let transactions = self.rtt.as_ref().map(Histogram::count);
-        let steal = used.map_or(0.0, |used| {
-            used.steal_seconds / (took.as_secs_f64() * f64::from(used.cpus)).max(f64::MIN_POSITIVE)
-        });
-        let invalid_reason = if let Some(error) = failed {
-            Some(error.to_string())
-        } else if took > self.length.mul_f64(1.1) + OVERRUN {
-            let (took, asked) = (took.as_secs_f64(), self.length.as_secs_f64());
-            Some(format!(
-                "the round took {took:.2} s instead of {asked:.2} s"
-            ))
-        } else if steal > MAX_STEAL {
-            Some(format!(
-                "the hypervisor took {:.0} % of the processor time",
-                steal * 100.0
-            ))
-        } else if let Some(few) = transactions.filter(|&n| n < MIN_TRANSACTIONS) {
-            Some(format!(
-                "only {few} transactions; {MIN_TRANSACTIONS} are needed, take longer rounds"
-            ))
-        } else if transactions.is_none() && self.bytes == 0 {
-            Some("no byte was acknowledged".to_owned())
-        } else {
-            None
+        let invalid_reason = match failed {
+            Some(error) => Some(error.to_string()),
+            None => self.invalid(took, used, transactions),
         };
         RoundSide {
             seconds: took.as_secs_f64(),
@@ -129,5 +112,85 @@ impl Round {
             cpu_steal_seconds: used.map(|used| used.steal_seconds),
             invalid_reason,
         }
+    }
+    /// What is wrong with a round that did not break off.
+    fn invalid(
+        &self,
+        took: Duration,
+        used: Option<CpuUse>,
+        transactions: Option<u64>,
+    ) -> Option<String> {
+        let (took, asked) = (took.as_secs_f64(), self.length.as_secs_f64());
+        if took > asked * 1.1 + OVERRUN.as_secs_f64() {
+            return Some(format!(
+                "the round took {took:.2} s instead of {asked:.2} s"
+            ));
+        }
+        let steal = used.map_or(0.0, |used| {
+            used.steal_seconds / (took * f64::from(used.cpus)).max(f64::MIN_POSITIVE)
+        });
+        if steal > MAX_STEAL {
+            let percent = steal * 100.0;
+            return Some(format!(
+                "the hypervisor took {percent:.0} % of the processor time"
+            ));
+        }
+        let Some(transactions) = transactions else {
+            return (self.bytes == 0).then(|| "no byte was acknowledged".to_owned());
+        };
+        if transactions < MIN_TRANSACTIONS {
+            return Some(format!(
+                "only {transactions} transactions; {MIN_TRANSACTIONS} are needed, take longer rounds"
+            ));
+        }
+        (self.late as f64 > MAX_LATE * transactions as f64).then(|| {
+            format!(
+                "{} of {transactions} datagrams were not there when the send call returned: \
+                 another thread or CPU carried them on",
+                self.late
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_says_what_is_wrong_with_it() {
+        let second = Duration::from_secs(1);
+        let round = || Round::new(second, true, None, Interval::default());
+        let used = |steal_seconds| CpuUse {
+            busy_seconds: 1.0,
+            steal_seconds,
+            cpus: 2,
+        };
+        let reason = |round: &Round, took, steal, transactions| {
+            let reason = round.invalid(took, Some(used(steal)), transactions);
+            reason.unwrap_or_default()
+        };
+        assert_eq!(reason(&round(), second, 0.1, Some(50)), "");
+        assert_eq!(
+            round().invalid(second, None, Some(50)),
+            None,
+            "without /proc/stat nobody knows of steal"
+        );
+        assert!(reason(&round(), second * 3, 0.0, Some(50)).contains("3.00 s instead of 1.00 s"));
+        assert!(reason(&round(), second, 0.11, Some(50)).contains("took 6 %"));
+        assert!(reason(&round(), second, 0.0, Some(49)).starts_with("only 49"));
+        assert!(reason(&round(), second, 0.0, None).contains("no byte"));
+        let late = |late| Round { late, ..round() };
+        assert_eq!(reason(&late(5), second, 0.0, Some(100)), "");
+        assert!(reason(&late(6), second, 0.0, Some(100)).starts_with("6 of 100"));
+    }
+
+    #[test]
+    fn a_round_that_never_opened_measured_nothing() {
+        let mut round = Round::new(Duration::from_secs(1), true, None, Interval::default());
+        let side = round.side(Some(&TrafficError::WrongAnswer));
+        assert_eq!((side.seconds, side.transactions), (0.0, 0));
+        assert_eq!(side.cpu_busy_seconds, None);
+        assert!(side.invalid_reason.is_some());
     }
 }
