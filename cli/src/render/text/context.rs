@@ -31,10 +31,30 @@ pub(super) fn probe(report: &Report, style: Style) -> String {
     }
     let title = style.bold("The probe's own cost: rounds with it against rounds without");
     format!(
-        "{title}\n{}  {}\n",
+        "{title}\n{}{}  {}\n",
         table.render(style.width()),
+        programs(report).render(style.width()),
         lost(&view::lost(report))
     )
+}
+
+/// What a hit of each program costs, as the last calibration found it.
+fn programs(report: &Report) -> Table {
+    let mut table = Table::with_heading(&[
+        ("program", Align::Left),
+        ("hits", Align::Right),
+        ("matched", Align::Right),
+        ("own time a hit", Align::Right),
+    ]);
+    for (name, cost) in view::programs(report) {
+        table.row(vec![
+            name.to_owned(),
+            units::count(cost.runs),
+            units::count(cost.matched),
+            cost.own_ns.map_or_else(|| "–".to_owned(), units::time),
+        ]);
+    }
+    table
 }
 
 fn probe_row(run: &Run) -> Vec<String> {
