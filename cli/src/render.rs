@@ -6,6 +6,7 @@
 //! people show to each other.
 
 pub(crate) mod csv;
+mod families;
 pub(crate) mod flame;
 pub(crate) mod headline;
 pub(crate) mod html;

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, future::Future};
 
-use nettoll_core::api::{Job, JobResult, Stacks};
+use nettoll_core::{
+    api::{Job, JobResult},
+    component::folded,
+};
 
 use super::output;
 use crate::{client::Client, failure::Failure, progress::Progress, render::Rendering};
@@ -50,53 +53,4 @@ fn rendering(result: JobResult) -> Rendering {
         .map(|(run, stacks)| (run, folded(&stacks)))
         .collect();
     Rendering { report, folded }
-}
-
-/// `thread;outermost;…;innermost COUNT`, a line each, sorted. A stack in user space has no
-/// frames: the kernel is what is looked at.
-fn folded(stacks: &Stacks) -> String {
-    let mut lines: Vec<_> = stacks
-        .stacks
-        .iter()
-        .map(|stack| {
-            // The format's own two separators cannot be part of a name.
-            let name = |name: &str| name.replace([';', '\n'], ":");
-            let frames = stack.frames.iter().map(|frame| format!(";{}", name(frame)));
-            format!(
-                "{}{} {}\n",
-                name(&stack.thread),
-                frames.collect::<String>(),
-                stack.samples
-            )
-        })
-        .collect();
-    lines.sort();
-    lines.concat()
-}
-
-#[cfg(test)]
-mod tests {
-    use nettoll_core::api::Stack;
-
-    use super::*;
-
-    #[test]
-    fn stacks_fold_to_lines() {
-        let stack = |thread: &str, frames: &[&str], samples| Stack {
-            thread: thread.to_owned(),
-            frames: frames.iter().map(|frame| (*frame).to_owned()).collect(),
-            samples,
-        };
-        let stacks = Stacks {
-            stacks: vec![
-                stack("swapper/0", &["do_idle", "default_idle"], 7),
-                stack("a;b c", &[], 2),
-            ],
-            ..Stacks::default()
-        };
-        assert_eq!(
-            folded(&stacks),
-            "a:b c 2\nswapper/0;do_idle;default_idle 7\n"
-        );
-    }
 }

@@ -4,11 +4,22 @@ use std::io;
 
 use inferno::{
     differential,
-    flamegraph::{self, Options, Palette, TextTruncateDirection, color::BackgroundColor},
+    flamegraph::{
+        self, Options, TextTruncateDirection,
+        color::{BackgroundColor, PaletteMap},
+    },
 };
-use nettoll_core::report::{Run, TestType};
+use nettoll_core::{
+    api::Stack,
+    component::{Component, component},
+    report::{Run, TestType},
+};
 
-use super::{Rendering, view};
+use super::{
+    Rendering,
+    families::{FAMILIES, family},
+    view,
+};
 
 /// Pixels; the text of frames is cut for this width, which the page has room for.
 pub(crate) const WIDTH: usize = 1030;
@@ -37,7 +48,9 @@ pub(crate) struct Flame {
 /// The flame graph of one run, `None` where it has no samples.
 pub(crate) fn graph(run: &Run, folded: &str) -> Result<Option<Flame>, Error> {
     let title = format!("CPU of {}, {}", run.path.label(), run.test);
-    let subtitle = "all CPUs; width = samples, colour = name only".to_owned();
+    let subtitle = "red overlay, green bridge and forwarding, blue devices, yellow data, \
+                    grey protocols and all else"
+        .to_owned();
     draw(title, subtitle, "samples", folded)
 }
 
@@ -133,15 +146,42 @@ fn scaled(folded: &str, scale: f64) -> String {
     .collect()
 }
 
-/// The idle thread in its own loop, no interrupt on it.
+/// Whether the CPU had nothing to do.
 fn idle(stack: &str) -> bool {
-    stack.ends_with("default_idle")
+    let mut frames = stack.split(';').map(str::to_owned);
+    let thread = frames.next().unwrap_or_default();
+    let stack = Stack {
+        thread,
+        frames: frames.collect(),
+        samples: 0,
+    };
+    component(&stack) == Component::Idle
+}
+
+/// Each function in the colour of its component's family. A stack's first name is its thread's.
+fn palette(folded: &str) -> PaletteMap {
+    let stacks = folded.lines().filter_map(|line| line.rsplit_once(' '));
+    let mut palette = PaletteMap::default();
+    for function in stacks.flat_map(|(stack, _)| stack.split(';').skip(1)) {
+        let frames = vec![function.to_owned()];
+        let alone = Stack {
+            thread: String::new(),
+            frames,
+            samples: 0,
+        };
+        palette.insert(
+            function,
+            FAMILIES[family(component(&alone).as_str())].flame.into(),
+        );
+    }
+    palette
 }
 
 fn draw(title: String, subtitle: String, unit: &str, folded: &str) -> Result<Option<Flame>, Error> {
     if folded.trim().is_empty() {
         return Ok(None);
     }
+    let mut palette = palette(folded);
     let mut options = Options::default();
     options.title.clone_from(&title);
     options.subtitle = Some(subtitle);
@@ -150,8 +190,7 @@ fn draw(title: String, subtitle: String, unit: &str, folded: &str) -> Result<Opt
     options.min_width = MIN_WIDTH_PERCENT;
     options.font_type = "monospace".to_owned();
     options.bgcolors = Some(BackgroundColor::Flat((255, 255, 255).into()));
-    options.colors = Palette::Basic(flamegraph::color::BasicPalette::Orange);
-    options.deterministic = true;
+    options.palette_map = Some(&mut palette);
     options.text_truncate_direction = TextTruncateDirection::Right;
     let mut svg = Vec::new();
     flamegraph::from_lines(&mut options, folded.lines(), &mut svg).map_err(|source| Error {

@@ -8,41 +8,13 @@ use super::{
     markup::{Table, legend, text},
 };
 use crate::render::{
+    families::{FAMILIES, family},
     units,
     view::{self, CpuPair, TwoMeasures},
 };
 
-/// Colour and words for components of one kind, in the order in which they are stacked.
-const FAMILIES: [(&str, &str, &[&str]); 6] = [
-    ("f-overlay", "overlay", &["encap", "decap"]),
-    (
-        "f-forward",
-        "bridge, forwarding, filters",
-        &["bridge", "netfilter", "conntrack", "routing"],
-    ),
-    (
-        "f-device",
-        "devices and softirq",
-        &["veth", "qdisc", "driver", "gro_gso", "softirq"],
-    ),
-    (
-        "f-socket",
-        "protocols and sockets",
-        &["ip", "udp", "tcp", "socket", "checksum"],
-    ),
-    ("f-wire", "data: copies and memory", &["copy", "memory"]),
-    ("rest", "all else", &[]),
-];
-
 /// Components below this share in both runs are not listed.
 const SMALL_SHARE: f64 = 0.005;
-
-fn family(component: &str) -> usize {
-    let known = FAMILIES
-        .iter()
-        .position(|(_, _, names)| names.contains(&component));
-    known.unwrap_or(FAMILIES.len() - 1)
-}
 
 pub(super) fn section(report: &Report) -> Option<Section> {
     let pair = view::cpu_pair(report)?;
@@ -57,7 +29,11 @@ pub(super) fn section(report: &Report) -> Option<Section> {
         pair.path.test,
         text(&pair.path.path.label()),
     );
-    body += &legend(&FAMILIES.map(|(class, word, _)| (class, word)));
+    body += &legend(
+        &FAMILIES
+            .each_ref()
+            .map(|family| (family.class, family.word)),
+    );
     body += &bars(&pair);
     body += &components(&pair);
     body += &measures(pair.path);
@@ -103,7 +79,7 @@ fn bars(pair: &CpuPair<'_>) -> String {
             let from = at;
             at += weight(run, share);
             Segment {
-                class: FAMILIES[family(&share.name)].0,
+                class: FAMILIES[family(&share.name)].class,
                 from: scale.at(from),
                 width: scale.at(at) - scale.at(from),
                 title: format!("{}: {}", share.name, weight_text(run, weight(run, share))),
@@ -155,7 +131,7 @@ fn components(pair: &CpuPair<'_>) -> String {
         table.row(&[
             format!(
                 "<i class=\"{}\"></i>{}",
-                FAMILIES[family(name)].0,
+                FAMILIES[family(name)].class,
                 text(name)
             ),
             share(here),
