@@ -79,7 +79,7 @@ pub(crate) fn folded_beside(
     let mut folded = BTreeMap::new();
     for (run, stem) in stems(report) {
         let path = directory.join(format!("stacks-{stem}.folded"));
-        if run.components.is_some() && path.exists() {
+        if path.exists() {
             folded.insert(run.id.clone(), read_text(&path)?);
         }
     }

@@ -48,8 +48,9 @@ fn minus(text: String) -> String {
     }
 }
 
-/// A time in ns, µs, ms or s.
+/// A time in ns, µs, ms or s. Less than a twentieth of a nanosecond is none: no clock tells it.
 pub(crate) fn time(ns: f64) -> String {
+    let ns = if ns.abs() < 0.05 { 0.0 } else { ns };
     scaled(ns, &[(1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns")])
 }
 
@@ -116,7 +117,13 @@ fn signed(value: f64) -> String {
 /// The smallest bound of one decimal that holds both ends of an interval: never rounded down.
 pub(crate) fn within([low, high]: [f64; 2]) -> String {
     let bound = low.abs().max(high.abs());
-    format!("±{:.1} %", (bound * 10.0 - 1e-9).ceil() / 10.0)
+    // A bound that one decimal holds exactly must not grow by the noise of binary fractions.
+    let up = |value: f64| (value - 1e-9).ceil();
+    if bound < 99.95 {
+        format!("±{:.1} %", up(bound * 10.0) / 10.0)
+    } else {
+        format!("±{} %", grouped(up(bound)))
+    }
 }
 
 #[cfg(test)]
@@ -125,13 +132,16 @@ mod tests {
 
     #[test]
     fn times_have_three_digits() {
-        let seen: Vec<_> = [0.0, 7.25, 985.4, 999.6, 1_234.0, 75_040.0, 2.5e6, 3e9]
-            .map(time)
-            .into();
+        let seen: Vec<_> = [
+            0.0, -1e-4, 7.25, 985.4, 999.6, 1_234.0, 75_040.0, 2.5e6, 3e9,
+        ]
+        .map(time)
+        .into();
         assert_eq!(
             seen,
             [
-                "0 ns", "7.25 ns", "985 ns", "1.00 µs", "1.23 µs", "75.0 µs", "2.50 ms", "3.00 s"
+                "0 ns", "0 ns", "7.25 ns", "985 ns", "1.00 µs", "1.23 µs", "75.0 µs", "2.50 ms",
+                "3.00 s"
             ]
         );
     }
@@ -167,5 +177,6 @@ mod tests {
     fn a_bound_is_never_rounded_down() {
         assert_eq!(within([-1.81, 1.2]), "±1.9 %");
         assert_eq!(within([-0.5, 0.5]), "±0.5 %");
+        assert_eq!(within([-1.7, 397.6]), "±398 %");
     }
 }

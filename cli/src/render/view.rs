@@ -14,7 +14,7 @@ pub(crate) use cpu::{
 };
 pub(crate) use stages::{
     Leg, Passed, Sums, class_word, extra_stages, is_owners, legs, longest_between_sockets, passed,
-    path_costs, stage_names, stage_total, sums, waterfalls,
+    path_costs, stage_names, stage_total, sums, trip_mean, waterfalls,
 };
 
 /// A run by its id.

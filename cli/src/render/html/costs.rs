@@ -64,12 +64,15 @@ pub(super) fn section(report: &Report) -> Option<Section> {
 
 fn bars(runs: &[&Run]) -> String {
     let mut table = Table::new(&["path", "bar|", "num|one way", "num wide|closure"]);
-    let longest = runs.iter().map(|run| total(run)).fold(0.0, f64::max);
+    let longest = runs
+        .iter()
+        .filter_map(|run| view::trip_mean(run))
+        .fold(0.0, f64::max);
     let scale = Scale::new(0.0, longest);
     table.heading("bar", chart::axis(scale, 4, units::time));
     for run in runs {
         let mut at = 0.0;
-        let segments = view::passed(run).map(|Passed { stage, ns }| {
+        let segments = view::passed(run).into_iter().map(|Passed { stage, ns }| {
             let device = stage
                 .device
                 .as_ref()
@@ -87,18 +90,12 @@ fn bars(runs: &[&Run]) -> String {
         table.row(&[
             text(&run.path.label()),
             chart::bar(&segments.collect::<Vec<_>>()),
-            run.rtt_ns
-                .as_ref()
-                .map_or_else(|| "–".to_owned(), |rtt| text(&units::time(rtt.mean))),
+            view::trip_mean(run).map_or_else(|| "–".to_owned(), |ns| text(&units::time(ns))),
             run.closure
                 .map_or_else(|| "–".to_owned(), |closure| format!("{closure:.3}")),
         ]);
     }
     table.render()
-}
-
-fn total(run: &Run) -> f64 {
-    view::passed(run).map(|passed| passed.ns).sum()
 }
 
 /// Stages down, paths across: the same stage of a path added up.

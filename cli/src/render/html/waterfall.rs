@@ -45,7 +45,7 @@ fn waterfall(report: &Report, run: &Run) -> String {
 }
 
 fn sentence(run: &Run, sums: &Sums) -> String {
-    let Some(mean) = run.rtt_ns.as_ref().map(|rtt| rtt.mean) else {
+    let Some(mean) = view::trip_mean(run) else {
         return "<p>Time of one <code>sk_buff</code> in each stage. Under a stream most of them \
                 hold many wire packets.</p>\n"
             .to_owned();

@@ -14,7 +14,7 @@ use crate::render::{
 /// The stages of a run, both directions and sides, with sums and closure.
 pub(super) fn waterfall(run: &Run, style: Style) -> String {
     let stages = run.stages.as_deref().unwrap_or_default();
-    let mean = run.rtt_ns.as_ref().map(|rtt| rtt.mean);
+    let mean = view::trip_mean(run);
     let mut text = style.bold(&title(run, mean));
     text.push('\n');
     let bar = if style.width() >= 100 { 34 } else { 6 };
@@ -153,9 +153,7 @@ pub(super) fn path_costs(report: &Report, style: Style) -> String {
         table.row(cells("sum of wait", part, sum(|sums| sums.wait_ns)));
         table.row(cells("sum of mixed", part, sum(|sums| sums.mixed_ns)));
         table.row(cells("one way, mean", part, |run| {
-            run.rtt_ns
-                .as_ref()
-                .map_or_else(|| "–".to_owned(), |rtt| units::time(rtt.mean))
+            view::trip_mean(run).map_or_else(|| "–".to_owned(), units::time)
         }));
         table.row(cells("closure", part, |run| {
             run.closure

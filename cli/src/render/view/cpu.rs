@@ -23,6 +23,9 @@ pub(crate) fn cpu_pair(report: &Report) -> Option<CpuPair<'_>> {
         .filter(|run| run.path == *subject)
         .filter(sampled)
         .min_by_key(|run| run.test != TestType::TcpStream)?;
+    let of_kind =
+        |run: &&Run| Some(run.path.kind) == path.path.kind.baseline() && run.test == path.test;
+    // The toll's baseline; where an interval could not be had, a run of the baseline's kind.
     let baseline = comparisons(report)
         .first()
         .and_then(|headline| {
@@ -33,6 +36,7 @@ pub(crate) fn cpu_pair(report: &Report) -> Option<CpuPair<'_>> {
                 .copied()
         })
         .and_then(|toll| run(report, &toll.baseline_run_id))
+        .or_else(|| report.runs.iter().find(of_kind))
         .filter(sampled)
         .filter(|baseline| baseline.id != path.id);
     Some(CpuPair { path, baseline })

@@ -38,8 +38,11 @@ pub(crate) fn path_costs(report: &Report) -> Vec<&Run> {
         .iter()
         .filter(|run| run.test == TestType::PathCost && has_stages(run))
         .collect();
-    let mean = |run: &Run| run.rtt_ns.as_ref().map_or(0.0, |rtt| rtt.mean);
-    runs.sort_by(|a, b| mean(a).total_cmp(&mean(b)));
+    runs.sort_by(|a, b| {
+        trip_mean(a)
+            .unwrap_or(0.0)
+            .total_cmp(&trip_mean(b).unwrap_or(0.0))
+    });
     runs
 }
 
@@ -83,7 +86,7 @@ pub(crate) fn stage_names<'a>(runs: &[&'a Run]) -> Vec<&'a str> {
 /// What the sockets' owners do (waking up, answering) and what is left: it often takes ten times
 /// as long as all that lies between the sockets.
 pub(crate) fn is_owners(stage: &Stage) -> bool {
-    ["socket_rx", "responder", UNATTRIBUTED].contains(&stage.stage.as_str())
+    ["socket_rx", RESPONDER, UNATTRIBUTED].contains(&stage.stage.as_str())
 }
 
 /// The longest mean of the stages between the sockets, of all where there are none.
@@ -107,24 +110,45 @@ pub(crate) struct Passed<'a> {
     pub(crate) ns: f64,
 }
 
-/// The stages of a run, each with what it adds to a round trip. Streams have none: there it is
-/// the mean of one `sk_buff`.
-pub(crate) fn passed(run: &Run) -> impl Iterator<Item = Passed<'_>> {
-    let requests = run
-        .rtt_ns
-        .as_ref()
-        .map(|rtt| rtt.count)
-        .filter(|count| *count > 0);
-    run.stages.iter().flatten().map(move |stage| {
-        let per_request = match (stage.packets, requests) {
-            (Some(packets), Some(requests)) => packets as f64 / requests as f64,
-            _ => 1.0,
-        };
-        Passed {
+/// The stages of a run in the packet's order, each with what it adds to a round trip. Streams have
+/// none: there it is the mean of one `sk_buff`.
+pub(crate) fn passed(run: &Run) -> Vec<Passed<'_>> {
+    // Stages are of all rounds with the probe, also of those that are left out of other figures.
+    let probed = run.rounds.iter().filter(|round| round.probe);
+    let requests: u64 = probed.filter_map(|round| round.transactions).sum();
+    let per_request = |packets: Option<u64>| match packets {
+        Some(packets) if requests > 0 => packets as f64 / requests as f64,
+        _ => 1.0,
+    };
+    let mut passed: Vec<_> = run
+        .stages
+        .iter()
+        .flatten()
+        .map(|stage| Passed {
             stage,
-            ns: stage.mean_ns * per_request,
-        }
-    })
+            ns: stage.mean_ns * per_request(stage.packets),
+        })
+        .collect();
+    // The responder makes the response: it comes before all of it.
+    let responder = passed
+        .iter()
+        .position(|passed| passed.stage.stage == RESPONDER);
+    let response = passed
+        .iter()
+        .position(|passed| passed.stage.direction == Direction::Response);
+    if let (Some(from), Some(to)) = (responder, response)
+        && to < from
+    {
+        passed[to..=from].rotate_right(1);
+    }
+    passed
+}
+
+/// Mean time of a round trip (`path_cost`: one way) in the rounds that the stages are of; `None`
+/// for streams.
+pub(crate) fn trip_mean(run: &Run) -> Option<f64> {
+    run.rtt_ns.as_ref()?;
+    Some(passed(run).iter().map(|passed| passed.ns).sum())
 }
 
 /// Stages that follow each other in one direction and on one side.
@@ -176,6 +200,8 @@ pub(crate) struct Sums {
 
 /// The name of the stage that is what no other stage explains.
 const UNATTRIBUTED: &str = "unattributed";
+/// The name of the stage that is the server's own.
+const RESPONDER: &str = "responder";
 
 /// Adds up what the stages add to a round trip.
 pub(crate) fn sums(run: &Run) -> Sums {
@@ -227,7 +253,6 @@ pub(crate) fn extra_stages(report: &Report) -> Option<Extra<'_>> {
     if !has_stages(path) || !has_stages(baseline) {
         return None;
     }
-    let mean = |run: &Run| run.rtt_ns.as_ref().map(|rtt| rtt.mean);
     let total = |run: &Run, name: &str| stage_total(run, name).unwrap_or(0.0);
     let mut stages: Vec<_> = stage_names(&[path, baseline])
         .into_iter()
@@ -235,13 +260,15 @@ pub(crate) fn extra_stages(report: &Report) -> Option<Extra<'_>> {
         .collect();
     stages.sort_by(|a, b| b.1.total_cmp(&a.1));
     Some(Extra {
-        total_ns: mean(path)? - mean(baseline)?,
+        total_ns: trip_mean(path)? - trip_mean(baseline)?,
         stages,
     })
 }
+
 /// What a run's stages of one name add to a round trip; `None` where it has none.
 pub(crate) fn stage_total(run: &Run, name: &str) -> Option<f64> {
     let mut of_name = passed(run)
+        .into_iter()
         .filter(|passed| passed.stage.stage == name)
         .peekable();
     of_name.peek()?;
