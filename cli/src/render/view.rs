@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 
 use nettoll_core::report::{Program, Report, Run};
 
-pub(crate) use compare::{Comparison, comparisons, figure, overhead_interval, subject, values};
+pub(crate) use compare::{
+    Comparison, comparisons, figure, missing, overhead_interval, subject, values,
+};
 pub(crate) use cpu::{
     CpuPair, IDLE, TwoMeasures, component, component_names, cpu_pair, two_measures,
 };

@@ -46,7 +46,11 @@ fn table(report: &Report, group: &Comparison<'_>) -> String {
         table.row(&row(report, toll, scale));
     }
     let title = format!("{} against {}", group.path.label(), group.baseline.label());
-    format!("<h3>{}</h3>\n{}", text(&title), table.render())
+    let missing: String = view::missing(report, group)
+        .iter()
+        .map(|missing| format!("<p><small>{}</small></p>\n", text(&missing.to_string())))
+        .collect();
+    format!("<h3>{}</h3>\n{}{missing}", text(&title), table.render())
 }
 
 /// From the lowest to the highest end of all intervals, zero among them, with some room.

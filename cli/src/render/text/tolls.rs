@@ -36,6 +36,15 @@ fn section(report: &Report, group: &Comparison<'_>, style: Style) -> String {
     for toll in &group.tolls {
         table.row(row(report, toll));
     }
+    for missing in view::missing(report, group) {
+        // As much as fits: the whole reason is in the report's rounds.
+        let line: String = missing
+            .to_string()
+            .chars()
+            .take(style.width() - 2)
+            .collect();
+        table.line(line);
+    }
     let pairs = if wide {
         String::new()
     } else {

@@ -2,7 +2,7 @@
 
 use nettoll_core::{
     endpoint::{Path, PathKind},
-    report::{Report, Round, Toll, TollMetric},
+    report::{Report, Round, TestType, Toll, TollMetric},
 };
 
 use super::run;
@@ -43,6 +43,49 @@ pub(crate) fn comparisons(report: &Report) -> Vec<Comparison<'_>> {
         )
     });
     groups
+}
+
+/// A test that both paths ran, and that no interval could be had of.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Missing {
+    pub(crate) test: TestType,
+    /// Why rounds of the two runs are no good, each reason once.
+    pub(crate) reasons: Vec<String>,
+}
+
+/// The tests that a comparison should have a toll of and has not.
+pub(crate) fn missing(report: &Report, group: &Comparison<'_>) -> Vec<Missing> {
+    let run_of = |path: &Path, test| {
+        report
+            .runs
+            .iter()
+            .find(move |run| run.path == *path && run.test == test)
+    };
+    let has_toll = |test| group.tolls.iter().any(|toll| toll.test == test);
+    TestType::ALL
+        .into_iter()
+        .filter(|test| !has_toll(*test))
+        .filter_map(|test| {
+            let runs = [run_of(group.path, test)?, run_of(group.baseline, test)?];
+            let rounds = runs.into_iter().flat_map(|run| &run.rounds);
+            let mut reasons: Vec<_> = rounds
+                .filter_map(|round| round.invalid_reason.clone())
+                .collect();
+            reasons.sort();
+            reasons.dedup();
+            Some(Missing { test, reasons })
+        })
+        .collect()
+}
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "no toll of {}: too few good pairs of rounds", self.test)?;
+        match self.reasons.first() {
+            Some(reason) => write!(f, " ({reason})"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The path that the report is about: the headline's, else the first run's.

@@ -1,0 +1,155 @@
+//! The program as users start it: what it prints and how it ends. No root, no lab.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::{
+    fs,
+    io::{ErrorKind, Read as _},
+    os::unix::net::UnixListener,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+const REPORT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/report.json");
+
+fn nettoll() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nettoll"));
+    command
+        .env_remove("NETTOLL_CONTROLLER")
+        .env_remove("COLUMNS");
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    nettoll().args(arguments).output().unwrap()
+}
+
+fn error_of(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn a_saved_report_is_shown_as_plain_text() {
+    let output = run(&["report", REPORT]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.starts_with("pod-to-pod over vxlan against host-to-host\n"),
+        "{text}"
+    );
+    assert!(!text.contains('\x1b'));
+}
+
+#[test]
+fn a_saved_report_stays_what_it_is() {
+    let output = run(&["report", REPORT, "-o", "json"]);
+    let value = |text: &[u8]| serde_json::from_slice::<serde_json::Value>(text).unwrap();
+    let saved = value(&fs::read(REPORT).unwrap());
+    let shown = value(&output.stdout);
+    assert_eq!(shown["tolls"], saved["tolls"]);
+    assert_eq!(shown["schema"], "nettoll.report/v1");
+}
+
+#[test]
+fn an_invalid_run_ends_with_1_and_its_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("report.json");
+    let report = fs::read_to_string(REPORT).unwrap();
+    let invalid = report.replacen(
+        "\"valid\":true,\"invalid_reasons\":[]",
+        "\"valid\":false,\"invalid_reasons\":[\"steal\"]",
+        1,
+    );
+    fs::write(&file, invalid).unwrap();
+    let out = directory.path().join("out");
+    let output = nettoll()
+        .arg("report")
+        .arg(&file)
+        .arg("--out")
+        .arg(&out)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(error_of(&output).contains("invalid, and in no toll: loopback path_cost (steal)"));
+    assert!(out.join("report.html").is_file());
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_names_what_is_valid() {
+    let cases: [(&[&str], &str); 5] = [
+        (
+            &[
+                "test", "--from", "n1", "--to", "node/n2", "--type", "tcp_rr",
+            ],
+            "node/NAME",
+        ),
+        (
+            &[
+                "test", "--from", "node/n1", "--to", "node/n2", "--type", "x",
+            ],
+            "path_cost",
+        ),
+        (&["toll", "--pairs", "3"], "10..=1000"),
+        (
+            &["toll", "--controller", "https://example.org"],
+            "http://127.0.0.1:PORT",
+        ),
+        (&["report", "/nonexistent"], "cannot read /nonexistent"),
+    ];
+    for (arguments, told) in cases {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(
+            error_of(&output).contains(told),
+            "{arguments:?}: {}",
+            error_of(&output)
+        );
+    }
+}
+
+#[test]
+fn without_a_controller_it_says_what_to_do() {
+    let output = run(&["toll", "--controller", "unix:/nonexistent/controller.sock"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        error_of(&output).contains("nettoll lab up"),
+        "{}",
+        error_of(&output)
+    );
+}
+
+#[test]
+fn ctrl_c_closes_the_connection_and_ends_with_130() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("controller.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let child = nettoll()
+        .arg("toll")
+        .arg("--controller")
+        .arg(format!("unix:{}", socket.display()))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut connection, _) = listener.accept().unwrap();
+    let mut request = [0; 1024];
+    assert!(
+        connection.read(&mut request).unwrap() > 0,
+        "a request must come"
+    );
+    interrupt(child.id());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    match connection.read(&mut request) {
+        Ok(0) => {}
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        other => panic!("the connection is still there: {other:?}"),
+    }
+}
+
+fn interrupt(pid: u32) {
+    assert!(Path::new(&format!("/proc/{pid}")).exists());
+    let kill = Command::new("kill")
+        .args(["-INT", &pid.to_string()])
+        .status()
+        .unwrap();
+    assert!(kill.success());
+}
