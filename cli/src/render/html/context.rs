@@ -42,7 +42,7 @@ pub(super) fn probe(report: &Report) -> Option<Section> {
     let mut body = String::from(
         "<p>The probe is paid for too. Each run has rounds with it and rounds without it, one after \
          the other; this is how the run's main figure changed with it. The tolls above come from the \
-         rounds without it, stages and CPU from those with it.</p>\n",
+         rounds without it, stages and CPU from those with it. A dash: too few good pairs of rounds.</p>\n",
     );
     body += &table.render();
     body += &programs(report);
