@@ -10,8 +10,6 @@ use crate::{
     setup::{self, Purpose, Ready, toolchain},
 };
 
-/// The objects of `agent-ebpf`, one a family of programs.
-pub(crate) const OBJECTS: [&str; 2] = ["hops", "profile"];
 /// The binaries, which are also their packages' names.
 pub(crate) const BINARIES: [&str; 3] = ["nettoll-agent", "nettoll-controller", "nettoll"];
 
@@ -59,9 +57,7 @@ pub(crate) fn run(args: Args, places: &Places) -> Result<()> {
         deny_warnings,
     };
     let folder = build(options, &ready, places)?;
-    for object in OBJECTS {
-        println!("{}", places.bpf_objects().join(object).display());
-    }
+    println!("{}", places.bpf_objects().display());
     for binary in BINARIES {
         println!("{}", folder.join(binary).display());
     }
