@@ -26,6 +26,9 @@ pub(crate) struct Args {
     /// Treat warnings of the eBPF crate as errors
     #[arg(long)]
     deny_warnings: bool,
+    /// Build the eBPF programs with their log lines, for debugging
+    #[arg(long)]
+    log: bool,
 }
 
 /// How to build.
@@ -35,6 +38,8 @@ pub(crate) struct Options {
     pub(crate) release: bool,
     /// Warnings of the eBPF crate are errors.
     pub(crate) deny_warnings: bool,
+    /// The eBPF programs log.
+    pub(crate) log: bool,
 }
 
 impl Options {
@@ -42,6 +47,7 @@ impl Options {
     pub(crate) const RELEASE: Self = Self {
         release: true,
         deny_warnings: false,
+        log: false,
     };
 }
 
@@ -50,11 +56,13 @@ pub(crate) fn run(args: Args, places: &Places) -> Result<()> {
         release: _,
         debug,
         deny_warnings,
+        log,
     } = args;
     let ready = setup::ensure(Purpose::Build, false, places)?;
     let options = Options {
         release: !debug,
         deny_warnings,
+        log,
     };
     let folder = build(options, &ready, places)?;
     println!("{}", places.bpf_objects().display());
@@ -108,6 +116,9 @@ fn objects(options: Options, ready: &Ready, at: &Places) -> Result<Command> {
         .args(["build", "--release", "--package", "nettoll-agent-ebpf"])
         .args(["--target", BPF_TARGET, "--target-dir"])
         .arg(at.bpf_target());
+    if options.log {
+        command.args(["--features", "log"]);
+    }
     if toolchain.core == toolchain::Core::BuildStd {
         command.args(["-Z", "build-std=core"]);
     }
