@@ -75,6 +75,7 @@ impl Lane {
         }
         if let Some(binaries) = binaries {
             cargo.env("NETTOLL_BIN_DIR", binaries);
+            cargo.env("NETTOLL_EBPF_DIR", places.bpf_objects());
         }
         colours(&mut cargo);
         if self != Self::Pure {
