@@ -79,11 +79,11 @@ pub(crate) fn difference(rendering: &Rendering) -> Result<Option<Flame>, Error> 
     let (unit, subtitle) = match scales {
         Some(_) => (
             "ns per MiB",
-            "CPU time per MiB of payload, idle left out; width = the path's",
+            "kernel CPU time per MiB of payload, blue = less; width = the path's",
         ),
         None => (
             "samples",
-            "scaled to equal sample counts, idle left out; width = the path's",
+            "kernel only, scaled to equal sample counts, blue = less; width = the path's",
         ),
     };
     let (path_scale, baseline_scale) = scales.unwrap_or((1.0, 1.0));
@@ -133,12 +133,12 @@ fn ns_per_payload(run: &Run) -> Option<f64> {
     (bytes > 0).then(|| 1e9 / f64::from(run.options.sample_hz) * PAYLOAD_BYTES / bytes as f64)
 }
 
-/// The stacks that are no idling, with their counts scaled and rounded.
+/// The stacks in the kernel, with their counts scaled and rounded.
 fn scaled(folded: &str, scale: f64) -> String {
     let busy = folded
         .lines()
         .filter_map(|line| line.rsplit_once(' '))
-        .filter(|(s, _)| !idle(s));
+        .filter(|(s, _)| in_kernel(s));
     busy.filter_map(|(stack, count)| {
         let count: f64 = count.parse().ok()?;
         Some(format!("{stack} {:.0}\n", count * scale))
@@ -146,8 +146,8 @@ fn scaled(folded: &str, scale: f64) -> String {
     .collect()
 }
 
-/// Whether the CPU had nothing to do.
-fn idle(stack: &str) -> bool {
+/// Whether the kernel was at work: neither idle nor in user space, where other processes are too.
+fn in_kernel(stack: &str) -> bool {
     let mut frames = stack.split(';').map(str::to_owned);
     let thread = frames.next().unwrap_or_default();
     let stack = Stack {
@@ -155,24 +155,32 @@ fn idle(stack: &str) -> bool {
         frames: frames.collect(),
         samples: 0,
     };
-    component(&stack) == Component::Idle
+    !matches!(component(&stack), Component::Idle | Component::User)
 }
 
 /// Each function in the colour of its component's family. A stack's first name is its thread's.
 fn palette(folded: &str) -> PaletteMap {
-    let stacks = folded.lines().filter_map(|line| line.rsplit_once(' '));
     let mut palette = PaletteMap::default();
-    for function in stacks.flat_map(|(stack, _)| stack.split(';').skip(1)) {
+    let mut paint = |name: &str, component: &str| {
+        palette.insert(name, FAMILIES[family(component)].flame.into());
+    };
+    let stacks = folded.lines().filter_map(|line| line.rsplit_once(' '));
+    for function in stacks
+        .clone()
+        .flat_map(|(stack, _)| stack.split(';').skip(1))
+    {
         let frames = vec![function.to_owned()];
         let alone = Stack {
             thread: String::new(),
             frames,
             samples: 0,
         };
-        palette.insert(
-            function,
-            FAMILIES[family(component(&alone).as_str())].flame.into(),
-        );
+        paint(function, component(&alone).as_str());
+    }
+    // Threads, and below them the box of all samples, are of no component.
+    let threads = stacks.filter_map(|(stack, _)| stack.split(';').next());
+    for name in threads.chain([""]) {
+        paint(name, Component::Other.as_str());
     }
     palette
 }

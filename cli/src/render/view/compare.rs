@@ -2,7 +2,8 @@
 
 use nettoll_core::{
     endpoint::{Path, PathKind},
-    report::{Report, Round, TestType, Toll, TollMetric},
+    report::{Report, Round, Run, TestType, Toll, TollMetric},
+    stats::MIN_PAIRS,
 };
 
 use super::run;
@@ -45,42 +46,62 @@ pub(crate) fn comparisons(report: &Report) -> Vec<Comparison<'_>> {
     groups
 }
 
-/// A test that both paths ran, and that no interval could be had of.
+/// A test that both paths ran in too few good pairs of rounds for an interval.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Missing {
     pub(crate) test: TestType,
+    pub(crate) good_pairs: usize,
     /// Why rounds of the two runs are no good, each reason once.
     pub(crate) reasons: Vec<String>,
 }
 
-/// The tests that a comparison should have a toll of and has not.
+/// The tests that a comparison has no toll of because too few of its pairs were good.
 pub(crate) fn missing(report: &Report, group: &Comparison<'_>) -> Vec<Missing> {
     let run_of = |path: &Path, test| {
-        report
-            .runs
-            .iter()
-            .find(move |run| run.path == *path && run.test == test)
+        let mut runs = report.runs.iter();
+        runs.find(|run| run.path == *path && run.test == test)
     };
     let has_toll = |test| group.tolls.iter().any(|toll| toll.test == test);
-    TestType::ALL
-        .into_iter()
-        .filter(|test| !has_toll(*test))
+    let tests = TestType::ALL.into_iter().filter(|test| !has_toll(*test));
+    tests
         .filter_map(|test| {
-            let runs = [run_of(group.path, test)?, run_of(group.baseline, test)?];
-            let rounds = runs.into_iter().flat_map(|run| &run.rounds);
+            let (path, baseline) = (run_of(group.path, test)?, run_of(group.baseline, test)?);
+            let good_pairs = good_pairs(path, baseline, false).count();
+            let rounds = path.rounds.iter().chain(&baseline.rounds);
             let mut reasons: Vec<_> = rounds
                 .filter_map(|round| round.invalid_reason.clone())
                 .collect();
             reasons.sort();
             reasons.dedup();
-            Some(Missing { test, reasons })
+            (good_pairs < MIN_PAIRS).then_some(Missing {
+                test,
+                good_pairs,
+                reasons,
+            })
         })
         .collect()
 }
 
+/// The rounds of one pair that are good in both runs.
+fn good_pairs<'a>(
+    path: &'a Run,
+    baseline: &'a Run,
+    probe: bool,
+) -> impl Iterator<Item = (&'a Round, &'a Round)> {
+    let good = move |round: &&Round| round.probe == probe && round.invalid_reason.is_none();
+    path.rounds.iter().filter(good).filter_map(move |round| {
+        let mut others = baseline.rounds.iter().filter(good);
+        Some((round, others.find(|other| other.pair == round.pair)?))
+    })
+}
+
 impl std::fmt::Display for Missing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "no toll of {}: too few good pairs of rounds", self.test)?;
+        write!(
+            f,
+            "no toll of {}: {} good pairs of rounds are too few",
+            self.test, self.good_pairs
+        )?;
         match self.reasons.first() {
             Some(reason) => write!(f, " ({reason})"),
             None => Ok(()),
@@ -103,19 +124,9 @@ pub(crate) fn values(report: &Report, toll: &Toll) -> Option<(f64, f64)> {
         run(report, &toll.baseline_run_id)?,
     );
     let pairs_with = |probe: bool| -> Vec<(f64, f64)> {
-        let good = |round: &&Round| round.probe == probe && round.invalid_reason.is_none();
         let figure = |round: &Round| round_figure(round, toll.metric).filter(|value| *value > 0.0);
-        path.rounds
-            .iter()
-            .filter(good)
-            .filter_map(|round| {
-                let other = baseline
-                    .rounds
-                    .iter()
-                    .filter(good)
-                    .find(|o| o.pair == round.pair)?;
-                Some((figure(round)?, figure(other)?))
-            })
+        good_pairs(path, baseline, probe)
+            .filter_map(|(path, baseline)| Some((figure(path)?, figure(baseline)?)))
             .collect()
     };
     let mut pairs = pairs_with(false);
