@@ -57,21 +57,32 @@ impl FromStr for Endpoint {
             let fits = !name.is_empty()
                 && name.len() <= 253
                 && !name.starts_with('.')
-                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-            if fits { Ok(name.to_owned()) } else { Err(bad()) }
+                && name
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+            if fits {
+                Ok(name.to_owned())
+            } else {
+                Err(bad())
+            }
         };
         match (kind, rest.split_once('/')) {
             ("node", None) => Ok(Self::Node(named(rest)?)),
             ("netns", None) => Ok(Self::Netns(named(rest)?)),
-            ("pod", Some((namespace, name))) => {
-                Ok(Self::Pod { namespace: named(namespace)?, name: named(name)? })
-            }
+            ("pod", Some((namespace, name))) => Ok(Self::Pod {
+                namespace: named(namespace)?,
+                name: named(name)?,
+            }),
             ("service", Some((namespace, name))) => {
                 let (name, port) = match name.split_once(':') {
                     Some((name, port)) => (name, Some(port.parse().map_err(|_| bad())?)),
                     None => (name, None),
                 };
-                Ok(Self::Service { namespace: named(namespace)?, name: named(name)?, port })
+                Ok(Self::Service {
+                    namespace: named(namespace)?,
+                    name: named(name)?,
+                    port,
+                })
             }
             _ => Err(bad()),
         }
@@ -83,8 +94,16 @@ impl fmt::Display for Endpoint {
         match self {
             Self::Node(name) => write!(f, "node/{name}"),
             Self::Pod { namespace, name } => write!(f, "pod/{namespace}/{name}"),
-            Self::Service { namespace, name, port: None } => write!(f, "service/{namespace}/{name}"),
-            Self::Service { namespace, name, port: Some(port) } => {
+            Self::Service {
+                namespace,
+                name,
+                port: None,
+            } => write!(f, "service/{namespace}/{name}"),
+            Self::Service {
+                namespace,
+                name,
+                port: Some(port),
+            } => {
                 write!(f, "service/{namespace}/{name}:{port}")
             }
             Self::Netns(name) => write!(f, "netns/{name}"),
@@ -101,7 +120,9 @@ impl Serialize for Endpoint {
 
 impl<'de> Deserialize<'de> for Endpoint {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -205,8 +226,17 @@ mod tests {
     #[test]
     fn what_is_no_endpoint_is_refused() {
         for text in [
-            "", "n1", "node/", "node/a/b", "pod/a", "pod//a", "netns/../etc", "netns/..",
-            "service/a/b:x", "url/ftp://x", "pod/a/b c",
+            "",
+            "n1",
+            "node/",
+            "node/a/b",
+            "pod/a",
+            "pod//a",
+            "netns/../etc",
+            "netns/..",
+            "service/a/b:x",
+            "url/ftp://x",
+            "pod/a/b c",
         ] {
             assert!(text.parse::<Endpoint>().is_err(), "{text}");
         }

@@ -11,7 +11,7 @@ use inferno::{
 };
 use nettoll_core::{
     api::Stack,
-    component::{Component, component},
+    component::{Component, USER_FRAME, component},
     report::{Run, TestType},
 };
 
@@ -148,11 +148,12 @@ fn scaled(folded: &str, scale: f64) -> String {
 
 /// Whether the kernel was at work: neither idle nor in user space, where other processes are too.
 fn in_kernel(stack: &str) -> bool {
-    let mut frames = stack.split(';').map(str::to_owned);
-    let thread = frames.next().unwrap_or_default();
+    let mut names = stack.split(';').map(str::to_owned);
+    let thread = names.next().unwrap_or_default();
+    let frames = names.filter(|name| name != USER_FRAME).collect();
     let stack = Stack {
         thread,
-        frames: frames.collect(),
+        frames,
         samples: 0,
     };
     !matches!(component(&stack), Component::Idle | Component::User)
@@ -218,4 +219,43 @@ fn height(svg: &str) -> usize {
     after
         .and_then(|(_, rest)| rest.split_once('"')?.0.parse().ok())
         .unwrap_or(WIDTH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    #[test]
+    fn only_the_kernel_at_work_is_compared() {
+        assert!(!in_kernel("swapper/0;do_idle;default_idle"));
+        assert!(!in_kernel("make;[user]"));
+        assert!(in_kernel("swapper/0;do_idle;handle_softirqs;net_rx_action"));
+        assert!(in_kernel("nettoll-client;do_syscall_64;tcp_sendmsg"));
+    }
+
+    #[test]
+    fn the_difference_says_what_is_compared() {
+        let flame = difference(&sample::rendering()).unwrap().unwrap();
+        let title = "pod-to-pod (vxlan) against host-to-host, tcp_stream: red = more in the path";
+        assert_eq!(flame.title, title);
+        assert!(flame.svg.contains(title));
+        assert!(flame.svg.contains("ns per MiB"));
+        assert!(flame.height > 100 && flame.svg.contains(&format!("height=\"{}\"", flame.height)));
+    }
+
+    #[test]
+    fn counts_are_scaled_per_payload() {
+        let mut run = sample::report().runs.remove(0);
+        run.test = TestType::TcpStream;
+        run.options.sample_hz = 1_000;
+        for round in &mut run.rounds {
+            round.bytes = Some(1 << 20);
+        }
+        let good = run.rounds.iter().filter(|round| round.probe).count() as f64;
+        assert_eq!(ns_per_payload(&run), Some(1e6 / good));
+        assert_eq!(scaled("a;b 3\na;[user] 5\n", 2.5), "a;b 8\n");
+        run.rounds.clear();
+        assert_eq!(ns_per_payload(&run), None);
+    }
 }

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What stands for the frames of a sample in user space.
-const USER_FRAME: &str = "[user]";
+pub const USER_FRAME: &str = "[user]";
 
 /// A run's samples by component and by region.
 #[derive(Clone, Debug, PartialEq)]
