@@ -138,7 +138,7 @@ impl Jobs {
         events: Sender<JobEvent>,
         slot: OwnedMutexGuard<()>,
     ) {
-        let (progress, ledger) = (Progress::new(plan.rounds, plan.seconds), Ledger::default());
+        let (progress, ledger) = (Progress::new(plan.extent), Ledger::default());
         let mut stop = self.stop.subscribe();
         let execution = Execution {
             agents: &self.agents,

@@ -19,7 +19,7 @@ use super::{
     join::Measured,
     ledger::Ledger,
     plan::{Plan, PlannedRun, RunGroup, Site},
-    progress::Progress,
+    progress::{Extent, Progress},
 };
 use crate::agents::Agents;
 
@@ -54,15 +54,14 @@ impl Execution<'_> {
         }
         let probe = self.usable(plan.probe, &infos).await;
         let mut groups = Vec::new();
-        let (mut sequence, mut seconds) = (0, 0.0);
+        let mut extent = Extent::default();
         for group in &plan.groups {
             let group = self.measurable(group, &infos, job).await?;
-            let rounds = group.rounds(probe, sequence, seed())?;
-            sequence += rounds.len() as u32;
-            seconds += group.traffic_seconds(&rounds);
+            let rounds = group.rounds(probe, extent.rounds, seed())?;
+            extent += group.extent(&rounds);
             groups.push((group, rounds));
         }
-        self.progress.replan(sequence, seconds);
+        self.progress.replan(extent);
         let mut measured = Measured::default();
         for (group, rounds) in &groups {
             measured.extend(self.run_group(group, rounds, &infos).await?);
@@ -162,6 +161,7 @@ impl Execution<'_> {
                 self.warn(told).await;
             }
             let finished = run.finish().await?;
+            self.progress.run_read();
             let context = |site: &Site| infos.get(&site.node).map(|info| &info.context);
             if let (Some(client), Some(server)) =
                 (context(&run.plan.client), context(&run.plan.server))
@@ -187,7 +187,7 @@ impl Execution<'_> {
         } = round;
         let traffic = run.plan.traffic_seconds(seconds);
         if run.broken.is_some() {
-            self.progress.leave_out(1, traffic);
+            self.progress.leave_out(traffic);
             return Ok(());
         }
         let with = if probe { ", with the probe" } else { "" };
@@ -203,7 +203,7 @@ impl Execution<'_> {
         if let Some(told) = run.round(&spec).await? {
             self.warn(told).await;
         }
-        self.progress.done(1, traffic);
+        self.progress.round_done(traffic);
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use nettoll_core::{
 
 pub(super) use self::run::{PlannedRun, Site, node_of};
 use self::run::{Ports, run_id};
+use super::progress::Extent;
 
 /// Unmeasured traffic before each round of a toll: TCP's window has grown and the CPU's caches
 /// are warm well before.
@@ -71,10 +72,8 @@ pub(crate) struct Plan {
     pub(super) probe: ProbeMode,
     /// What the user should know before anything runs.
     pub(super) warnings: Vec<String>,
-    /// Rounds in all.
-    pub(super) rounds: u32,
-    /// Traffic of all rounds, warm-up included.
-    pub(super) seconds: f64,
+    /// What there is to be done.
+    pub(super) extent: Extent,
 }
 
 /// Runs that are interleaved with each other.
@@ -122,8 +121,7 @@ impl Plan {
             groups: vec![],
             probe,
             warnings: vec![],
-            rounds: 0,
-            seconds: 0.0,
+            extent: Extent::default(),
         };
         let mut number = 0;
         for group in groups {
@@ -151,9 +149,7 @@ impl Plan {
             }
             let group = RunGroup { runs, pairs };
             // Refuses what makes no rounds while the user can still be told so.
-            let rounds = group.rounds(probe, 0, 0)?;
-            plan.rounds += rounds.len() as u32;
-            plan.seconds += group.traffic_seconds(&rounds);
+            plan.extent += group.extent(&group.rounds(probe, 0, 0)?);
             plan.groups.push(group);
         }
         Ok(plan)
@@ -193,14 +189,17 @@ impl RunGroup {
         })
     }
 
-    /// Traffic of these rounds, warm-up included.
-    pub(super) fn traffic_seconds(&self, rounds: &[PlannedRound]) -> f64 {
-        let of = |round: &PlannedRound| {
-            self.runs
-                .get(round.run)
-                .map_or(0.0, |run| run.traffic_seconds(round.seconds))
+    /// What there is to be done for these rounds.
+    pub(super) fn extent(&self, rounds: &[PlannedRound]) -> Extent {
+        let seconds = |round: &PlannedRound| {
+            let run = self.runs.get(round.run);
+            run.map_or(0.0, |run| run.traffic_seconds(round.seconds))
         };
-        rounds.iter().map(of).sum()
+        Extent {
+            runs: self.runs.len() as u32,
+            rounds: rounds.len() as u32,
+            seconds: rounds.iter().map(seconds).sum(),
+        }
     }
 
     /// The group without the runs that `keep` refuses, and their comparisons.

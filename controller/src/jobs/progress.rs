@@ -1,98 +1,121 @@
 //! How far a job is, and how long it will take.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    ops::AddAssign,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
 use nettoll_core::api::JobEvent;
 
-/// What a round takes beyond its traffic until one has been seen: attaching and detaching the
-/// probe, some ten requests.
-const TYPICAL_OVERHEAD_SECONDS: f64 = 0.1;
+/// What a round takes beyond its traffic until one has been seen: some ten requests, attaching
+/// and detaching the probe.
+const TYPICAL_ROUND_SECONDS: f64 = 0.05;
+/// What reading a run's results takes until it has been seen: symbolising its stacks, and the
+/// calibration slice.
+const TYPICAL_READING_SECONDS: f64 = 0.5;
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Extent {
+    /// Runs, each of which is read at its end.
+    pub(super) runs: u32,
+    /// Rounds of all runs.
+    pub(super) rounds: u32,
+    /// Traffic of all rounds, warm-up included.
+    pub(super) seconds: f64,
+}
+
+impl AddAssign for Extent {
+    fn add_assign(&mut self, other: Self) {
+        self.runs += other.runs;
+        self.rounds += other.rounds;
+        self.seconds += other.seconds;
+    }
+}
 
 /// Shared by the job and by who tells of it.
 #[derive(Debug)]
-pub(super) struct Progress {
-    state: Mutex<State>,
-}
+pub(super) struct Progress(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
     begun: Instant,
     label: String,
-    /// In all.
-    rounds: u32,
-    /// Traffic of all rounds, warm-up included.
-    seconds: f64,
-    done: u32,
-    /// Traffic of the rounds that are done, warm-up included.
-    seconds_done: f64,
-    /// When the last round ended, in seconds since `begun`.
+    all: Extent,
+    done: Extent,
+    /// Time spent in reading.
+    reading: f64,
+    /// When the last round or reading ended, in seconds since `begun`.
     until_last: f64,
 }
 
 impl Progress {
-    /// Nothing is done yet of so many rounds and seconds of traffic, warm-up included.
-    pub(super) fn new(rounds: u32, seconds: f64) -> Self {
-        let state = State {
+    /// Nothing is done yet.
+    pub(super) fn new(all: Extent) -> Self {
+        Self(Mutex::new(State {
             begun: Instant::now(),
             label: "asking the agents".to_owned(),
-            rounds,
-            seconds,
-            done: 0,
-            seconds_done: 0.0,
+            all,
+            done: Extent::default(),
+            reading: 0.0,
             until_last: 0.0,
-        };
-        Self {
-            state: Mutex::new(state),
-        }
+        }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Something else begins.
-    pub(super) fn label(&self, label: impl Into<String>) {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .label = label.into();
+    pub(super) fn label(&self, label: String) {
+        self.state().label = label;
     }
 
-    /// It turned out that there are so many rounds and seconds of traffic.
-    pub(super) fn replan(&self, rounds: u32, seconds: f64) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        (state.rounds, state.seconds) = (rounds, seconds);
+    /// It turned out that there is so much to be done.
+    pub(super) fn replan(&self, all: Extent) {
+        self.state().all = all;
     }
 
-    /// Rounds with so much traffic will not be run.
-    pub(super) fn leave_out(&self, rounds: u32, seconds: f64) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.rounds = state.rounds.saturating_sub(rounds);
-        state.seconds -= seconds;
+    /// A round with so much traffic will not be run.
+    pub(super) fn leave_out(&self, seconds: f64) {
+        let all = &mut self.state().all;
+        all.rounds = all.rounds.saturating_sub(1);
+        all.seconds -= seconds;
     }
 
-    /// Rounds with so much traffic are done.
-    pub(super) fn done(&self, rounds: u32, seconds: f64) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.done += rounds;
-        state.seconds_done += seconds;
+    /// A round with so much traffic is done.
+    pub(super) fn round_done(&self, seconds: f64) {
+        let mut state = self.state();
+        state.done.rounds += 1;
+        state.done.seconds += seconds;
         state.until_last = state.begun.elapsed().as_secs_f64();
+    }
+
+    /// A run has been read.
+    pub(super) fn run_read(&self) {
+        let mut state = self.state();
+        let now = state.begun.elapsed().as_secs_f64();
+        state.done.runs += 1;
+        state.reading += now - state.until_last;
+        state.until_last = now;
     }
 
     /// The stream's first line.
     pub(super) fn planned(&self) -> JobEvent {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state();
         JobEvent::Planned {
-            rounds: state.rounds,
+            rounds: state.all.rounds,
             seconds: state.left(0.0),
         }
     }
 
     /// As it is now.
     pub(super) fn event(&self) -> JobEvent {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state();
         JobEvent::Progress {
-            done: state.done,
-            rounds: state.rounds,
+            done: state.done.rounds,
+            rounds: state.all.rounds,
             label: state.label.clone(),
             seconds_left: state.left(state.begun.elapsed().as_secs_f64()),
         }
@@ -100,15 +123,23 @@ impl Progress {
 }
 
 impl State {
-    /// The traffic that is left, and for each round what the rounds so far took beyond theirs.
+    /// The traffic that is left, what the rounds so far took beyond theirs for each round, and
+    /// what reading took for each run.
     fn left(&self, now: f64) -> f64 {
-        let overhead = if self.done == 0 {
-            TYPICAL_OVERHEAD_SECONDS
-        } else {
-            ((self.until_last - self.seconds_done) / f64::from(self.done)).max(0.0)
+        let mean = |sum: f64, count: u32, typical: f64| {
+            if count == 0 {
+                typical
+            } else {
+                (sum / f64::from(count)).max(0.0)
+            }
         };
-        let rounds = f64::from(self.rounds.saturating_sub(self.done));
-        let left = self.seconds - self.seconds_done + rounds * overhead;
+        let Self { all, done, .. } = self;
+        let beyond = self.until_last - done.seconds - self.reading;
+        let rounds = f64::from(all.rounds.saturating_sub(done.rounds))
+            * mean(beyond, done.rounds, TYPICAL_ROUND_SECONDS);
+        let reading = f64::from(all.runs.saturating_sub(done.runs))
+            * mean(self.reading, done.runs, TYPICAL_READING_SECONDS);
+        let left = all.seconds - done.seconds + rounds + reading;
         (left - (now - self.until_last)).max(0.0)
     }
 }
@@ -118,16 +149,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_follows_what_rounds_took() {
-        let progress = Progress::new(10, 20.0);
-        let left = |now| progress.state.lock().unwrap().left(now);
-        assert_eq!(left(0.0), 21.0);
-        {
-            // Two rounds of 2 s took 3 s each: eight times 3 s are left, 1 s of which is over.
-            let mut state = progress.state.lock().unwrap();
-            (state.done, state.seconds_done, state.until_last) = (2, 4.0, 6.0);
-        }
-        assert_eq!(left(7.0), 23.0);
-        assert_eq!(left(1e6), 0.0);
+    fn what_is_left_follows_what_was_seen() {
+        let progress = Progress::new(Extent {
+            runs: 2,
+            rounds: 10,
+            seconds: 20.0,
+        });
+        let mut state = progress.state();
+        assert_eq!(state.left(0.0), 20.0 + 0.5 + 1.0);
+        // Two rounds of 2 s took 3 s each: eight times 3 s are left, 1 s of which is over.
+        state.done = Extent {
+            runs: 0,
+            rounds: 2,
+            seconds: 4.0,
+        };
+        state.until_last = 6.0;
+        assert_eq!(state.left(7.0), 24.0 + 1.0 - 1.0);
+        // Reading one run took 3 s.
+        state.done.runs = 1;
+        (state.reading, state.until_last) = (3.0, 9.0);
+        assert_eq!(state.left(9.0), 24.0 + 3.0);
+        assert_eq!(state.left(1e6), 0.0);
     }
 }
