@@ -10,6 +10,7 @@ mod join;
 mod ledger;
 mod plan;
 mod progress;
+mod sides;
 
 use std::{sync::Arc, time::Duration};
 

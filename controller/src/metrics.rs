@@ -4,6 +4,7 @@
 //! static inventory. Nothing is measured here: a scrape shows the last results.
 
 mod histogram;
+mod labels;
 
 use std::{
     sync::{Arc, atomic::AtomicU64},
@@ -13,52 +14,24 @@ use std::{
 use nettoll_core::{
     api::JobResult,
     endpoint::{Endpoint, Path},
-    report::{Run, Stage, TestType},
+    report::{Run, TestType},
 };
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text},
+    encoding::text,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
-use self::histogram::{Histograms, Labels, RTT_BOUNDS_NS, STAGE_BOUNDS_NS};
+use self::{
+    histogram::{Histograms, Labels, RTT_BOUNDS_NS, STAGE_BOUNDS_NS},
+    labels::{Component, Edge, EdgeMetric, Outcome, edge, stage_label},
+};
 
 /// The type of the text that [`Metrics::text`] gives.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type FloatGauge = Gauge<f64, AtomicU64>;
 type FloatCounter = Counter<f64, AtomicU64>;
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Edge {
-    path: &'static str,
-    network: String,
-    from_node: String,
-    to_node: String,
-    from_zone: &'static str,
-    to_zone: &'static str,
-    test: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct EdgeMetric {
-    #[prometheus(flatten)]
-    edge: Edge,
-    metric: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Component {
-    path: &'static str,
-    network: String,
-    component: String,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Outcome {
-    test: &'static str,
-    outcome: &'static str,
-}
 
 /// All metrics.
 pub(crate) struct Metrics {
@@ -296,28 +269,6 @@ impl Metrics {
             ]);
             self.stages.add(labels, &buckets, stage.mean_ns);
         }
-    }
-}
-
-/// A stage that the derivation has no name for is called after its hops, with devices' names:
-/// too many values for a label.
-fn stage_label(stage: &Stage) -> &str {
-    if stage.class.is_none() {
-        "unknown"
-    } else {
-        &stage.stage
-    }
-}
-
-fn edge(path: &Path, test: TestType, node: &impl Fn(&Endpoint) -> String) -> Edge {
-    Edge {
-        path: path.kind.as_str(),
-        network: path.network.clone().unwrap_or_default(),
-        from_node: node(&path.from),
-        to_node: node(&path.to),
-        from_zone: "",
-        to_zone: "",
-        test: test.as_str(),
     }
 }
 

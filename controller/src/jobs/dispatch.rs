@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use nettoll_core::{
-    api::{Place, ResolveRequest, Resolved, Role, RoundSide, RoundSpec, RunSide, RunSpec},
+    api::{Place, ResolveRequest, Resolved, Role, RoundSide, RoundSpec, RunSpec},
     device::Device,
     report::TestType,
 };
@@ -12,6 +12,7 @@ use super::{
     JobError,
     ledger::Ledger,
     plan::{PlannedRun, Site},
+    sides::{FinishedRun, MeasuredRound, Sides},
 };
 use crate::agents::{Agent, AgentError, Agents, Fault};
 
@@ -46,48 +47,6 @@ pub(super) struct LiveRun<'a> {
     pub(super) rounds: Vec<MeasuredRound>,
     /// Why no more rounds are tried.
     pub(super) broken: Option<String>,
-}
-
-/// A round that was run, or tried.
-#[derive(Clone, Debug)]
-pub(super) struct MeasuredRound {
-    pub(super) spec: RoundSpec,
-    /// What both sides measured, or why there is nothing.
-    pub(super) outcome: Result<Sides, String>,
-}
-
-/// A round as its sides saw it.
-#[derive(Clone, Debug)]
-pub(super) struct Sides {
-    pub(super) client: RoundSide,
-    /// `None` where one agent has both sockets.
-    pub(super) server: Option<RoundSide>,
-}
-
-impl Sides {
-    /// Why the round is no good, by either side.
-    pub(super) fn invalid_reason(&self) -> Option<&str> {
-        let sides = [Some(&self.client), self.server.as_ref()];
-        sides
-            .into_iter()
-            .flatten()
-            .find_map(|side| side.invalid_reason.as_deref())
-    }
-}
-
-/// What the agents gave for all rounds together.
-#[derive(Clone, Debug)]
-pub(super) struct FinishedRun {
-    pub(super) client: RunSide,
-    /// `None` where one agent has both sockets.
-    pub(super) server: Option<RunSide>,
-}
-
-impl FinishedRun {
-    /// What each agent gave.
-    pub(super) fn sides(&self) -> impl Iterator<Item = &RunSide> {
-        std::iter::once(&self.client).chain(&self.server)
-    }
 }
 
 impl<'a> LiveRun<'a> {

@@ -61,7 +61,7 @@ impl Execution<'_> {
             extent += group.extent(&rounds);
             groups.push((group, rounds));
         }
-        self.progress.replan(extent);
+        self.progress.begin(extent);
         let mut measured = Measured::default();
         for (group, rounds) in &groups {
             measured.extend(self.run_group(group, rounds, &infos).await?);

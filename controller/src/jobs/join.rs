@@ -17,8 +17,9 @@ use nettoll_core::{
 
 use self::cpu::Amounts;
 use super::{
-    dispatch::{FinishedRun, LiveRun, MeasuredRound, Sides},
+    dispatch::LiveRun,
     plan::{PlannedRun, Site},
+    sides::{FinishedRun, MeasuredRound, Sides},
 };
 
 /// What a job has measured so far.

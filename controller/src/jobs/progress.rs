@@ -44,6 +44,8 @@ struct State {
     label: String,
     all: Extent,
     done: Extent,
+    /// Time spent before the first run.
+    before: f64,
     /// Time spent in reading.
     reading: f64,
     /// When the last round or reading ended, in seconds since `begun`.
@@ -58,6 +60,7 @@ impl Progress {
             label: "asking the agents".to_owned(),
             all,
             done: Extent::default(),
+            before: 0.0,
             reading: 0.0,
             until_last: 0.0,
         }))
@@ -72,9 +75,12 @@ impl Progress {
         self.state().label = label;
     }
 
-    /// It turned out that there is so much to be done.
-    pub(super) fn replan(&self, all: Extent) {
-        self.state().all = all;
+    /// The agents have answered, and so much is to be done with them.
+    pub(super) fn begin(&self, all: Extent) {
+        let mut state = self.state();
+        state.all = all;
+        state.before = state.begun.elapsed().as_secs_f64();
+        state.until_last = state.before;
     }
 
     /// A round with so much traffic will not be run.
@@ -134,7 +140,7 @@ impl State {
             }
         };
         let Self { all, done, .. } = self;
-        let beyond = self.until_last - done.seconds - self.reading;
+        let beyond = self.until_last - self.before - done.seconds - self.reading;
         let rounds = f64::from(all.rounds.saturating_sub(done.rounds))
             * mean(beyond, done.rounds, TYPICAL_ROUND_SECONDS);
         let reading = f64::from(all.runs.saturating_sub(done.runs))
@@ -163,12 +169,12 @@ mod tests {
             rounds: 2,
             seconds: 4.0,
         };
-        state.until_last = 6.0;
-        assert_eq!(state.left(7.0), 24.0 + 1.0 - 1.0);
+        (state.before, state.until_last) = (1.0, 7.0);
+        assert_eq!(state.left(8.0), 24.0 + 1.0 - 1.0);
         // Reading one run took 3 s.
         state.done.runs = 1;
-        (state.reading, state.until_last) = (3.0, 9.0);
-        assert_eq!(state.left(9.0), 24.0 + 3.0);
+        (state.reading, state.until_last) = (3.0, 10.0);
+        assert_eq!(state.left(10.0), 24.0 + 3.0);
         assert_eq!(state.left(1e6), 0.0);
     }
 }

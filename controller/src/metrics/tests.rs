@@ -7,7 +7,7 @@ use nettoll_core::{
     hop::{Direction, Side},
     report::{
         Context, Cpu, Distribution, Estimate, Options, Probe, ProbeCost, Report, SCHEMA, Share,
-        StageClass, Toll, TollMetric,
+        Stage, StageClass, Toll, TollMetric,
     },
 };
 

@@ -7,7 +7,7 @@ use nettoll_core::{
     stats,
 };
 
-use crate::jobs::dispatch::{MeasuredRound, Sides};
+use crate::jobs::sides::{MeasuredRound, Sides};
 
 /// A round for the report; one that failed twice is in it twice.
 pub(super) fn round(test: TestType, one_kernel: bool, measured: &MeasuredRound) -> Round {

@@ -8,7 +8,7 @@ use nettoll_core::{
 };
 
 use super::{Inputs, rounds};
-use crate::jobs::dispatch::FinishedRun;
+use crate::jobs::sides::FinishedRun;
 
 /// The sampling source that fires on idle CPUs too, so that shares are shares of all time;
 /// hardware cycles stand still there.

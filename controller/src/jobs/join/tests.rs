@@ -9,7 +9,7 @@ use nettoll_core::{
 use super::*;
 use crate::{
     inventory::tests::sample,
-    jobs::{dispatch::Sides, plan::Plan},
+    jobs::{plan::Plan, sides::Sides},
 };
 
 fn planned(test: TestType) -> PlannedRun {

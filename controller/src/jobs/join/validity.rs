@@ -6,7 +6,7 @@ use nettoll_core::{
 };
 
 use super::Inputs;
-use crate::jobs::dispatch::{MeasuredRound, Sides};
+use crate::jobs::sides::{MeasuredRound, Sides};
 
 /// Processor time that the hypervisor took away. Above it rounds measure the neighbours.
 const MAX_STEAL: f64 = 0.05;
