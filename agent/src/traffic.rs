@@ -75,7 +75,7 @@ pub(crate) enum TrafficError {
     #[error("the connection broke: {0}")]
     Broken(io::Error),
     /// The peer did not answer or acknowledge in time.
-    #[error("the peer was silent for {0} s")]
+    #[error("the traffic was not over {0} s after its time: the peer is silent")]
     Silent(u64),
     /// The peer answered something else.
     #[error("the peer's answer was not to the request; something else answers on this port")]

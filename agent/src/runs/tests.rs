@@ -543,3 +543,22 @@ fn a_vanished_peer_breaks_the_round_not_the_agent() {
         agent.delete("c").unwrap();
     }
 }
+
+#[test]
+fn a_silent_peer_is_not_waited_for_forever() {
+    let _alone = alone();
+    let agent = agent();
+    let listener = std::net::TcpListener::bind((LOCAL, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // It takes what comes and never answers.
+    let hold = thread::spawn(move || listener.accept().unwrap());
+    agent
+        .prepare(spec("c", TestType::TcpRr, Role::Client, port))
+        .unwrap();
+    let asked = Instant::now();
+    let error = agent.start("c").unwrap_err();
+    assert!(error.to_string().contains("the peer is silent"), "{error}");
+    assert!(asked.elapsed() < Duration::from_secs(15));
+    agent.delete("c").unwrap();
+    hold.join().unwrap();
+}

@@ -1,6 +1,10 @@
 //! The side that makes requests and measures.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
 use nettoll_core::{
     api::{FlowTuple, RoundSide},
@@ -9,8 +13,13 @@ use nettoll_core::{
 use socket2::Socket;
 
 use super::{
-    Interval, Plan, Seen, Stop, TrafficError, path_cost::PathCost, round::Round, rr, socket,
-    stream::Stream, tcp,
+    Interval, Plan, Seen, Stop, TrafficError,
+    path_cost::PathCost,
+    round::Round,
+    rr,
+    socket::{self, PATIENCE},
+    stream::Stream,
+    tcp,
 };
 use crate::{netns::Netns, probe::Stamps};
 
@@ -34,6 +43,7 @@ pub(crate) struct Client {
     stop: Stop,
     flow: FlowTuple,
     test: TestType,
+    warmup: Duration,
     /// `None` after its thread panicked.
     generator: Option<Box<dyn Generator>>,
     seen: Vec<Seen>,
@@ -103,6 +113,7 @@ impl Client {
                 server: plan.server,
             },
             test: plan.test,
+            warmup: plan.warmup,
             seen: generator.seen(),
             generator: Some(generator),
             tcp,
@@ -125,7 +136,9 @@ impl Client {
 
     /// Connects and warms the path up.
     pub(crate) fn start(&mut self) -> Result<(), TrafficError> {
-        self.on_thread(|generator| generator.start())?
+        // To connect, and then as for a round.
+        let limit = PATIENCE + self.warmup + PATIENCE;
+        self.on_thread(limit, |generator| generator.start())?
     }
 
     /// A round follows, with these stamps if the probe is attached.
@@ -143,7 +156,8 @@ impl Client {
         let interval = std::mem::take(&mut self.interval);
         let transactions = self.test != TestType::TcpStream;
         let mut round = Round::new(length, transactions, self.stamps.clone(), interval);
-        let (side, outcome) = self.on_thread(move |generator| {
+        let limit = self.warmup + length + PATIENCE;
+        let (side, outcome) = self.on_thread(limit, move |generator| {
             let outcome = generator.round(&mut round);
             (round.side(outcome.as_ref().err()), outcome)
         })?;
@@ -176,9 +190,11 @@ impl Client {
             .map(|info| info.retransmits)
     }
 
-    /// Lends the generator to a thread inside the client's namespace.
+    /// Lends the generator to a thread inside the client's namespace. What takes longer than
+    /// `limit` is broken off.
     fn on_thread<T: Send + 'static>(
         &mut self,
+        limit: Duration,
         f: impl FnOnce(&mut dyn Generator) -> T + Send + 'static,
     ) -> Result<T, TrafficError> {
         let gone = || TrafficError::Thread(io::Error::other("an earlier round's thread panicked"));
@@ -186,13 +202,19 @@ impl Client {
         if self.stop.stopped() {
             return Err(TrafficError::Stopped);
         }
-        let thread = self.netns.on_thread("nettoll-client", move || {
+        let (tell, told) = mpsc::channel();
+        let lend = move || {
             let result = f(generator.as_mut());
+            // Nobody listens any more where it took too long.
+            let _ = tell.send(());
             (generator, result)
-        });
-        let (generator, result) = thread
-            .and_then(crate::netns::Inside::join)
-            .map_err(TrafficError::Thread)?;
+        };
+        let thread = self.netns.on_thread("nettoll-client", lend);
+        let thread = thread.map_err(TrafficError::Thread)?;
+        if let Err(mpsc::RecvTimeoutError::Timeout) = told.recv_timeout(limit) {
+            self.stop.break_off();
+        }
+        let (generator, result) = thread.join().map_err(TrafficError::Thread)?;
         self.generator = Some(generator);
         Ok(result)
     }

@@ -30,6 +30,8 @@ use super::{
 
 /// Unmeasured datagrams before each round, which begins with cold caches: some milliseconds.
 const WARMUP_DATAGRAMS: u64 = 1_000;
+/// It does not wait for them longer than this beyond its time, on a lossy path.
+const WARMUP_AT_MOST: Duration = Duration::from_secs(3);
 /// So many losses in a row and the path is taken to be closed.
 const UNANSWERED: u64 = 3;
 
@@ -98,8 +100,8 @@ impl PathCost {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(self.stop.explain(error)),
             }
-            if self.stop.stopped() {
-                return Err(TrafficError::Stopped);
+            if self.stop.ended() {
+                return Err(self.stop.explain(io::ErrorKind::NotConnected.into()));
             }
             let now = now_ns();
             if now > *gives_up_ns.get_or_insert(now + UDP_PATIENCE.as_nanos() as u64) {
@@ -110,10 +112,12 @@ impl PathCost {
         }
     }
 
-    /// Unmeasured datagrams: at least `datagrams`, and until `until_ns`.
-    fn warm_up(&mut self, datagrams: u64, until_ns: u64) -> Result<(), TrafficError> {
+    /// Unmeasured datagrams: at least `datagrams`, and for that time.
+    fn warm_up(&mut self, datagrams: u64, time: Duration) -> Result<(), TrafficError> {
         let (mut sent, mut lost) = (0, 0);
-        while sent < datagrams || now_ns() < until_ns {
+        let until = now_ns() + time.as_nanos() as u64;
+        let at_most = until + WARMUP_AT_MOST.as_nanos() as u64;
+        while now_ns() < until || (sent < datagrams && now_ns() < at_most) {
             self.number_request();
             sent += 1;
             lost = match self.transfer()? {
@@ -141,14 +145,14 @@ impl Generator for PathCost {
                 to: self.server,
                 source,
             })?;
-        self.warm_up(1, now_ns() + self.warmup.as_nanos() as u64)
+        self.warm_up(1, self.warmup)
     }
 
     fn round(&mut self, round: &mut Round) -> Result<(), TrafficError> {
         // On its own thread, which ends with the round.
         let cpu = pin_to_one_cpu().map_err(TrafficError::Thread)?;
         tracing::debug!(cpu, "path_cost stays on one CPU");
-        self.warm_up(WARMUP_DATAGRAMS, 0)?;
+        self.warm_up(WARMUP_DATAGRAMS, Duration::ZERO)?;
         let stamps = round.stamps.clone();
         let until = round.open()?;
         loop {

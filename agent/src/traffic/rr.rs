@@ -21,11 +21,13 @@ use super::{
     recorder::add,
     round::Round,
     server::Shared,
-    socket::{TCP_PATIENCE, UDP_PATIENCE},
+    socket::{PATIENCE, UDP_PATIENCE},
 };
 
 /// Fewest requests of a warm-up.
 const WARMUP_REQUESTS: u64 = 50;
+/// It does not wait for them longer than this beyond its time, on a slow or lossy path.
+const WARMUP_AT_MOST: Duration = Duration::from_secs(3);
 /// So many datagrams without any answer and the path is taken to be closed.
 const UNANSWERED: u64 = 3;
 
@@ -82,7 +84,7 @@ impl Transport for UdpTransport {
                     return Ok(true);
                 }
                 // To an earlier request, which was declared lost. Or nothing at all.
-                Ok(_) if self.stop.stopped() => return Err(io::ErrorKind::NotConnected.into()),
+                Ok(_) if self.stop.ended() => return Err(io::ErrorKind::NotConnected.into()),
                 Ok(_) => {
                     let now = now_ns();
                     let since = *stale_since.get_or_insert(now);
@@ -103,7 +105,7 @@ impl Transport for UdpTransport {
                 Ok(length) if length == request.len() && same_run(request, response) => {
                     return Ok(true);
                 }
-                Ok(_) if self.stop.stopped() => return Ok(false),
+                Ok(_) if self.stop.ended() => return Ok(false),
                 Ok(_) => {}
                 // An earlier response met a closed port: that client's affair.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
@@ -185,13 +187,9 @@ impl<T: Transport> RrClient<T> {
 impl<T: Transport> Generator for RrClient<T> {
     fn start(&mut self) -> Result<(), TrafficError> {
         let connect = || {
-            self.socket.connect_timeout(&self.to.into(), TCP_PATIENCE)?;
+            self.socket.connect_timeout(&self.to.into(), PATIENCE)?;
             match self.socket.r#type()? {
-                socket2::Type::STREAM => {
-                    self.socket.set_tcp_nodelay(true)?;
-                    self.socket.set_write_timeout(Some(TCP_PATIENCE))?;
-                    self.socket.set_read_timeout(Some(TCP_PATIENCE))
-                }
+                socket2::Type::STREAM => self.socket.set_tcp_nodelay(true),
                 _ => self.socket.set_read_timeout(Some(UDP_PATIENCE)),
             }
         };
@@ -204,8 +202,9 @@ impl<T: Transport> Generator for RrClient<T> {
             other => other,
         })?;
         let until = now_ns() + self.warmup.as_nanos() as u64;
+        let at_most = until + WARMUP_AT_MOST.as_nanos() as u64;
         let (mut asked, mut answered) = (0, 0);
-        while asked < WARMUP_REQUESTS || now_ns() < until {
+        while now_ns() < until || (asked < WARMUP_REQUESTS && now_ns() < at_most) {
             asked += 1;
             self.number_request();
             if self.exchange()? {

@@ -304,7 +304,7 @@ impl Server {
                 Ok(info) => info.bytes_received,
                 Err(error) => return Some(format!("cannot read the server's TCP_INFO: {error}")),
             };
-            let ended = self.shared.failure.get().is_some() || self.stop.stopped();
+            let ended = self.shared.failure.get().is_some() || self.stop.ended();
             if ended || self.shared.received.load(Ordering::Acquire) >= arrived {
                 return None;
             }
@@ -338,7 +338,7 @@ fn accept(listener: &Socket, client: SocketAddr, stop: &Stop) -> io::Result<Arc<
                     "a stranger's connection to a test's port was closed"
                 );
             }
-            Err(error) if stop.stopped() => return Err(error),
+            Err(error) if stop.ended() => return Err(error),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => return Err(error),

@@ -4,8 +4,8 @@ use std::{
     io,
     net::{Shutdown, SocketAddr},
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, Ordering},
     },
     time::Duration,
 };
@@ -16,8 +16,8 @@ use socket2::{Domain, Socket, Type};
 use super::TrafficError;
 use crate::netns::Netns;
 
-/// How long a TCP client waits for its connection, an answer, or room in the send buffer.
-pub(super) const TCP_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a client waits for its connection, and for traffic that should be over.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// After this time a datagram is lost.
 pub(super) const UDP_PATIENCE: Duration = Duration::from_secs(1);
 /// A flow has one client; the rest is room for strangers, whose connections are dropped.
@@ -63,47 +63,70 @@ pub(super) fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
         .ok_or_else(|| io::Error::other("the socket has no IP address"))
 }
 
+/// The traffic should have been over.
+const OVERDUE: u8 = 1;
+/// The run is deleted.
+const STOPPED: u8 = 2;
+
 /// Ends a run's traffic from any thread: whatever waits on one of its sockets returns.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stop(Arc<Stopping>);
 
 #[derive(Debug, Default)]
 struct Stopping {
-    stopped: AtomicBool,
+    /// [`OVERDUE`] or [`STOPPED`]; 0 while all is well.
+    ended: AtomicU8,
     sockets: Mutex<Vec<Arc<Socket>>>,
 }
 
 impl Stop {
     /// Ends the run's traffic and lets go of its sockets. Doing so twice changes nothing.
     pub(crate) fn stop(&self) {
-        let mut sockets = self
-            .0
-            .sockets
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        self.0.stopped.store(true, Ordering::Release);
+        let mut sockets = self.sockets();
+        self.0.ended.store(STOPPED, Ordering::Release);
         for socket in sockets.drain(..) {
             end(&socket);
         }
     }
 
+    /// Breaks traffic off that should have been over. No system call of a loop needs a timeout
+    /// of its own then, which would cost a timer for each that waits.
+    pub(super) fn break_off(&self) {
+        let sockets = self.sockets();
+        if !self.ended() {
+            self.0.ended.store(OVERDUE, Ordering::Release);
+        }
+        for socket in sockets.iter() {
+            end(socket);
+        }
+    }
+
+    fn sockets(&self) -> MutexGuard<'_, Vec<Arc<Socket>>> {
+        self.0
+            .sockets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether [`Self::stop`] was called.
-    #[inline]
     pub(super) fn stopped(&self) -> bool {
-        self.0.stopped.load(Ordering::Acquire)
+        self.0.ended.load(Ordering::Acquire) == STOPPED
+    }
+
+    /// Whether the sockets were shut down from here, for whatever reason.
+    #[inline]
+    pub(super) fn ended(&self) -> bool {
+        self.0.ended.load(Ordering::Acquire) != 0
     }
 
     /// From now on [`Self::stop`] ends this socket too.
     pub(super) fn watch(&self, socket: Socket) -> Arc<Socket> {
         let socket = Arc::new(socket);
-        let mut sockets = self
-            .0
-            .sockets
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if self.stopped() {
+        let mut sockets = self.sockets();
+        if self.ended() {
             end(&socket);
-        } else {
+        }
+        if !self.stopped() {
             sockets.push(Arc::clone(&socket));
         }
         socket
@@ -113,9 +136,7 @@ impl Stop {
     pub(super) fn explain(&self, error: io::Error) -> TrafficError {
         match error.kind() {
             _ if self.stopped() => TrafficError::Stopped,
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                TrafficError::Silent(TCP_PATIENCE.as_secs())
-            }
+            _ if self.ended() => TrafficError::Silent(PATIENCE.as_secs()),
             io::ErrorKind::UnexpectedEof => {
                 TrafficError::Broken(io::Error::new(error.kind(), "the peer closed it"))
             }

@@ -19,7 +19,7 @@ use super::{
     recorder::add,
     round::Round,
     server::Shared,
-    socket::TCP_PATIENCE,
+    socket::PATIENCE,
     tcp::{TcpInfo, unacknowledged},
 };
 
@@ -69,13 +69,9 @@ impl Stream {
 
     /// Waits until the peer has acknowledged everything.
     fn drain(&self) -> Result<(), TrafficError> {
-        let until = now_ns() + TCP_PATIENCE.as_nanos() as u64;
         while unacknowledged(&self.socket).map_err(|error| self.stop.explain(error))? > 0 {
-            if self.stop.stopped() {
-                return Err(TrafficError::Stopped);
-            }
-            if now_ns() > until {
-                return Err(TrafficError::Silent(TCP_PATIENCE.as_secs()));
+            if self.stop.ended() {
+                return Err(self.stop.explain(io::ErrorKind::NotConnected.into()));
             }
             thread::sleep(DRAIN_INTERVAL);
         }
@@ -85,11 +81,8 @@ impl Stream {
 
 impl Generator for Stream {
     fn start(&mut self) -> Result<(), TrafficError> {
-        let connect = || {
-            self.socket.connect_timeout(&self.to.into(), TCP_PATIENCE)?;
-            self.socket.set_write_timeout(Some(TCP_PATIENCE))
-        };
-        connect().map_err(|source| match self.stop.explain(source) {
+        let connected = self.socket.connect_timeout(&self.to.into(), PATIENCE);
+        connected.map_err(|source| match self.stop.explain(source) {
             TrafficError::Broken(source) => TrafficError::Connect {
                 from: self.from,
                 to: self.to,
