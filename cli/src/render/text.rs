@@ -79,12 +79,16 @@ fn headlines(report: &Report, style: Style) -> String {
         };
         let (what, change) = (widest(|s| &s.what), widest(|s| &s.change));
         for statement in &headline.statements {
+            let line = format!("  {:what$}  {:change$}", statement.what, statement.change);
             let values = statement.values.as_deref().unwrap_or_default();
-            let line = format!(
-                "  {:what$}  {:change$}  {values}",
-                statement.what, statement.change
-            );
-            text += line.trim_end();
+            // The figures stand on a line of their own where both do not fit.
+            let fits = line.chars().count() + 2 + values.chars().count() <= style.width();
+            let gap = if fits {
+                "  ".to_owned()
+            } else {
+                format!("\n{:>1$}", "", 4 + what)
+            };
+            text += format!("{line}{gap}{values}").trim_end();
             text.push('\n');
         }
     }
@@ -101,10 +105,32 @@ fn invalid(report: &Report, style: Style) -> String {
             run.test,
             run.invalid_reasons.join("; ")
         );
-        text += &style.alarm(&line);
-        text.push('\n');
+        for line in wrapped(&line, style.width(), 0).lines() {
+            text += &style.alarm(line);
+            text.push('\n');
+        }
     }
     text
+}
+
+/// Text in lines of at most so many columns, broken at spaces and indented, all but the first by
+/// two more. A word that is too long stays whole.
+fn wrapped(text: &str, columns: usize, indent: usize) -> String {
+    let mut lines = " ".repeat(indent);
+    let mut used = indent;
+    for (at, word) in text.split(' ').enumerate() {
+        let length = word.chars().count();
+        if at > 0 && used + 1 + length > columns {
+            lines += &format!("\n{:1$}", "", indent + 2);
+            used = indent + 2;
+        } else if at > 0 {
+            lines.push(' ');
+            used += 1;
+        }
+        lines += word;
+        used += length;
+    }
+    lines + "\n"
 }
 
 #[cfg(test)]
@@ -139,12 +165,11 @@ mod tests {
     #[test]
     fn the_headline_comes_first_and_claims_no_more_than_was_resolved() {
         let mut sample = sample::report();
-        let rtt = sample
-            .tolls
-            .iter_mut()
-            .filter(|toll| toll.metric == TollMetric::RttMean);
-        for toll in rtt {
-            (toll.ratio, toll.ci95, toll.resolved) = (1.002, [0.982, 1.0124], false);
+        for toll in &mut sample.tolls {
+            (toll.ratio, toll.ci95, toll.resolved) = match toll.metric {
+                TollMetric::Throughput => (0.58, [0.56, 0.6], true),
+                _ => (1.002, [0.982, 1.0124], false),
+            };
         }
         let text = report(&sample, PLAIN);
         let mut lines = text.lines();
@@ -154,11 +179,20 @@ mod tests {
         );
         let throughput = lines.next().unwrap();
         assert!(
-            throughput.starts_with("  throughput") && throughput.contains(" −"),
+            throughput.contains("−42.0 % [−44.0, −40.0]"),
             "{throughput}"
         );
         let rtt = lines.find(|line| line.contains("mean round trip")).unwrap();
         assert!(rtt.contains("not resolved, within ±1.8 %"), "{rtt}");
+    }
+
+    #[test]
+    fn long_lines_are_broken_at_spaces() {
+        assert_eq!(
+            wrapped("one two three four", 9, 0),
+            "one two\n  three\n  four\n"
+        );
+        assert_eq!(wrapped("short", 9, 2), "  short\n");
     }
 
     #[test]

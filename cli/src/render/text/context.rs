@@ -7,6 +7,7 @@ use nettoll_core::report::{NodeContext, Report, Run};
 use super::{
     Style,
     table::{Align, Table},
+    wrapped,
 };
 use crate::render::{units, view};
 
@@ -90,26 +91,28 @@ fn lost(lost: &BTreeMap<&str, u64>) -> String {
 /// Where and with what it was measured.
 pub(super) fn section(report: &Report, style: Style) -> String {
     let context = &report.context;
-    let mut text = style.bold("Context");
-    text += &format!(
-        "\n  nettoll {}, {}\n  {}\n",
-        context.nettoll_version,
-        context.started,
-        context.command.join(" ")
-    );
-    for node in &context.nodes {
-        text += &node_lines(node);
-    }
+    let version = format!("nettoll {}, {}", context.nettoll_version, context.started);
+    let mut lines = vec![version, context.command.join(" ")];
+    lines.extend(context.nodes.iter().map(node));
     if view::one_kernel(report) {
-        text += "  one kernel: all nodes share its CPUs and its clock\n";
+        lines.push("one kernel: all nodes share its CPUs and its clock".to_owned());
     }
-    text
+    let lines: String = lines
+        .iter()
+        .map(|line| wrapped(line, style.width(), 2))
+        .collect();
+    format!("{}\n{lines}", style.bold("Context"))
 }
 
-fn node_lines(node: &NodeContext) -> String {
-    let cni = node.cni.as_deref().unwrap_or("none recognised");
+fn node(node: &NodeContext) -> String {
     format!(
-        "  node {}: kernel {}, {} × {}\n    clock {}, CNI {cni}, agent {}\n",
-        node.node, node.kernel, node.cpus, node.cpu_model, node.clock_source, node.agent_version
+        "node {}: kernel {}, {} × {}, clock {}, CNI {}, agent {}",
+        node.node,
+        node.kernel,
+        node.cpus,
+        node.cpu_model,
+        node.clock_source,
+        node.cni.as_deref().unwrap_or("none recognised"),
+        node.agent_version
     )
 }

@@ -5,6 +5,7 @@ use nettoll_core::report::{Report, Toll};
 use super::{
     Style,
     table::{Align, Table},
+    wrapped,
 };
 use crate::render::{
     units,
@@ -36,15 +37,6 @@ fn section(report: &Report, group: &Comparison<'_>, style: Style) -> String {
     for toll in &group.tolls {
         table.row(row(report, toll));
     }
-    for missing in view::missing(report, group) {
-        // As much as fits: the whole reason is in the report's rounds.
-        let line: String = missing
-            .to_string()
-            .chars()
-            .take(style.width() - 2)
-            .collect();
-        table.line(line);
-    }
     let pairs = if wide {
         String::new()
     } else {
@@ -55,7 +47,15 @@ fn section(report: &Report, group: &Comparison<'_>, style: Style) -> String {
         group.path.label(),
         group.baseline.label()
     );
-    format!("{}\n{}", style.bold(&title), table.render(style.width()))
+    let missing: String = view::missing(report, group)
+        .iter()
+        .map(|missing| wrapped(&missing.to_string(), style.width(), 2))
+        .collect();
+    format!(
+        "{}\n{}{missing}",
+        style.bold(&title),
+        table.render(style.width())
+    )
 }
 
 fn row(report: &Report, toll: &Toll) -> Vec<String> {
