@@ -134,6 +134,6 @@ mod tests {
         let mut rendering = sample::rendering();
         rendering.report.runs.clear();
         rendering.report.tolls.clear();
-        assert!(page(&rendering).unwrap().contains("nothing was compared"));
+        assert!(page(&rendering).unwrap().contains("Nothing was measured"));
     }
 }

@@ -50,6 +50,7 @@ impl Style {
 pub(crate) fn report(report: &Report, style: Style) -> String {
     let mut sections = vec![headlines(report, style), invalid(report, style)];
     sections.extend(tolls::sections(report, style));
+    sections.push(tolls::runs(report, style));
     sections.extend(
         view::waterfalls(report)
             .into_iter()

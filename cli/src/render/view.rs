@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use nettoll_core::report::{Program, Report, Run};
 
 pub(crate) use compare::{
-    Comparison, comparisons, figure, missing, overhead_interval, subject, values,
+    Comparison, comparisons, figure, missing, overhead_interval, run_figures, subject, values,
+    without_toll,
 };
 pub(crate) use cpu::{
     CpuPair, IDLE, TwoMeasures, component, component_names, cpu_pair, two_measures,

@@ -144,7 +144,7 @@ fn components(pair: &CpuPair<'_>) -> String {
     }
     let rest = if small > 0 {
         format!(
-            "<p><small>{small} components below {} are left out.</small></p>\n",
+            "<p><small>Components below {} left out: {small}.</small></p>\n",
             units::share(SMALL_SHARE)
         )
     } else {

@@ -46,7 +46,11 @@ fn origin(report: &Report) -> String {
 fn answer(report: &Report) -> String {
     let groups = view::comparisons(report);
     let Some(group) = groups.first() else {
-        return "Here nothing was compared".to_owned();
+        let subject = view::subject(report).map(|path| text(&path.label()));
+        return subject.map_or_else(
+            || "Nothing was measured".to_owned(),
+            |label| format!("{label}: measured, without a toll"),
+        );
     };
     let over = group
         .path

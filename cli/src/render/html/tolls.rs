@@ -21,11 +21,12 @@ pub(super) fn section(report: &Report) -> Section {
          inside it.</p>\n",
     );
     if groups.is_empty() {
-        body += "<p>In this report nothing was compared with a baseline.</p>\n";
+        body += "<p>This report has no toll: nothing was compared, or too few pairs of rounds were good.</p>\n";
     }
     for group in &groups {
         body += &table(report, group);
     }
+    body += &runs(report);
     Section::new("tolls", "Tolls", body)
 }
 
@@ -51,6 +52,33 @@ fn table(report: &Report, group: &Comparison<'_>) -> String {
         .map(|missing| format!("<p><small>{}</small></p>\n", text(&missing.to_string())))
         .collect();
     format!("<h3>{}</h3>\n{}{missing}", text(&title), table.render())
+}
+
+/// What was measured, and is in no toll.
+fn runs(report: &Report) -> String {
+    let runs = view::without_toll(report);
+    if runs.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&["run", "metric", "num|mean", "num|95 % interval"]);
+    for run in runs {
+        for (metric, mean, ci95) in view::run_figures(run) {
+            let interval = ci95.map(|ci95| ci95.map(|end| view::figure(metric, end)));
+            table.row(&[
+                text(&format!("{} {}", run.path.label(), run.test)),
+                metric.as_str().to_owned(),
+                text(&view::figure(metric, mean)),
+                interval.map_or_else(
+                    || "–".to_owned(),
+                    |[low, high]| text(&format!("{low} to {high}")),
+                ),
+            ]);
+        }
+    }
+    format!(
+        "<h3>Runs that are in no toll, with the probe</h3>\n{}",
+        table.render()
+    )
 }
 
 /// From the lowest to the highest end of all intervals, zero among them, with some room.

@@ -72,7 +72,7 @@ fn components(path: &Run, baseline: Option<&Run>) -> Table {
     }
     if small > 0 {
         table.line(format!(
-            "and {small} components below {}",
+            "components below {} left out: {small}",
             units::share(SMALL_SHARE)
         ));
     }

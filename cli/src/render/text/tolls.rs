@@ -58,6 +58,33 @@ fn section(report: &Report, group: &Comparison<'_>, style: Style) -> String {
     )
 }
 
+/// What was measured, and is in no toll.
+pub(super) fn runs(report: &Report, style: Style) -> String {
+    let runs = view::without_toll(report);
+    if runs.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::with_heading(&[
+        ("run", Align::Left),
+        ("metric", Align::Left),
+        ("mean", Align::Right),
+        ("95 % interval", Align::Right),
+    ]);
+    for run in runs {
+        for (metric, mean, ci95) in view::run_figures(run) {
+            let interval = ci95.map(|ci95| ci95.map(|end| view::figure(metric, end)));
+            table.row(vec![
+                format!("{} {}", run.path.label(), run.test),
+                metric.as_str().to_owned(),
+                view::figure(metric, mean),
+                interval.map_or_else(|| "–".to_owned(), |[low, high]| format!("{low} to {high}")),
+            ]);
+        }
+    }
+    let title = style.bold("Runs that are in no toll, with the probe");
+    format!("{title}\n{}", table.render(style.width()))
+}
+
 fn row(report: &Report, toll: &Toll) -> Vec<String> {
     let values = view::values(report, toll);
     let figure = |value: Option<f64>| {

@@ -156,6 +156,34 @@ fn round_figure(round: &Round, metric: TollMetric) -> Option<f64> {
     }
 }
 
+/// A run's own main figures, from its rounds with the probe, each with its interval over the rounds
+/// where it has one.
+pub(crate) fn run_figures(run: &Run) -> Vec<(TollMetric, f64, Option<[f64; 2]>)> {
+    let estimates = [
+        (TollMetric::Throughput, run.throughput_bits_per_second),
+        (TollMetric::Transactions, run.transactions_per_second),
+    ];
+    let mut figures: Vec<_> = estimates
+        .into_iter()
+        .filter_map(|(metric, estimate)| Some((metric, estimate?.mean, estimate?.ci95)))
+        .collect();
+    let time = match run.test {
+        TestType::PathCost => TollMetric::PathCost,
+        _ => TollMetric::RttMean,
+    };
+    figures.extend(run.rtt_ns.as_ref().map(|rtt| (time, rtt.mean, None)));
+    figures
+}
+
+/// The runs that no toll tells of.
+pub(crate) fn without_toll(report: &Report) -> Vec<&Run> {
+    let told = |run: &Run| {
+        let mut tolls = report.tolls.iter();
+        tolls.any(|toll| toll.run_id == run.id || toll.baseline_run_id == run.id)
+    };
+    report.runs.iter().filter(|run| !told(run)).collect()
+}
+
 /// A metric's figure for people.
 pub(crate) fn figure(metric: TollMetric, value: f64) -> String {
     match metric {
