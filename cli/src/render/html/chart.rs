@@ -99,8 +99,8 @@ pub(super) fn axis(scale: Scale, most: usize, label: impl Fn(f64) -> String) -> 
             let class = if number % 2 == 0 { "tick" } else { "tick wide" };
             // Labels at the edges stay inside.
             let anchor = match at {
-                _ if at < 6.0 => "start",
-                _ if at > 94.0 => "end",
+                _ if at < 12.0 => "start",
+                _ if at > 88.0 => "end",
                 _ => "middle",
             };
             format!(

@@ -103,10 +103,9 @@ fn row(report: &Report, toll: &Toll, scale: Scale) -> Vec<String> {
     let overhead = if toll.resolved {
         text(&units::percent(toll.overhead_percent))
     } else {
-        format!(
-            "<em>not resolved, within {}</em>",
-            text(&units::within(interval))
-        )
+        // A hollow dot says the same: narrow screens need no words.
+        let within = text(&units::within(interval));
+        format!("<em><span class=\"wide\">not resolved, within </span>{within}</em>")
     };
     let verdict = match (toll.resolved, toll.overhead_percent > 0.0) {
         (false, _) => Verdict::Open,
