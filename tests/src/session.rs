@@ -50,12 +50,19 @@ impl Session {
         let mut all = vec!["test", "-o", "json"];
         all.extend(arguments);
         let output = self.nettoll(&all)?;
+        if let Some(folder) = std::env::var_os("NETTOLL_KEEP_REPORTS") {
+            std::fs::write(std::path::Path::new(&folder).join("report.json"), &output.stdout)?;
+        }
         if !output.status.success() {
+            let lost = serde_json::from_slice::<Report>(&output.stdout).map(|report| {
+                report.runs.iter().map(|run| run.probe.lost.clone()).collect::<Vec<_>>()
+            });
             bail!(
-                "nettoll {}: {}\n{}",
+                "nettoll {}: {}\n{}\nlost by the probe: {:?}",
                 all.join(" "),
                 output.status,
-                String::from_utf8_lossy(&output.stderr)
+                String::from_utf8_lossy(&output.stderr),
+                lost.ok()
             );
         }
         Ok(serde_json::from_slice(&output.stdout)?)

@@ -145,7 +145,10 @@ pub(crate) fn hop(
     if slot.skb == key
         && let Some(state) = counted(slot)
     {
-        if slot.state == PACKET_PASSED && point.on(DEVICE_PEER) {
+        // The same packet further up the receive path. The events' numbers follow its order: the
+        // same event once more is a new packet at an address that was freed meanwhile.
+        if slot.state == PACKET_PASSED && point.on(DEVICE_PEER) && slot.last < point.code {
+            slot.last = point.code;
             return None;
         }
         // A lifetime starts anew at the queue of its flow's first device: the address was freed
@@ -172,7 +175,6 @@ fn pass(slot: &mut PacketSlot, state: &mut FlowState, point: &mut Point<'_>) -> 
     point.matched();
     slot.last = point.code;
     slot.last_ns = now;
-    let way = way(slot.direction);
     if is(point.event, EventCode::StartXmit) {
         if point.config.exact != 0 {
             let key = self_key(slot.flow, slot.direction, point.device.index);
@@ -181,13 +183,22 @@ fn pass(slot: &mut PacketSlot, state: &mut FlowState, point: &mut Point<'_>) -> 
         if point.on(DEVICE_UNDERLAY) && state.over_wire == 0 {
             leave_on_wire(slot, now, point);
         }
-    } else if is(point.event, EventCode::Receive) && state.terminal[way] == point.device.index {
-        if slot.bytes != 0 {
-            state.received_ns[way] = now;
-        }
-        slot.state = PACKET_DELIVERED;
+    } else {
+        deliver(slot, state, point);
     }
     Some(())
+}
+
+/// A packet's way ends at the receive on its flow's last device.
+#[inline(always)]
+fn deliver(packet: &mut PacketSlot, state: &mut FlowState, point: &Point<'_>) {
+    let way = way(packet.direction);
+    if is(point.event, EventCode::Receive) && state.terminal[way] == point.device.index {
+        if packet.bytes != 0 {
+            state.received_ns[way] = packet.last_ns;
+        }
+        packet.state = PACKET_DELIVERED;
+    }
 }
 
 /// From here on the packet is known by flow and sequence.
@@ -273,6 +284,9 @@ fn begin(skb: Skb, key: u64, slot: &mut PacketSlot, point: &mut Point<'_>) -> Op
         }
     } else if !point.on(DEVICE_OWN) {
         arrive_from_wire(&mut packet, now, point)?;
+    } else {
+        // Some drivers have no event before this one (TUN, TAP).
+        deliver(&mut packet, state, point);
     }
     point.matched();
     if slot.skb != 0
@@ -305,6 +319,7 @@ fn arrive_from_wire(packet: &mut PacketSlot, now: u64, point: &mut Point<'_>) ->
         now.wrapping_sub(wire.sent_ns),
         point.counters,
     );
+    packet.last = point.code;
     packet.state = PACKET_PASSED;
     Some(())
 }
