@@ -213,7 +213,7 @@ pub struct RoundSide {
     pub seconds: f64,
     /// Payload bytes: on the client acknowledged by the peer, on the server received.
     pub bytes: u64,
-    /// Requests made (client), answered (server).
+    /// Requests with an answer (client), answered (server); those `lost` are not among them.
     pub transactions: u64,
     /// Requests without an answer.
     pub lost: u64,

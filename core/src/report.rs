@@ -241,7 +241,7 @@ pub struct Round {
     pub seconds: f64,
     /// Payload bytes that the peer acknowledged.
     pub bytes: Option<u64>,
-    /// Requests made.
+    /// Requests with an answer.
     pub transactions: Option<u64>,
     /// Requests without an answer.
     pub lost: Option<u64>,

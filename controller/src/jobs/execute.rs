@@ -1,7 +1,7 @@
 //! A job from its first request to the agents to its report.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -20,6 +20,7 @@ use super::{
     ledger::Ledger,
     plan::{Plan, PlannedRun, RunGroup, Site},
     progress::{Extent, Progress},
+    sides::MeasuredRound,
 };
 use crate::agents::Agents;
 
@@ -57,7 +58,8 @@ impl Execution<'_> {
         let mut extent = Extent::default();
         for group in &plan.groups {
             let group = self.measurable(group, &infos, job).await?;
-            let rounds = group.rounds(probe, extent.rounds, seed())?;
+            // Numbers are left for the spare pairs of the groups before.
+            let rounds = group.rounds(probe, 2 * extent.rounds, seed())?;
             extent += group.extent(&rounds);
             groups.push((group, rounds));
         }
@@ -154,6 +156,16 @@ impl Execution<'_> {
                 self.run_round(run, round).await?;
             }
         }
+        let spares = spares(&live, rounds);
+        self.progress.add(Extent {
+            runs: 0,
+            ..group.extent(&spares)
+        });
+        for round in spares {
+            if let Some(run) = live.get_mut(round.run) {
+                self.run_round(run, &round).await?;
+            }
+        }
         let mut measured = Measured::default();
         for mut run in live {
             self.tell(run.plan, "reading");
@@ -192,7 +204,12 @@ impl Execution<'_> {
         }
         let with = if probe { ", with the probe" } else { "" };
         let pairs = run.plan.options.rounds;
-        self.tell(run.plan, &format!("pair {} of {pairs}{with}:", pair + 1));
+        let which = if pair < pairs {
+            format!("pair {} of {pairs}{with}:", pair + 1)
+        } else {
+            format!("spare pair {}{with}:", pair - pairs + 1)
+        };
+        self.tell(run.plan, &which);
         let spec = RoundSpec {
             pair,
             sequence,
@@ -218,6 +235,45 @@ impl Execution<'_> {
         tracing::warn!("{message}");
         let _ = timeout(DELIVERY, self.events.send(JobEvent::Warning { message })).await;
     }
+}
+
+/// Pairs to run after the planned ones, in place of those with a round that is no good (the
+/// hypervisor took the CPU, say): the same rounds of all runs, as new pairs. Each pair is
+/// replaced once: what is no good twice has another cause.
+fn spares(live: &[LiveRun<'_>], rounds: &[PlannedRound]) -> Vec<PlannedRound> {
+    let bad = |round: &PlannedRound| {
+        live.get(round.run).is_some_and(|run| {
+            let same = |measured: &&MeasuredRound| measured.spec.sequence == round.sequence;
+            let no_good = |measured: &MeasuredRound| match &measured.outcome {
+                Ok(sides) => sides.invalid_reason().is_some(),
+                Err(_) => true,
+            };
+            run.broken.is_none() && run.rounds.iter().find(same).is_some_and(no_good)
+        })
+    };
+    let replaced: BTreeSet<(u32, bool)> = rounds
+        .iter()
+        .filter(|round| bad(round))
+        .map(|round| (round.pair, round.probe))
+        .collect();
+    let next =
+        |of: fn(&PlannedRound) -> u32| rounds.iter().map(of).max().map_or(0, |last| last + 1);
+    let mut sequence = next(|round| round.sequence)..;
+    let pairs = next(|round| round.pair)..;
+    let again = replaced
+        .into_iter()
+        .zip(pairs)
+        .flat_map(|(replaced, pair)| {
+            let of_pair = move |round: &&PlannedRound| (round.pair, round.probe) == replaced;
+            rounds
+                .iter()
+                .filter(of_pair)
+                .map(move |round| PlannedRound { pair, ..*round })
+        });
+    again
+        .zip(&mut sequence)
+        .map(|(round, sequence)| PlannedRound { sequence, ..round })
+        .collect()
 }
 
 /// Both nodes of a run are one kernel, the lab's case.

@@ -83,6 +83,11 @@ impl Progress {
         state.until_last = state.before;
     }
 
+    /// So much is to be done besides.
+    pub(super) fn add(&self, more: Extent) {
+        self.state().all += more;
+    }
+
     /// A round with so much traffic will not be run.
     pub(super) fn leave_out(&self, seconds: f64) {
         let all = &mut self.state().all;
