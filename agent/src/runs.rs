@@ -1,4 +1,4 @@
-//! The runs of this agent: from a [`RunSpec`] to a [`RunSide`], one round at a time.
+//! The runs of this agent: from a specification to a [`RunSide`], one round at a time.
 //!
 //! Several runs can be prepared at once, so that rounds of compared paths alternate, but only
 //! one round is open at any time: the probe is attached or not for all of them. A run holds its
@@ -8,8 +8,11 @@
 //! All methods block for as long as what they do takes, at most some seconds more than a round;
 //! call them from a thread that may. [`Runs::delete`] ends what others wait for.
 
+mod counters;
 mod error;
+mod gather;
 mod instruments;
+mod prepare;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -21,23 +24,16 @@ use std::{
 };
 
 use nettoll_core::{
-    api::{
-        FlowTuple, Place, Prepared, RUN_IDLE_SECONDS, Role, RoundSide, RoundSpec, RunSide, RunSpec,
-    },
+    api::{FlowTuple, RUN_IDLE_SECONDS, RoundSide, RoundSpec, RunSide},
     endpoint::Endpoint,
-    report::TestType,
 };
 
 pub(crate) use self::error::RunError;
 use self::{
-    instruments::{Instruments, Observation, lock},
+    instruments::{Instruments, lock},
     run::{Phase, Run, Traffic},
 };
-use crate::{
-    metrics::Totals,
-    netns::{self, Netns},
-    traffic::{Client, Plan, Seen, Server, Stop},
-};
+use crate::metrics::Totals;
 
 /// Most runs at once: each holds sockets and threads.
 const MAX_RUNS: usize = 64;
@@ -69,94 +65,6 @@ impl Runs {
             instruments: Arc::new(Instruments::new()),
             past: Mutex::default(),
         }
-    }
-
-    /// Opens the run's sockets: the server listens, the client is bound.
-    pub(crate) fn prepare(&self, spec: RunSpec) -> Result<Prepared, RunError> {
-        let plan = Plan::new(&spec)?;
-        if spec.sample && spec.options.sample_hz == 0 {
-            return Err(RunError::SampleRate);
-        }
-        self.room_for(&spec.id)?;
-        let stop = Stop::default();
-        let traffic = self.open_sockets(&spec, plan, &stop)?;
-        let prepared = Prepared {
-            flow: traffic.client.as_ref().map(Client::flow),
-        };
-        let run = Arc::new(Run::new(spec, stop, traffic));
-        let mut runs = lock(&self.runs);
-        if runs.contains_key(&run.spec.id) {
-            return Err(RunError::Exists(run.spec.id.clone()));
-        }
-        runs.insert(run.spec.id.clone(), run);
-        Ok(prepared)
-    }
-
-    fn room_for(&self, id: &str) -> Result<(), RunError> {
-        let runs = lock(&self.runs);
-        if runs.contains_key(id) {
-            return Err(RunError::Exists(id.to_owned()));
-        }
-        if runs.len() >= MAX_RUNS {
-            return Err(RunError::TooMany);
-        }
-        Ok(())
-    }
-
-    fn open_sockets(&self, spec: &RunSpec, plan: Plan, stop: &Stop) -> Result<Traffic, RunError> {
-        let netns = |place| self.namespace(place, spec.role);
-        let mut traffic = Traffic {
-            phase: Phase::Prepared,
-            client: None,
-            server: None,
-            flow: None,
-        };
-        if spec.test == TestType::PathCost {
-            let (from, to) = (netns(&spec.client)?, netns(&spec.server)?);
-            traffic.client = Some(Client::open_both(&from, &to, &plan, stop)?);
-        } else {
-            let mut plan = plan;
-            if spec.role != Role::Client {
-                let server = Server::listen(&netns(&spec.server)?, &plan, stop)?;
-                plan = plan.with_server(server.address());
-                traffic.server = Some(server);
-            }
-            if spec.role != Role::Server {
-                traffic.client = Some(Client::open(&netns(&spec.client)?, &plan, stop)?);
-            }
-        }
-        traffic.flow = traffic.client.as_ref().map(Client::flow);
-        if let (Some(server), Some(flow)) = (&mut traffic.server, &traffic.flow) {
-            server.serve(flow)?;
-        }
-        Ok(traffic)
-    }
-
-    /// The namespace of a place, if it is still the one that was resolved.
-    fn namespace(&self, place: &Place, role: Role) -> Result<Netns, RunError> {
-        let endpoint = || place.endpoint.clone();
-        let opened = match &place.endpoint {
-            Endpoint::Node(node) if *node == self.node => Netns::own(),
-            known => match self.places.get(known) {
-                Some(name) => netns::open(name),
-                // The other node's endpoint, on the same kernel.
-                None if role == Role::Both => Netns::by_inode(place.netns),
-                None => return Err(RunError::Elsewhere(endpoint(), self.node.clone())),
-            },
-        };
-        let netns = opened.map_err(|source| RunError::Place {
-            endpoint: endpoint(),
-            source,
-        })?;
-        if netns.inode() != place.netns {
-            let (found, asked) = (netns.inode(), place.netns);
-            return Err(RunError::Changed {
-                endpoint: endpoint(),
-                found,
-                asked,
-            });
-        }
-        Ok(netns)
     }
 
     /// Tells the server whose flow it serves.
@@ -344,56 +252,6 @@ impl Runs {
             self.instruments.detach();
         }
         Ok(())
-    }
-
-    /// Moves what was counted of the run to the totals of the past and frees what holds it.
-    fn forget(&self, run: &Run) {
-        let mut past = lock(&self.past);
-        self.add_to(&mut past, run);
-        self.instruments.forget(&mut lock(&run.observation));
-        lock(&self.runs).remove(&run.spec.id);
-    }
-
-    /// What all runs counted since the agent began: those that ended, and those that live so
-    /// far. Nothing in it ever gets less.
-    pub(crate) fn totals(&self) -> Totals {
-        let past = lock(&self.past);
-        let mut totals = past.clone();
-        let runs: Vec<Arc<Run>> = lock(&self.runs).values().cloned().collect();
-        for run in runs {
-            self.add_to(&mut totals, &run);
-        }
-        if let Some((programs, lost)) = self.instruments.counters_since_load() {
-            (totals.programs, totals.lost) = (programs, lost);
-        }
-        totals
-    }
-
-    fn add_to(&self, totals: &mut Totals, run: &Run) {
-        let observation = lock(&run.observation);
-        let side = match &observation.sealed {
-            Some(sealed) => Ok(sealed.clone()),
-            None => self.measured(run, &observation),
-        };
-        match side {
-            Ok(side) => totals.add_run(&run.spec, &side),
-            Err(error) => tracing::warn!(%error, run = run.spec.id, "the totals are without it"),
-        }
-    }
-
-    /// The hops and stages that were seen in the run's rounds with the probe so far.
-    fn measured(&self, run: &Run, observation: &Observation) -> Result<RunSide, RunError> {
-        let (edges, self_times) = self.instruments.counted(observation)?;
-        Ok(RunSide {
-            node: self.node.clone(),
-            edges,
-            self_times,
-            user_times: run.seen.iter().map(Seen::user_times).collect(),
-            tcp: None,
-            programs: Vec::new(),
-            lost: BTreeMap::new(),
-            stacks: None,
-        })
     }
 
     /// Deletes all runs: the agent ends. Rounds that run return soon.

@@ -1,0 +1,141 @@
+//! What rounds measure.
+
+use super::*;
+
+#[test]
+fn every_test_runs_within_one_agent() {
+    let _alone = alone();
+    let agent = agent();
+    for test in TestType::ALL {
+        let id = test.as_str();
+        let prepared = agent.prepare(spec(id, test, Role::Both, 0)).unwrap();
+        let flow = prepared.flow.unwrap();
+        assert!(flow.client.port() != 0 && flow.server.port() != 0);
+        agent.flow(id, flow).unwrap();
+        agent.start(id).unwrap();
+        for pair in 0..3 {
+            let side = one_round(&agent, id, pair);
+            assert_valid(&side);
+            assert!(side.seconds >= 0.1 && side.bytes > 0, "{test}: {side:?}");
+            assert!(side.cpu_busy_seconds.is_some());
+            assert_eq!(side.lost, 0, "{test}");
+            if test == TestType::TcpStream {
+                assert_eq!((side.transactions, &side.rtt), (0, &None));
+            } else {
+                let rtt = side.rtt.unwrap();
+                assert!(side.transactions > 0 && rtt.count == side.transactions);
+                assert_eq!(side.bytes, 64 * side.transactions);
+                let sum = Duration::from_nanos(rtt.sum_ns).as_secs_f64();
+                assert!(sum <= side.seconds, "the times add up to the round at most");
+                assert!(rtt.max_ns <= rtt.sum_ns);
+            }
+        }
+        let side = agent.finish(id).unwrap();
+        assert_eq!(side.node, "n1");
+        assert!(side.edges.is_empty() && side.programs.is_empty() && side.stacks.is_none());
+        assert!(
+            side.user_times.iter().all(|times| times.times.count == 0),
+            "only in rounds with the probe"
+        );
+        let tcp = matches!(test, TestType::TcpStream | TestType::TcpRr);
+        assert_eq!(side.tcp.is_some(), tcp);
+        if let Some(tcp) = side.tcp {
+            assert!(tcp.mss_bytes > 500 && tcp.cwnd_segments > 0);
+            assert!(!tcp.congestion_control.is_empty());
+        }
+        agent.delete(id).unwrap();
+    }
+}
+
+#[test]
+fn two_agents_agree_on_what_was_sent() {
+    let _alone = alone();
+    let (client, server) = (agent(), agent());
+    for test in [TestType::TcpRr, TestType::UdpRr, TestType::TcpStream] {
+        let (id, port) = (test.as_str(), free_port());
+        let listening = server.prepare(spec(id, test, Role::Server, port)).unwrap();
+        assert_eq!(listening.flow, None);
+        let flow = client
+            .prepare(spec(id, test, Role::Client, port))
+            .unwrap()
+            .flow
+            .unwrap();
+        server.flow(id, flow).unwrap();
+        client.start(id).unwrap();
+        for pair in 0..3 {
+            server.begin(id, round(pair)).unwrap();
+            client.begin(id, round(pair)).unwrap();
+            let ran = client.run(id, round(pair)).unwrap();
+            let served = server.end(id).unwrap();
+            client.end(id).unwrap();
+            assert_valid(&ran);
+            assert_valid(&served);
+            assert_eq!(ran.transactions, served.transactions, "{test}");
+            assert!(served.cpu_busy_seconds.is_some());
+            if test == TestType::TcpStream {
+                let (sent, received) = (ran.bytes as f64, served.bytes as f64);
+                assert!((0.5..2.0).contains(&(received / sent)), "{sent} {received}");
+                assert!((0.05..0.4).contains(&served.seconds), "{}", served.seconds);
+            } else {
+                assert_eq!(ran.bytes, served.bytes, "{test}");
+            }
+        }
+        let stages: Vec<_> = [client.finish(id).unwrap(), server.finish(id).unwrap()]
+            .iter()
+            .flat_map(|side| &side.user_times)
+            .map(|times| (times.stage, times.side, times.direction))
+            .collect();
+        let arrived = (UserStage::SocketRx, Side::Server, Direction::Request);
+        if test == TestType::TcpStream {
+            assert_eq!(stages, [arrived]);
+        } else {
+            let answered = (UserStage::SocketRx, Side::Client, Direction::Response);
+            let responder = (UserStage::Responder, Side::Server, Direction::Response);
+            assert_eq!(stages, [answered, arrived, responder]);
+        }
+        client.delete(id).unwrap();
+        server.delete(id).unwrap();
+    }
+}
+
+#[test]
+fn a_lost_request_is_counted_and_is_no_latency() {
+    let _alone = alone();
+    let agent = agent();
+    let server = UdpSocket::bind((LOCAL, 0)).unwrap();
+    let port = server.local_addr().unwrap().port();
+    // It answers what it is sent, but forgets one request after the warm-up.
+    let echo = thread::spawn(move || {
+        let mut buffer = [0; 2048];
+        for count in 0_u64.. {
+            let (length, client) = server.recv_from(&mut buffer).unwrap();
+            if length == 1 {
+                break;
+            }
+            if count != 60 {
+                buffer[64..200].fill(0);
+                server.send_to(&buffer[..200], client).unwrap();
+            }
+        }
+    });
+    let mut spec = spec("u", TestType::UdpRr, Role::Client, port);
+    spec.options.warmup_ms = 0;
+    let flow = agent.prepare(spec).unwrap().flow.unwrap();
+    agent.start("u").unwrap();
+    let long = RoundSpec {
+        seconds: 1.1,
+        ..round(0)
+    };
+    agent.begin("u", long.clone()).unwrap();
+    let side = agent.run("u", long).unwrap();
+    assert_eq!(side.lost, 1);
+    assert_valid(&side);
+    let rtt = side.rtt.unwrap();
+    assert_eq!(rtt.count, side.transactions);
+    assert!(rtt.max_ns < 900_000_000, "{}", rtt.max_ns);
+    UdpSocket::bind((LOCAL, 0))
+        .unwrap()
+        .send_to(&[0], flow.server)
+        .unwrap();
+    echo.join().unwrap();
+}
