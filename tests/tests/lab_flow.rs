@@ -4,25 +4,27 @@
 use anyhow::{Context as _, Result, ensure};
 use nettoll_core::{
     api::{
-        FlowTuple, Place, Prepared, ResolveRequest, Resolved, Role, RoundSide, RoundSpec, RunSide,
+        Place, Prepared, ResolveRequest, Resolved, Role, RoundSide, RoundSpec, RunSide,
         RunSpec,
     },
     endpoint::{Path, PathKind},
-    report::{Options, TestType},
+    report::{Options, Program, TestType},
 };
-use nettoll_lab::{Lab, Network};
+use nettoll_lab::{Lab, Network, plan::PodNetwork};
 use nettoll_tests::{
     agent::{Agent, Certificates},
-    bed, require_root,
+    bed::{self, Pair},
+    require_root,
 };
 
 const ADDRESSES: [&str; 2] = ["198.18.1.2", "198.18.2.2"];
 const NODES: [&str; 2] = ["198.18.0.1", "198.18.0.2"];
+const RUN: &str = "the-run";
 const PODS: [&str; 2] = ["pod/lab/n1-a", "pod/lab/n2-a"];
 
 struct Bed {
     agents: [Agent; 2],
-    _lab: Lab,
+    lab: Lab,
 }
 
 impl Bed {
@@ -31,7 +33,7 @@ impl Bed {
         let lab = Lab::up(&bed::options(Network::Vxlan))?;
         let certificates = Certificates::new()?;
         let start = |index: usize| Agent::start(&lab.plan().nodes[index], &certificates);
-        Ok(Self { agents: [start(0)?, start(1)?], _lab: lab })
+        Ok(Self { agents: [start(0)?, start(1)?], lab })
     }
 
     fn spec(&self) -> Result<RunSpec> {
@@ -54,7 +56,7 @@ impl Bed {
         }
         let (server, client) = (places.pop().context("no place")?, places.pop().context("no place")?);
         Ok(RunSpec {
-            id: "wrong-flow".to_owned(),
+            id: RUN.to_owned(),
             path: Path {
                 kind: PathKind::PodToPod,
                 from: PODS[0].parse()?,
@@ -74,15 +76,15 @@ impl Bed {
             role: Role::Client,
             client,
             server,
-            port: 9480,
+            port: 9481,
             devices,
             count_nodes: Vec::new(),
             sample: false,
         })
     }
 
-    /// One round; `change` is what the server's agent is told instead of the flow.
-    fn round(&self, change: impl Fn(FlowTuple) -> FlowTuple) -> Result<(u64, [RunSide; 2])> {
+    /// One round between whose marks `traffic` runs; what both agents counted in it.
+    fn round(&self, traffic: impl FnOnce(&Self, &RoundSpec) -> Result<()>) -> Result<[RunSide; 2]> {
         let [client, server] = &self.agents;
         let spec = self.spec()?;
         let of = |role, node: &str| RunSpec {
@@ -93,24 +95,34 @@ impl Bed {
         let _: Prepared = server.ask("POST", "/v1/runs", &of(Role::Server, "n2"))?;
         let prepared: Prepared = client.ask("POST", "/v1/runs", &of(Role::Client, "n1"))?;
         let flow = prepared.flow.context("the client's agent told no flow")?;
-        let at = |what: &str| format!("/v1/runs/{}/{what}", spec.id);
-        let _: () = server.ask("POST", &at("flow"), &change(flow))?;
+        let _: () = server.ask("POST", &at("flow"), &flow)?;
         let _: () = client.ask("POST", &at("start"), &())?;
-        let round = RoundSpec { pair: 0, sequence: 0, probe: true, calibrate: false, seconds: 0.5 };
+        let round = RoundSpec {
+            pair: 0,
+            sequence: 0,
+            probe: true,
+            calibrate: false,
+            seconds: 0.5,
+        };
         for agent in [server, client] {
             let _: () = agent.ask("POST", &at("begin"), &round)?;
         }
-        let side: RoundSide = client.ask("POST", &at("run"), &round)?;
+        traffic(self, &round)?;
         for agent in [server, client] {
             let _: RoundSide = agent.ask("POST", &at("end"), &())?;
         }
         let finish = |agent: &Agent| agent.ask::<RunSide>("POST", &at("finish"), &());
         let sides = [finish(client)?, finish(server)?];
         for agent in [server, client] {
-            let _: () = agent.ask("DELETE", &format!("/v1/runs/{}", spec.id), &())?;
+            let _: () = agent.ask("DELETE", &format!("/v1/runs/{RUN}"), &())?;
         }
-        Ok((side.transactions, sides))
+        Ok(sides)
     }
+}
+
+/// Where the run is asked for something.
+fn at(what: &str) -> String {
+    format!("/v1/runs/{RUN}/{what}")
 }
 
 fn packets(side: &RunSide) -> u64 {
@@ -120,22 +132,34 @@ fn packets(side: &RunSide) -> u64 {
 #[test]
 fn a_wrong_flow_shows_nothing_and_not_somebody_elses() -> Result<()> {
     let bed = Bed::up()?;
-    let (requests, [client, server]) = bed.round(|flow| flow)?;
-    ensure!(requests > 100 && packets(&client) > requests && packets(&server) > requests);
-
-    let (requests, [client, server]) = bed.round(|mut flow| {
-        let other = flow.client.port() ^ 1;
-        flow.client.set_port(other);
-        flow
+    // The run's own traffic is counted.
+    let mut requests = 0;
+    let sides = bed.round(|bed, round| {
+        let side: RoundSide = bed.agents[0].ask("POST", &at("run"), round)?;
+        requests = side.transactions;
+        Ok(())
     })?;
-    ensure!(packets(&client) > requests, "the client's agent was told the right flow");
-    ensure!(
-        packets(&server) == 0 && server.self_times.is_empty(),
-        "the server's agent counted {} packets of a flow that is not the run's",
-        packets(&server)
-    );
-    let matched: u64 = server.programs.iter().map(|program| program.matched).sum();
-    let runs: u64 = server.programs.iter().map(|program| program.runs).sum();
-    ensure!(matched == 0 && runs > requests, "{matched} matched of {runs} runs");
+    ensure!(requests > 100, "{requests} requests");
+    for side in &sides {
+        ensure!(packets(side) > requests, "{}: {} packets", side.node, packets(side));
+    }
+    // Between the same marks, over the same devices: somebody else's.
+    const OTHERS: u64 = 1_000;
+    let sides = bed.round(|bed, _| {
+        let pair = Pair::new(&bed.lab, PodNetwork::Vxlan)?;
+        pair.send(OTHERS, 64).map(drop)
+    })?;
+    for side in &sides {
+        let sum = |of: fn(&Program) -> u64| side.programs.iter().map(of).sum::<u64>();
+        let (matched, runs) = (sum(|program| program.matched), sum(|program| program.runs));
+        println!("{}: {matched} matched of {runs} runs", side.node);
+        ensure!(runs > OTHERS, "the programs were not attached");
+        ensure!(
+            matched == 0 && packets(side) == 0 && side.self_times.is_empty(),
+            "{}: {} packets of a flow that is not the run's",
+            side.node,
+            packets(side)
+        );
+    }
     Ok(())
 }
