@@ -63,6 +63,9 @@ const PROGRAMS: [&str; 9] = [
     "kfree_skb",
 ];
 
+/// How many of its tracepoint's arguments each program reads.
+const ARGUMENTS: [u32; 9] = [1, 2, 3, 1, 1, 1, 1, 1, 1];
+
 /// Why there is no probe.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProbeError {
@@ -72,6 +75,18 @@ pub(crate) enum ProbeError {
     /// The kernel does not tell where its members are.
     #[error(transparent)]
     Btf(#[from] BtfError),
+    /// The kernel's tracepoint is not the one that the program was written for.
+    #[error(
+        "the kernel's tracepoint '{program}' has {found:?} arguments, the program reads {wanted}: this kernel differs from those that nettoll knows; please report it with 'uname -r'"
+    )]
+    Prototype {
+        /// Which.
+        program: &'static str,
+        /// What the kernel's BTF says; `None` for no such tracepoint.
+        found: Option<u32>,
+        /// What the program needs.
+        wanted: u32,
+    },
     /// The kernel refused the object or a map.
     #[error(
         "the kernel refused the probe's maps: {0}; loading needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"
@@ -167,7 +182,18 @@ impl Probe {
         if object.is_empty() {
             return Err(ProbeError::NotBuilt);
         }
-        let offsets = offsets::resolve(&Btf::of_kernel()?)?;
+        let kernel = Btf::of_kernel()?;
+        for (program, wanted) in PROGRAMS.into_iter().zip(ARGUMENTS) {
+            let found = kernel.tracepoint_arguments(program)?;
+            if found.is_none_or(|found| found < wanted) {
+                return Err(ProbeError::Prototype {
+                    program,
+                    found,
+                    wanted,
+                });
+            }
+        }
+        let offsets = offsets::resolve(&kernel)?;
         let mut loader = EbpfLoader::new();
         for (global, value) in &offsets {
             loader.override_global(global, value, true);

@@ -108,12 +108,16 @@ pub(crate) struct Profiler {
     slots: BTreeMap<u8, Slot>,
 }
 
-/// What is known of a slot besides its samples.
-#[derive(Clone, Copy, Debug)]
+/// What is known of a slot besides what the maps hold of it.
+#[derive(Clone, Debug, Default)]
 struct Slot {
     hz: u32,
     cpus: u32,
     due: Option<u64>,
+    /// Samples of earlier rounds, by thread and functions, outermost first.
+    drained: BTreeMap<(String, Vec<String>), u64>,
+    /// Samples that could not be counted in earlier rounds, by reason.
+    lost: BTreeMap<String, u64>,
 }
 
 impl Profiler {
@@ -172,6 +176,7 @@ impl Profiler {
                 hz,
                 cpus,
                 due: due.map(|_| 0),
+                ..Slot::default()
             })
             .cpus = cpus;
         if let Err(error) = events.enable() {
@@ -205,6 +210,41 @@ impl Profiler {
         {
             *due += after - before;
         }
+        // A long run has more stacks than there is room for.
+        if self.maps.crowded()? {
+            let slots: Vec<u8> = self.slots.keys().copied().collect();
+            slots.into_iter().try_for_each(|slot| self.drain(slot))?;
+        }
+        Ok(())
+    }
+
+    /// Moves what the maps hold of a slot to user space, with symbols. Between rounds only.
+    fn drain(&mut self, slot: u8) -> Result<(), ProfileError> {
+        let Taken {
+            counts,
+            stacks,
+            lost,
+        } = self.maps.take(slot)?;
+        self.symbols.refresh(stacks.values().flatten())?;
+        let Some(kept) = self.slots.get_mut(&slot) else {
+            return Ok(());
+        };
+        // Stacks that differ only in addresses within functions become one.
+        for count in counts {
+            let addresses = stacks.get(&count.stack).map_or(&[][..], Vec::as_slice);
+            let names = addresses
+                .iter()
+                .rev()
+                .map(|address| self.symbols.name(*address));
+            let frames: Vec<_> = names.map(str::to_owned).collect();
+            *kept
+                .drained
+                .entry((thread(&count.thread), frames))
+                .or_default() += count.samples;
+        }
+        for (reason, samples) in lost {
+            *kept.lost.entry(reason.to_owned()).or_default() += samples;
+        }
         Ok(())
     }
 
@@ -216,33 +256,15 @@ impl Profiler {
         if let Some((slot, _)) = self.sampling {
             return Err(ProfileError::Sampling(slot));
         }
-        let Slot { hz, cpus, due } = self.slots.remove(&slot).unwrap_or(Slot {
-            hz: 0,
-            cpus: 0,
-            due: None,
-        });
-        let Taken {
-            counts,
-            stacks,
-            lost,
-        } = self.maps.take(slot)?;
-        self.symbols.refresh(stacks.values().flatten())?;
-
-        // Stacks that differ only in addresses within functions become one.
-        let mut by_name = BTreeMap::<_, u64>::new();
-        for count in counts {
-            let addresses = stacks.get(&count.stack).map_or(&[][..], Vec::as_slice);
-            let names = addresses
-                .iter()
-                .rev()
-                .map(|address| self.symbols.name(*address));
-            let frames: Vec<_> = names.map(str::to_owned).collect();
-            *by_name.entry((thread(&count.thread), frames)).or_default() += count.samples;
-        }
-        let mut lost: BTreeMap<_, _> = lost
-            .into_iter()
-            .map(|(reason, samples)| (reason.to_owned(), samples))
-            .collect();
+        self.slots.entry(slot).or_default();
+        self.drain(slot)?;
+        let Slot {
+            hz,
+            cpus,
+            due,
+            drained: by_name,
+            mut lost,
+        } = self.slots.remove(&slot).unwrap_or_default();
         if let Some(due) = due {
             let seen = by_name.values().sum::<u64>() + lost.values().sum::<u64>();
             lost.insert(MISSED.to_owned(), due.saturating_sub(seen));

@@ -47,11 +47,6 @@ impl Devices {
             .map(|(id, _)| *id)
     }
 
-    /// The index of a device.
-    pub(crate) fn index(&self, id: DeviceId) -> Option<u16> {
-        self.entries.get(&id).map(|(index, _)| *index)
-    }
-
     /// A seed and the entries under it; `None` where no seed was found.
     pub(crate) fn place(&self) -> Option<(u32, Vec<(u32, DeviceEntry)>)> {
         (0..MAX_SEEDS).find_map(|number| {

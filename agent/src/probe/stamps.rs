@@ -95,58 +95,48 @@ impl Drop for States {
 /// are of `CLOCK_MONOTONIC`, in ns: the clock of `bpf_ktime_get_ns`.
 #[derive(Clone)]
 pub(crate) struct Stamps {
-    states: Option<(Arc<States>, usize)>,
+    states: Arc<States>,
+    flow: usize,
 }
 
 impl std::fmt::Debug for Stamps {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Stamps")
-            .field(&self.states.as_ref().map(|(_, flow)| flow))
-            .finish()
+        f.debug_tuple("Stamps").field(&self.flow).finish()
     }
 }
 
 impl Stamps {
-    /// Stamps that nobody reads, for rounds without a probe.
-    pub(crate) fn none() -> Self {
-        Self { states: None }
-    }
-
     /// The stamps of a flow.
     pub(super) fn of(states: Arc<States>, flow: usize) -> Self {
-        Self {
-            states: Some((states, flow)),
-        }
+        Self { states, flow }
     }
 
-    fn state(&self) -> Option<&Shared> {
-        self.states.as_ref().map(|(states, flow)| states.get(*flow))
+    fn state(&self) -> &Shared {
+        self.states.get(self.flow)
     }
 
     /// A round's marks: only between them is anything counted.
     pub(crate) fn mark(&self, counted: bool) {
-        if let Some(state) = self.state() {
-            for direction in 0..2 {
-                state.sent_ns[direction].store(0, Ordering::Relaxed);
-                state.received_ns[direction].store(0, Ordering::Relaxed);
-            }
-            state.counted.store(u32::from(counted), Ordering::Release);
+        let state = self.state();
+        for direction in 0..2 {
+            state.sent_ns[direction].store(0, Ordering::Relaxed);
+            state.received_ns[direction].store(0, Ordering::Relaxed);
         }
+        state.counted.store(u32::from(counted), Ordering::Release);
     }
 
     /// The traffic thread is about to send a message in this direction.
     #[inline]
     pub(crate) fn sending(&self, direction: Direction, now_ns: u64) {
-        if let Some(state) = self.state() {
-            state.sent_ns[way(direction)].store(now_ns, Ordering::Relaxed);
-        }
+        let state = self.state();
+        state.sent_ns[way(direction)].store(now_ns, Ordering::Relaxed);
     }
 
     /// The traffic thread has received a message of this direction: the time since it was
     /// received on the endpoint's device (`socket_rx`), `None` where the probe saw none.
     #[inline]
     pub(crate) fn received(&self, direction: Direction, now_ns: u64) -> Option<u64> {
-        let received = &self.state()?.received_ns[way(direction)];
+        let received = &self.state().received_ns[way(direction)];
         let received_ns = received.load(Ordering::Relaxed);
         if received_ns == 0 {
             return None;

@@ -65,6 +65,17 @@ impl Maps {
         self.slot.set(0, u32::from(slot), 0)
     }
 
+    /// More than half of the places for stacks are taken.
+    pub(super) fn crowded(&self) -> Result<bool, MapError> {
+        for (taken, key) in self.stacks.keys().enumerate() {
+            key?;
+            if taken as u32 >= STACKS / 2 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Takes what the slot holds, and forgets the stacks that no other slot refers to.
     ///
     /// Only while nothing is sampled: a CPU that found its stack in the map and has not counted

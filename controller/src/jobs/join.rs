@@ -216,6 +216,9 @@ fn probe(finished: Option<&FinishedRun>) -> Probe {
         for (reason, count) in &side.lost {
             *probe.lost.entry(reason.clone()).or_default() += count;
         }
+        for (reason, count) in side.stacks.iter().flat_map(|stacks| &stacks.lost) {
+            *probe.lost.entry(format!("stacks_{reason}")).or_default() += count;
+        }
     }
     probe
 }

@@ -22,6 +22,12 @@ const MIN_TIMES: u64 = 200;
 /// packet.
 const NOT_THE_PROBE: [&str; 2] = ["dropped_by_kernel", "merged"];
 
+/// How the sampler's losses begin among the probe's.
+const STACKS: &str = "stacks_";
+/// Samples whose stack was lost. Above it shares are those of the shallow stacks. Ticks that never
+/// came (`stacks_missed`: an idle CPU's, on virtual machines) are nobody's stack.
+const MAX_STACKS_LOST: f64 = 0.01;
+
 /// All reasons that hold, in words.
 pub(super) fn reasons(inputs: &Inputs<'_>, reported: &[&Sides], run: &Run) -> Vec<String> {
     let mut reasons: Vec<String> = inputs
@@ -41,6 +47,7 @@ pub(super) fn reasons(inputs: &Inputs<'_>, reported: &[&Sides], run: &Run) -> Ve
         reasons.extend(lost(reported));
     }
     reasons.extend(probe_lost(inputs, run));
+    reasons.extend(stacks_lost(inputs, run));
     reasons
 }
 
@@ -93,7 +100,8 @@ fn probe_lost(inputs: &Inputs<'_>, run: &Run) -> Option<String> {
         .probe
         .lost
         .iter()
-        .filter(|(reason, _)| !NOT_THE_PROBE.contains(&reason.as_str()));
+        .filter(|(reason, _)| !NOT_THE_PROBE.contains(&reason.as_str()))
+        .filter(|(reason, _)| !reason.starts_with(STACKS));
     let lost: u64 = of_the_probe.map(|(_, count)| count).sum();
     let edges = inputs
         .finished
@@ -108,4 +116,24 @@ fn probe_lost(inputs: &Inputs<'_>, run: &Run) -> Option<String> {
             share * 100.0
         )
     })
+}
+
+fn stacks_lost(inputs: &Inputs<'_>, run: &Run) -> Option<String> {
+    let lost: u64 = run
+        .probe
+        .lost
+        .iter()
+        .filter(|(reason, _)| reason.starts_with(STACKS) && !reason.ends_with("missed"))
+        .map(|(_, count)| count)
+        .sum();
+    let sampled = inputs
+        .finished
+        .iter()
+        .flat_map(|finished| finished.sides())
+        .filter_map(|side| side.stacks.as_ref())
+        .flat_map(|stacks| &stacks.stacks);
+    let seen: u64 = sampled.map(|stack| stack.samples).sum();
+    let share = lost as f64 / (lost + seen) as f64;
+    (share > MAX_STACKS_LOST)
+        .then(|| format!("{lost} samples ({:.1} %) have no stack", share * 100.0))
 }
