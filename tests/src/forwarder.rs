@@ -74,7 +74,12 @@ impl Forwarder {
             let stop = Arc::clone(&stop);
             threads.push(std::thread::spawn(move || forward(from, to, &lane, &stop)));
         }
-        Ok(Self { request, response, stop, threads })
+        Ok(Self {
+            request,
+            response,
+            stop,
+            threads,
+        })
     }
 }
 
@@ -90,15 +95,20 @@ impl Drop for Forwarder {
 fn forward(mut from: File, mut to: File, lane: &Lane, stop: &AtomicBool) {
     let mut frame = vec![0; 65_536];
     while !stop.load(Ordering::Relaxed) {
-        let mut waiting =
-            libc::pollfd { fd: from.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let mut waiting = libc::pollfd {
+            fd: from.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
         #[expect(unsafe_code, reason = "poll")]
         // SAFETY: one valid pollfd.
         let ready = unsafe { libc::poll(&mut waiting, 1, 100) };
         if ready <= 0 {
             continue;
         }
-        let Ok(length) = from.read(&mut frame) else { continue };
+        let Ok(length) = from.read(&mut frame) else {
+            continue;
+        };
         let read = Instant::now();
         let frame = &frame[..length];
         if !is_overlay_test(frame) {
@@ -118,7 +128,8 @@ fn forward(mut from: File, mut to: File, lane: &Lane, stop: &AtomicBool) {
         let held = read.elapsed();
         if to.write_all(frame).is_ok() {
             lane.written.fetch_add(1, Ordering::Relaxed);
-            lane.held_ns.fetch_add(held.as_nanos() as u64, Ordering::Relaxed);
+            lane.held_ns
+                .fetch_add(held.as_nanos() as u64, Ordering::Relaxed);
         }
     }
 }
@@ -126,7 +137,11 @@ fn forward(mut from: File, mut to: File, lane: &Lane, stop: &AtomicBool) {
 /// A VXLAN frame with test traffic in it: Ethernet, IPv4, UDP to 8472, VXLAN, Ethernet, IPv4,
 /// and a port of the tests on one side.
 fn is_overlay_test(frame: &[u8]) -> bool {
-    let word = |at: usize| frame.get(at..at + 2).map_or(0, |b| u16::from_be_bytes([b[0], b[1]]));
+    let word = |at: usize| {
+        frame
+            .get(at..at + 2)
+            .map_or(0, |b| u16::from_be_bytes([b[0], b[1]]))
+    };
     const INNER: usize = 14 + 20 + 8 + 8 + 14;
     let test = TRAFFIC_PORT_FIRST..=TRAFFIC_PORT_LAST;
     word(12) == 0x0800

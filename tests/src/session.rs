@@ -24,10 +24,18 @@ impl Session {
     /// Without root or binaries, or where the lab does not come up.
     pub fn up(network: Network, underlay: Underlay) -> Result<Self> {
         require_root()?;
-        let processes =
-            Binaries { agent: binary("nettoll-agent")?, controller: binary("nettoll-controller")? };
-        let options = Options { underlay, processes: Some(processes), ..bed::options(network) };
-        Ok(Self { lab: Lab::up(&options)? })
+        let processes = Binaries {
+            agent: binary("nettoll-agent")?,
+            controller: binary("nettoll-controller")?,
+        };
+        let options = Options {
+            underlay,
+            processes: Some(processes),
+            ..bed::options(network)
+        };
+        Ok(Self {
+            lab: Lab::up(&options)?,
+        })
     }
 
     /// Runs `nettoll` with these arguments.
@@ -51,11 +59,18 @@ impl Session {
         all.extend(arguments);
         let output = self.nettoll(&all)?;
         if let Some(folder) = std::env::var_os("NETTOLL_KEEP_REPORTS") {
-            std::fs::write(std::path::Path::new(&folder).join("report.json"), &output.stdout)?;
+            std::fs::write(
+                std::path::Path::new(&folder).join("report.json"),
+                &output.stdout,
+            )?;
         }
         if !output.status.success() {
             let lost = serde_json::from_slice::<Report>(&output.stdout).map(|report| {
-                report.runs.iter().map(|run| run.probe.lost.clone()).collect::<Vec<_>>()
+                report
+                    .runs
+                    .iter()
+                    .map(|run| run.probe.lost.clone())
+                    .collect::<Vec<_>>()
             });
             bail!(
                 "nettoll {}: {}\n{}\nlost by the probe: {:?}",

@@ -30,13 +30,22 @@ impl Spinner {
         let folder = env::var_os(EBPF_DIR)
             .with_context(|| format!("{EBPF_DIR} is not set; run 'cargo xtask test --only lab'"))?;
         let mut ebpf = EbpfLoader::new().load_file(Path::new(&folder).join("spin"))?;
-        let mut take = |name: &str| ebpf.take_map(name).with_context(|| format!("no map {name}"));
+        let mut take = |name: &str| {
+            ebpf.take_map(name)
+                .with_context(|| format!("no map {name}"))
+        };
         let (spin, spun) = (take("SPIN_NS")?.try_into()?, take("SPUN")?.try_into()?);
-        let program: &mut SchedClassifier =
-            ebpf.program_mut("spin").context("no program 'spin'")?.try_into()?;
+        let program: &mut SchedClassifier = ebpf
+            .program_mut("spin")
+            .context("no program 'spin'")?
+            .try_into()?;
         program.load()?;
         netns::within(namespace, || program.attach(device, TcAttachType::Egress))??;
-        Ok(Self { spin, spun, _ebpf: ebpf })
+        Ok(Self {
+            spin,
+            spun,
+            _ebpf: ebpf,
+        })
     }
 
     /// Spins so long for each packet from now on.

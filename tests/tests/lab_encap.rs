@@ -13,12 +13,26 @@ const MIN_SAMPLES: u64 = 400;
 fn exact_and_sampled_encapsulation_agree() -> Result<()> {
     let session = Session::up(Network::Vxlan, Underlay::Veth)?;
     let report = session.test(&[
-        "--from", "pod/lab/n1-a", "--to", "pod/lab/n2-a", "--type", "tcp_stream", "--seconds",
-        "30", "--probe", "on", "--sample-hz", "1997",
+        "--from",
+        "pod/lab/n1-a",
+        "--to",
+        "pod/lab/n2-a",
+        "--type",
+        "tcp_stream",
+        "--seconds",
+        "30",
+        "--probe",
+        "on",
+        "--sample-hz",
+        "1997",
     ])?;
     let run = first(&report)?;
     let sum = |of: fn(&nettoll_core::report::Round) -> Option<u64>| {
-        run.rounds.iter().filter(|round| round.probe).filter_map(of).sum::<u64>()
+        run.rounds
+            .iter()
+            .filter(|round| round.probe)
+            .filter_map(of)
+            .sum::<u64>()
     };
     let bytes = sum(|round| round.bytes) as f64;
 
@@ -42,11 +56,18 @@ fn exact_and_sampled_encapsulation_agree() -> Result<()> {
         half * 100.0,
         region.samples
     );
-    ensure!(region.samples >= MIN_SAMPLES, "{} samples are too few", region.samples);
+    ensure!(
+        region.samples >= MIN_SAMPLES,
+        "{} samples are too few",
+        region.samples
+    );
     ensure!(half <= 0.10, "the interval is ±{:.1} %", half * 100.0);
     let within = |share: f64| share / region.share * sampled;
     let [low, high] = region.share_ci95.map(within);
     let exact = exact / bytes;
-    ensure!((low..=high).contains(&exact), "exact {exact} is not within [{low}, {high}]");
+    ensure!(
+        (low..=high).contains(&exact),
+        "exact {exact} is not within [{low}, {high}]"
+    );
     Ok(())
 }

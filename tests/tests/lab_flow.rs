@@ -4,8 +4,7 @@
 use anyhow::{Context as _, Result, ensure};
 use nettoll_core::{
     api::{
-        Place, Prepared, ResolveRequest, Resolved, Role, RoundSide, RoundSpec, RunSide,
-        RunSpec,
+        Place, Prepared, ResolveRequest, Resolved, Role, RoundSide, RoundSpec, RunSide, RunSpec,
     },
     endpoint::{Path, PathKind},
     report::{Options, Program, TestType},
@@ -33,7 +32,10 @@ impl Bed {
         let lab = Lab::up(&bed::options(Network::Vxlan))?;
         let certificates = Certificates::new()?;
         let start = |index: usize| Agent::start(&lab.plan().nodes[index], &certificates);
-        Ok(Self { agents: [start(0)?, start(1)?], lab })
+        Ok(Self {
+            agents: [start(0)?, start(1)?],
+            lab,
+        })
     }
 
     fn spec(&self) -> Result<RunSpec> {
@@ -54,7 +56,10 @@ impl Bed {
                 address: ADDRESSES[own].parse()?,
             });
         }
-        let (server, client) = (places.pop().context("no place")?, places.pop().context("no place")?);
+        let (server, client) = (
+            places.pop().context("no place")?,
+            places.pop().context("no place")?,
+        );
         Ok(RunSpec {
             id: RUN.to_owned(),
             path: Path {
@@ -141,7 +146,12 @@ fn a_wrong_flow_shows_nothing_and_not_somebody_elses() -> Result<()> {
     })?;
     ensure!(requests > 100, "{requests} requests");
     for side in &sides {
-        ensure!(packets(side) > requests, "{}: {} packets", side.node, packets(side));
+        ensure!(
+            packets(side) > requests,
+            "{}: {} packets",
+            side.node,
+            packets(side)
+        );
     }
     // Between the same marks, over the same devices: somebody else's.
     const OTHERS: u64 = 1_000;

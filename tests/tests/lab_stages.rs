@@ -10,17 +10,30 @@ use nettoll_tests::session::{Session, first, label, stage};
 
 /// Requests made between the marks of the rounds with the probe.
 fn requests(run: &Run) -> u64 {
-    run.rounds.iter().filter(|round| round.probe).filter_map(|round| round.transactions).sum()
+    run.rounds
+        .iter()
+        .filter(|round| round.probe)
+        .filter_map(|round| round.transactions)
+        .sum()
 }
 
 fn names(run: &Run) -> String {
-    run.stages.iter().flatten().map(label).collect::<Vec<_>>().join("\n")
+    run.stages
+        .iter()
+        .flatten()
+        .map(label)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn check_closure(run: &Run) -> Result<()> {
     let closure = run.closure.context("no closure")?;
     println!("{} {}: closure {closure:.4}", run.path.label(), run.test);
-    ensure!((0.95..=1.05).contains(&closure), "closure {closure}\n{}", names(run));
+    ensure!(
+        (0.95..=1.05).contains(&closure),
+        "closure {closure}\n{}",
+        names(run)
+    );
     Ok(())
 }
 
@@ -29,8 +42,16 @@ fn a_round_trip_over_vxlan_is_closed() -> Result<()> {
     let session = Session::up(Network::Vxlan, Underlay::Veth)?;
     for test in ["tcp_rr", "udp_rr"] {
         let report = session.test(&[
-            "--from", "pod/lab/n1-a", "--to", "pod/lab/n2-a", "--type", test, "--seconds", "2",
-            "--probe", "on",
+            "--from",
+            "pod/lab/n1-a",
+            "--to",
+            "pod/lab/n2-a",
+            "--type",
+            test,
+            "--seconds",
+            "2",
+            "--probe",
+            "on",
         ])?;
         let run = first(&report)?;
         check_closure(run)?;
@@ -42,7 +63,15 @@ fn a_round_trip_over_vxlan_is_closed() -> Result<()> {
             for (side, name, device) in [
                 (sender, "socket_tx", "eth0"),
                 (sender, "veth", "eth0"),
-                (sender, "backlog", if sender == Side::Client { "vethn1-a" } else { "vethn2-a" }),
+                (
+                    sender,
+                    "backlog",
+                    if sender == Side::Client {
+                        "vethn1-a"
+                    } else {
+                        "vethn2-a"
+                    },
+                ),
                 (sender, "bridge", "cni0"),
                 (sender, "forward", "flannel.1"),
                 (sender, "encap", "flannel.1"),
@@ -55,7 +84,10 @@ fn a_round_trip_over_vxlan_is_closed() -> Result<()> {
                 (receiver, "socket_rx", "eth0"),
             ] {
                 let found = stage(run, side, direction, name, Some(device)).with_context(|| {
-                    format!("{test}: no {side:?} {direction:?} {name} {device}\n{}", names(run))
+                    format!(
+                        "{test}: no {side:?} {direction:?} {name} {device}\n{}",
+                        names(run)
+                    )
                 })?;
                 let packets = found.packets.context("no packets")?;
                 ensure!(
@@ -66,9 +98,16 @@ fn a_round_trip_over_vxlan_is_closed() -> Result<()> {
                 ensure!(!found.derived, "{} is derived", label(found));
             }
         }
-        ensure!(run.cpu.shared && run.cpu.remote.is_none(), "two nodes, one kernel");
+        ensure!(
+            run.cpu.shared && run.cpu.remote.is_none(),
+            "two nodes, one kernel"
+        );
         let lost: u64 = run.probe.lost.values().sum();
-        ensure!(lost as f64 <= 0.01 * requests as f64, "{:?}", run.probe.lost);
+        ensure!(
+            lost as f64 <= 0.01 * requests as f64,
+            "{:?}",
+            run.probe.lost
+        );
     }
     Ok(())
 }
@@ -86,13 +125,31 @@ fn paths_without_a_tunnel_show_none() -> Result<()> {
     ] {
         for test in ["path_cost", "tcp_rr"] {
             let report = session.test(&[
-                "--from", from, "--to", to, "--network", network, "--type", test, "--seconds",
-                "1", "--probe", "on",
+                "--from",
+                from,
+                "--to",
+                to,
+                "--network",
+                network,
+                "--type",
+                test,
+                "--seconds",
+                "1",
+                "--probe",
+                "on",
             ])?;
             let run = first(&report)?;
             ensure!(has(run, present), "no {present}\n{}", names(run));
-            ensure!(!has(run, absent), "{absent} where there is none\n{}", names(run));
-            ensure!(!has(run, "decap") || present == "encap", "decap\n{}", names(run));
+            ensure!(
+                !has(run, absent),
+                "{absent} where there is none\n{}",
+                names(run)
+            );
+            ensure!(
+                !has(run, "decap") || present == "encap",
+                "decap\n{}",
+                names(run)
+            );
             check_closure(run)?;
         }
     }
@@ -102,29 +159,50 @@ fn paths_without_a_tunnel_show_none() -> Result<()> {
 #[test]
 fn path_cost_tells_the_paths_apart() -> Result<()> {
     let session = Session::up(Network::Both, Underlay::Veth)?;
-    let output = session.nettoll(&["toll", "--tests", "path_cost", "--seconds", "2", "-o", "json"])?;
+    let output = session.nettoll(&[
+        "toll",
+        "--tests",
+        "path_cost",
+        "--seconds",
+        "2",
+        "-o",
+        "json",
+    ])?;
     let report: nettoll_core::report::Report = serde_json::from_slice(&output.stdout)
         .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
     // Each is dearer than the one before, by an interval that excludes no difference.
-    let order = ["loopback", "pod-to-pod-same-node", "host-to-host", "host-gw", "vxlan"];
+    let order = [
+        "loopback",
+        "pod-to-pod-same-node",
+        "host-to-host",
+        "host-gw",
+        "vxlan",
+    ];
     let cost = |name: &str| -> Result<Vec<f64>> {
         let run = report
             .runs
             .iter()
-            .find(|run| {
-                run.path.kind.as_str() == name || run.path.network.as_deref() == Some(name)
-            })
+            .find(|run| run.path.kind.as_str() == name || run.path.network.as_deref() == Some(name))
             .with_context(|| format!("no run for {name}"))?;
         check_closure(run)?;
         let mut rounds: Vec<_> = run.rounds.iter().filter(|round| !round.probe).collect();
         rounds.sort_by_key(|round| round.pair);
-        Ok(rounds.iter().filter_map(|round| round.rtt_mean_ns).collect())
+        Ok(rounds
+            .iter()
+            .filter_map(|round| round.rtt_mean_ns)
+            .collect())
     };
-    let costs = order.iter().map(|name| cost(name)).collect::<Result<Vec<_>>>()?;
+    let costs = order
+        .iter()
+        .map(|name| cost(name))
+        .collect::<Result<Vec<_>>>()?;
     for a in 0..order.len() {
         for b in a + 1..order.len() {
             let ratio = nettoll_core::stats::paired_ratio(&costs[b], &costs[a])?;
-            println!("{} over {}: {:.3} {:?}", order[b], order[a], ratio.ratio, ratio.ci95);
+            println!(
+                "{} over {}: {:.3} {:?}",
+                order[b], order[a], ratio.ratio, ratio.ci95
+            );
             ensure!(
                 ratio.ci95[0] > 1.0 || ratio.ci95[1] < 1.0,
                 "{} and {} are not told apart: {:?}",

@@ -30,20 +30,28 @@ impl Means {
     }
 
     fn get(&self, name: &str) -> f64 {
-        self.0.get(name).map_or(f64::NAN, |(sum, count)| sum / f64::from(*count))
+        self.0
+            .get(name)
+            .map_or(f64::NAN, |(sum, count)| sum / f64::from(*count))
     }
 }
 
 /// Checks that the stages in `truth` rose by what they should, ±5 %, and no other by more than
 /// 5 % of the smallest.
 fn check_rises(without: &Means, with: &Means, truth: &[(&str, f64)]) -> Result<()> {
-    let smallest = truth.iter().map(|(_, rise)| *rise).fold(f64::INFINITY, f64::min);
+    let smallest = truth
+        .iter()
+        .map(|(_, rise)| *rise)
+        .fold(f64::INFINITY, f64::min);
     for name in with.0.keys() {
         let rise = with.get(name) - without.get(name);
         match truth.iter().find(|(known, _)| known == name) {
             Some((_, true_rise)) => {
                 println!("{name}: rose by {rise:.0} ns, in truth by {true_rise:.0}");
-                ensure!((rise / true_rise - 1.0).abs() <= 0.05, "{name}: {rise} of {true_rise}");
+                ensure!(
+                    (rise / true_rise - 1.0).abs() <= 0.05,
+                    "{name}: {rise} of {true_rise}"
+                );
             }
             None => ensure!(rise.abs() <= 0.05 * smallest, "{name} moved by {rise} ns"),
         }
@@ -108,7 +116,11 @@ fn a_spinning_classifier_is_in_socket_tx_and_nowhere_else() -> Result<()> {
         }
     }
     let [without, with] = means;
-    check_rises(&without, &with, &[("client request socket_tx eth0", spun_ns[1])])
+    check_rises(
+        &without,
+        &with,
+        &[("client request socket_tx eth0", spun_ns[1])],
+    )
 }
 
 #[test]
@@ -128,15 +140,35 @@ fn a_dropped_packet_is_lost_and_not_fast() -> Result<()> {
     let lost = run.lost.context("no lost")?;
     println!("dropped {dropped}, lost {lost}");
     // Some may be dropped in the warm-up, between no marks.
-    ensure!(lost > 0 && lost <= dropped, "lost {lost}, dropped {dropped}");
+    ensure!(
+        lost > 0 && lost <= dropped,
+        "lost {lost}, dropped {dropped}"
+    );
 
     let rtt = run.rtt_ns.as_ref().context("no round-trip times")?;
-    let answered: u64 = run.rounds.iter().filter_map(|round| round.transactions).sum();
-    ensure!(answered == rtt.count, "{answered} answers, {} latencies", rtt.count);
+    let answered: u64 = run
+        .rounds
+        .iter()
+        .filter_map(|round| round.transactions)
+        .sum();
+    ensure!(
+        answered == rtt.count,
+        "{answered} answers, {} latencies",
+        rtt.count
+    );
     let requests = answered + lost;
-    ensure!(rtt.max < 1_000_000_000, "a lost request became a latency of {} ns", rtt.max);
+    ensure!(
+        rtt.max < 1_000_000_000,
+        "a lost request became a latency of {} ns",
+        rtt.max
+    );
     let usual = whole.rtt_ns.as_ref().context("no round-trip times")?;
-    ensure!(rtt.p50 > 0.5 * usual.p50, "p50 {} after {}", rtt.p50, usual.p50);
+    ensure!(
+        rtt.p50 > 0.5 * usual.p50,
+        "p50 {} after {}",
+        rtt.p50,
+        usual.p50
+    );
 
     // The probe saw them leave and not arrive.
     let packets = |side, name, device| {
@@ -146,8 +178,14 @@ fn a_dropped_packet_is_lost_and_not_fast() -> Result<()> {
     };
     let left = packets(Side::Client, "encap", Some("flannel.1"))?;
     let arrived = packets(Side::Server, "decap", Some("flannel.1"))?;
-    ensure!(left == requests, "{left} packets left, {requests} requests were made");
-    ensure!(arrived == requests - lost, "{arrived} arrived of {requests} less {lost}");
+    ensure!(
+        left == requests,
+        "{left} packets left, {requests} requests were made"
+    );
+    ensure!(
+        arrived == requests - lost,
+        "{arrived} arrived of {requests} less {lost}"
+    );
     Ok(())
 }
 
@@ -155,8 +193,18 @@ fn a_dropped_packet_is_lost_and_not_fast() -> Result<()> {
 fn a_path_against_itself_does_not_resolve() -> Result<()> {
     let session = Session::up(Network::Vxlan, Underlay::Veth)?;
     let arguments = [
-        "--from", "node/n1", "--to", "node/n2", "--against", "node/n1,node/n2", "--type",
-        "tcp_rr", "--seconds", "1", "--probe", "off",
+        "--from",
+        "node/n1",
+        "--to",
+        "node/n2",
+        "--against",
+        "node/n1,node/n2",
+        "--type",
+        "tcp_rr",
+        "--seconds",
+        "1",
+        "--probe",
+        "off",
     ];
     const RUNS: u32 = 20;
     let mut resolved = 0;
@@ -167,7 +215,10 @@ fn a_path_against_itself_does_not_resolve() -> Result<()> {
             .iter()
             .find(|toll| toll.path == toll.baseline && toll.metric == TollMetric::RttMean)
             .context("no toll of the path against itself")?;
-        println!("ratio {:.4} [{:.4}, {:.4}]", toll.ratio, toll.ci95[0], toll.ci95[1]);
+        println!(
+            "ratio {:.4} [{:.4}, {:.4}]",
+            toll.ratio, toll.ci95[0], toll.ci95[1]
+        );
         resolved += u32::from(toll.resolved);
     }
     ensure!(resolved <= 3, "{resolved} of {RUNS} A/A runs resolved");
