@@ -406,6 +406,9 @@ pub struct TestJob {
 pub enum ProbeMode {
     /// Rounds with and without the probe, interleaved.
     Both,
+    /// As [`Self::Both`], with the programs of the client's agent alone: what one agent costs
+    /// where both are on one kernel.
+    Client,
     /// Only rounds with it.
     On,
     /// Only rounds without it.

@@ -32,7 +32,8 @@ pub(crate) struct Args {
     /// Another path to compare with, besides the path's own baseline
     #[arg(long, value_name = "FROM,TO", value_parser = endpoints)]
     against: Option<(Endpoint, Endpoint)>,
-    /// Which rounds to run: with the probe and without it, only with, only without
+    /// Which rounds to run: with the probe and without it, the same with the client's agent
+    /// alone, only with, only without
     #[arg(long, value_enum, default_value = "both", value_name = "STATES")]
     probe: Probe,
     /// Pairs of rounds in which the path is compared with its baseline
@@ -50,8 +51,8 @@ pub(crate) struct Args {
     /// Bytes of a response
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(16..=65_000))]
     response_bytes: u32,
-    /// Stack samples per second and CPU
-    #[arg(long, default_value_t = 997, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    /// Stack samples per second and CPU; 0 for none
+    #[arg(long, default_value_t = 997, value_name = "N", value_parser = clap::value_parser!(u32).range(..=10_000))]
     sample_hz: u32,
     #[command(flatten)]
     output: output::OutputArgs,
@@ -61,6 +62,8 @@ pub(crate) struct Args {
 enum Probe {
     /// Rounds with the probe and without it
     Both,
+    /// Both, and only the client's agent attaches it
+    Client,
     /// Only rounds with it
     On,
     /// Only rounds without it
@@ -87,6 +90,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         against: args.against,
         probe: match args.probe {
             Probe::Both => ProbeMode::Both,
+            Probe::Client => ProbeMode::Client,
             Probe::On => ProbeMode::On,
             Probe::Off => ProbeMode::Off,
         },

@@ -30,6 +30,8 @@ pub(super) struct Hosts {
     pub(super) sample_client: bool,
     /// The server's does too: never on the same kernel.
     pub(super) sample_server: bool,
+    /// The server's agent attaches the probe in rounds with it, as the client's does.
+    pub(super) probe_server: bool,
 }
 
 /// A run that its agents hold.
@@ -37,6 +39,7 @@ pub(super) struct LiveRun<'a> {
     pub(super) plan: &'a PlannedRun,
     /// Both nodes are one kernel: the client's agent samples for both.
     pub(super) one_kernel: bool,
+    probe_server: bool,
     client: &'a Agent,
     /// `None` where the client's agent has both sockets.
     server: Option<&'a Agent>,
@@ -87,6 +90,7 @@ impl<'a> LiveRun<'a> {
         let live = Self {
             plan,
             one_kernel: hosts.one_kernel,
+            probe_server: hosts.probe_server,
             client,
             server: (!one_agent).then_some(far),
             devices: spec.devices.clone(),
@@ -176,7 +180,12 @@ impl<'a> LiveRun<'a> {
     async fn try_round(&self, spec: &RoundSpec) -> Result<Sides, AgentError> {
         let id = &self.plan.id;
         if let Some(server) = self.server {
-            server.begin(id, spec).await?;
+            let of_server = RoundSpec {
+                probe: spec.probe && self.probe_server,
+                calibrate: spec.calibrate && self.probe_server,
+                ..spec.clone()
+            };
+            server.begin(id, &of_server).await?;
         }
         self.client.begin(id, spec).await?;
         let traffic = self.client.run(id, spec, &self.plan.options).await?;

@@ -66,7 +66,7 @@ impl Execution<'_> {
         self.progress.begin(extent);
         let mut measured = Measured::default();
         for (group, rounds) in &groups {
-            measured.extend(self.run_group(group, rounds, &infos).await?);
+            measured.extend(self.run_group(group, rounds, probe, &infos).await?);
         }
         let Measured {
             runs,
@@ -143,12 +143,13 @@ impl Execution<'_> {
         &self,
         group: &RunGroup,
         rounds: &[PlannedRound],
+        probe: ProbeMode,
         infos: &Infos,
     ) -> Result<Measured, JobError> {
         let mut live = Vec::new();
         for run in &group.runs {
             self.tell(run, "preparing");
-            let hosts = hosts(run, rounds, infos);
+            let hosts = hosts(run, rounds, probe, infos);
             live.push(LiveRun::prepare(self.agents, run, hosts, self.ledger).await?);
         }
         for round in rounds {
@@ -287,7 +288,12 @@ fn one_kernel(run: &PlannedRun, infos: &Infos) -> bool {
 }
 
 /// Stacks are sampled in rounds with the probe, by one agent a kernel.
-fn hosts(run: &PlannedRun, rounds: &[PlannedRound], infos: &Infos) -> Hosts {
+fn hosts(
+    run: &PlannedRun,
+    rounds: &[PlannedRound],
+    probe: ProbeMode,
+    infos: &Infos,
+) -> Hosts {
     let one_kernel = one_kernel(run, infos);
     let wanted = run.options.sample_hz > 0 && rounds.iter().any(|round| round.probe);
     let sample = |site: &Site| {
@@ -300,6 +306,7 @@ fn hosts(run: &PlannedRun, rounds: &[PlannedRound], infos: &Infos) -> Hosts {
         one_kernel,
         sample_client: sample(&run.client),
         sample_server: !one_kernel && sample(&run.server),
+        probe_server: probe != ProbeMode::Client,
     }
 }
 

@@ -49,7 +49,7 @@ pub fn rounds(plan: &RoundsPlan) -> Result<Vec<PlannedRound>, PlanError> {
         return Err(PlanError::Seconds(plan.seconds));
     }
     let mut states = match plan.probe {
-        ProbeMode::Both => vec![false, true],
+        ProbeMode::Both | ProbeMode::Client => vec![false, true],
         ProbeMode::On => vec![true],
         ProbeMode::Off => vec![false],
     };
@@ -117,7 +117,12 @@ mod tests {
 
     #[test]
     fn a_run_gets_its_seconds() {
-        for probe in [ProbeMode::Both, ProbeMode::On, ProbeMode::Off] {
+        for probe in [
+            ProbeMode::Both,
+            ProbeMode::Client,
+            ProbeMode::On,
+            ProbeMode::Off,
+        ] {
             let planned = rounds(&RoundsPlan { probe, ..PLAN }).unwrap();
             for run in 0..PLAN.runs {
                 let own = planned.iter().filter(|round| round.run == run);
@@ -126,7 +131,7 @@ mod tests {
             }
             let with = planned.iter().filter(|round| round.probe).count();
             let expected = match probe {
-                ProbeMode::Both => planned.len() / 2,
+                ProbeMode::Both | ProbeMode::Client => planned.len() / 2,
                 ProbeMode::On => planned.len(),
                 ProbeMode::Off => 0,
             };
