@@ -90,7 +90,8 @@ pub(crate) fn success(status: ExitStatus, what: &str) -> Result<()> {
     Err(Stop::Failed { what, code }.into())
 }
 
-fn start(command: &mut Command) -> Result<Child> {
+/// Starts a program that the caller ends.
+pub(crate) fn start(command: &mut Command) -> Result<Child> {
     command
         .stdin(Stdio::null())
         .process_group(0)

@@ -72,7 +72,7 @@ pub(crate) fn run(args: Args, places: &Places) -> Result<()> {
 
     let nettoll = binaries.join("nettoll");
     let seconds = seconds.to_string();
-    let _down = Down { nettoll: &nettoll };
+    let _down = Down::of(&nettoll);
     let mut up = Command::new(&nettoll);
     up.args([
         "lab",
@@ -93,8 +93,15 @@ pub(crate) fn run(args: Args, places: &Places) -> Result<()> {
 }
 
 /// Takes the lab down when it goes out of scope: at the end, after an error, in a panic.
-struct Down<'a> {
+pub(crate) struct Down<'a> {
     nettoll: &'a path::Path,
+}
+
+impl<'a> Down<'a> {
+    /// Of the lab that this `nettoll` builds. Made before it does, so that half a lab goes too.
+    pub(crate) fn of(nettoll: &'a path::Path) -> Self {
+        Self { nettoll }
+    }
 }
 
 impl Drop for Down<'_> {

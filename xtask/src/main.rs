@@ -6,6 +6,7 @@
 //! Exit codes: 0 done; 1 a build, a run or a test failed; 2 wrong usage, missing privilege or
 //! missing prerequisite; 130 interrupted. The exit codes of `nettoll` are passed on.
 
+mod bench;
 mod build;
 mod doctor;
 mod exec;
@@ -40,6 +41,9 @@ enum Command {
     Build(build::Args),
     /// Measure the toll of an overlay in a two-node lab on this machine (needs root)
     Lab(lab::Args),
+    /// Compare: with the probe and without it, and our traffic with other tools' (needs root)
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Run all tests that this machine can run
     Test(test::Args),
     /// Say what this machine can measure and what it lacks
@@ -64,6 +68,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Setup(args) => setup::run(args, &places),
         Command::Build(args) => build::run(args, &places),
         Command::Lab(args) => lab::run(args, &places),
+        Command::Bench(command) => bench::run(command, &places),
         Command::Test(args) => test::run(args, &places),
         Command::Doctor(args) => doctor::run(args, &places),
     }

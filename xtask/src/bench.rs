@@ -1,0 +1,128 @@
+//! `cargo xtask bench`: figures side by side, from the real binaries in a real lab.
+//!
+//! Nothing is timed here. Ours comes from `nettoll test -o json`, theirs from the other tool's
+//! own output; this module interleaves, pairs, compares with the goals and says how sure it is.
+
+mod bed;
+mod comparison;
+mod peers;
+mod probe;
+mod table;
+mod traffic;
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+use serde_json::json;
+
+use self::{bed::Bed, comparison::Comparison};
+use crate::{
+    build,
+    places::Places,
+    privilege::Privilege,
+    setup::{self, Purpose},
+};
+
+/// More pairs do not make an interval narrower in reasonable time.
+const MAX_PAIRS: u32 = 40;
+
+/// `cargo xtask bench`
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// What the probe costs: rounds with it over rounds without it
+    Probe(Args),
+    /// Our traffic over that of iperf3, sockperf and qperf
+    Traffic(Args),
+}
+
+/// Of each bench.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// How to show the comparisons
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    /// Pairs to begin with; while a comparison with a goal is inconclusive as many are added, up
+    /// to 40
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=i64::from(MAX_PAIRS)))]
+    pairs: u32,
+    /// Measured seconds: of each test's batch of pairs (`probe`, default 5), of each slice
+    /// (`traffic`, default 1)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60))]
+    seconds: Option<u32>,
+    /// Install what is missing without asking
+    #[arg(long)]
+    yes: bool,
+}
+
+/// How comparisons are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+struct Effort {
+    /// Pairs of the first batch and of each further one.
+    pairs: u32,
+    seconds: u32,
+}
+
+impl Effort {
+    /// Another batch fits after so many planned pairs.
+    fn goes_on(self, planned: u32) -> bool {
+        planned + self.pairs <= MAX_PAIRS
+    }
+}
+
+pub(crate) fn run(command: Command, places: &Places) -> Result<()> {
+    let (name, args, seconds) = match &command {
+        Command::Probe(args) => ("cargo xtask bench probe", args, 5),
+        Command::Traffic(args) => ("cargo xtask bench traffic", args, 1),
+    };
+    Privilege::read()?.for_lab(name)?;
+    if let Command::Traffic(_) = command {
+        peers::ready()?;
+    }
+    let ready = setup::ensure(Purpose::Lab, args.yes, places)?;
+    let binaries = build::build(build::Options::RELEASE, &ready, places)?;
+    let nettoll = binaries.join("nettoll");
+    let mut bed = Bed::up(&nettoll)?;
+    let effort = Effort {
+        pairs: args.pairs,
+        seconds: args.seconds.unwrap_or(seconds),
+    };
+    let comparisons = match command {
+        Command::Probe(_) => probe::run(&mut bed, effort)?,
+        Command::Traffic(_) => traffic::run(&mut bed, effort)?,
+    };
+    print(args.output, &comparisons, bed.commands())
+}
+
+fn print(output: Output, comparisons: &[Comparison], commands: &[String]) -> Result<()> {
+    match output {
+        Output::Table => print!("{}", table::render(comparisons, commands)),
+        Output::Json => {
+            let comparisons: Vec<_> = comparisons.iter().map(Comparison::to_json).collect();
+            let all = json!({ "comparisons": comparisons, "commands": commands });
+            let text = serde_json::to_string_pretty(&all).context("cannot write the result")?;
+            println!("{text}");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_added_up_to_forty() {
+        let effort = |pairs| Effort { pairs, seconds: 1 };
+        assert!(effort(10).goes_on(30));
+        assert!(!effort(10).goes_on(40));
+        assert!(!effort(15).goes_on(30));
+    }
+}
