@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// More pairs do not make an interval narrower in reasonable time.
-const MAX_PAIRS: u32 = 40;
+const MOST_PAIRS: u32 = 40;
 
 /// `cargo xtask bench`
 #[derive(Debug, clap::Subcommand)]
@@ -40,10 +40,12 @@ pub(crate) struct Args {
     /// How to show the comparisons
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
-    /// Pairs to begin with; while a comparison with a goal is inconclusive as many are added, up
-    /// to 40
-    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=i64::from(MAX_PAIRS)))]
+    /// Pairs to begin with; while a comparison with a goal is inconclusive as many are added
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=i64::from(MOST_PAIRS)))]
     pairs: u32,
+    /// Pairs at which that ends
+    #[arg(long, default_value_t = MOST_PAIRS, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=i64::from(MOST_PAIRS)))]
+    max_pairs: u32,
     /// Measured seconds: of each test's batch of pairs (`probe`, default 5), of each slice
     /// (`traffic`, default 1)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60))]
@@ -67,13 +69,14 @@ enum Output {
 struct Effort {
     /// Pairs of the first batch and of each further one.
     pairs: u32,
+    max_pairs: u32,
     seconds: u32,
 }
 
 impl Effort {
     /// Another batch fits after so many planned pairs.
     fn goes_on(self, planned: u32) -> bool {
-        planned + self.pairs <= MAX_PAIRS
+        planned + self.pairs <= self.max_pairs
     }
 }
 
@@ -92,6 +95,7 @@ pub(crate) fn run(command: Command, places: &Places) -> Result<()> {
     let mut bed = Bed::up(&nettoll)?;
     let effort = Effort {
         pairs: args.pairs,
+        max_pairs: args.max_pairs,
         seconds: args.seconds.unwrap_or(seconds),
     };
     let comparisons = match command {
@@ -120,7 +124,11 @@ mod tests {
 
     #[test]
     fn pairs_are_added_up_to_forty() {
-        let effort = |pairs| Effort { pairs, seconds: 1 };
+        let effort = |pairs| Effort {
+            pairs,
+            max_pairs: MOST_PAIRS,
+            seconds: 1,
+        };
         assert!(effort(10).goes_on(30));
         assert!(!effort(10).goes_on(40));
         assert!(!effort(15).goes_on(30));
