@@ -1,9 +1,11 @@
 //! The stages of real packets: what each path shows, and what it must not show.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result, ensure};
 use nettoll_core::{
     hop::{Direction, Side},
-    report::Run,
+    report::{Round, Run},
 };
 use nettoll_lab::{Network, Underlay};
 use nettoll_tests::session::{Session, first, label, stage};
@@ -178,18 +180,17 @@ fn path_cost_tells_the_paths_apart() -> Result<()> {
         "host-gw",
         "vxlan",
     ];
-    let cost = |name: &str| -> Result<Vec<f64>> {
+    let cost = |name: &str| -> Result<BTreeMap<u32, f64>> {
         let run = report
             .runs
             .iter()
             .find(|run| run.path.kind.as_str() == name || run.path.network.as_deref() == Some(name))
             .with_context(|| format!("no run for {name}"))?;
         check_closure(run)?;
-        let mut rounds: Vec<_> = run.rounds.iter().filter(|round| !round.probe).collect();
-        rounds.sort_by_key(|round| round.pair);
+        let good = |round: &&Round| !round.probe && round.invalid_reason.is_none();
+        let rounds = run.rounds.iter().filter(good);
         Ok(rounds
-            .iter()
-            .filter_map(|round| round.rtt_mean_ns)
+            .filter_map(|round| Some((round.pair, round.rtt_mean_ns?)))
             .collect())
     };
     let costs = order
@@ -198,7 +199,11 @@ fn path_cost_tells_the_paths_apart() -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     for a in 0..order.len() {
         for b in a + 1..order.len() {
-            let ratio = nettoll_core::stats::paired_ratio(&costs[b], &costs[a])?;
+            let pairs = costs[b]
+                .iter()
+                .filter_map(|(pair, later)| Some((*later, *costs[a].get(pair)?)));
+            let (later, earlier): (Vec<_>, Vec<_>) = pairs.unzip();
+            let ratio = nettoll_core::stats::paired_ratio(&later, &earlier)?;
             println!(
                 "{} over {}: {:.3} {:?}",
                 order[b], order[a], ratio.ratio, ratio.ci95
