@@ -166,7 +166,9 @@ fn path_cost_tells_the_paths_apart() -> Result<()> {
         "--tests",
         "path_cost",
         "--seconds",
-        "2",
+        "4",
+        "--pairs",
+        "20",
         "-o",
         "json",
     ])?;
