@@ -104,7 +104,7 @@ fn a_spinning_classifier_is_in_socket_tx_and_nowhere_else() -> Result<()> {
     let mut spun_ns = [0.0; 2];
     const REPEATS: usize = 3;
     for _ in 0..REPEATS {
-        for (state, spin_ns) in [0, 40_000].into_iter().enumerate() {
+        for (state, spin_ns) in [0, 100_000].into_iter().enumerate() {
             spinner.spin(spin_ns)?;
             spinner.take_mean_ns()?;
             let arguments = ["--type", "path_cost", "--seconds", "1", "--probe", "on"];
