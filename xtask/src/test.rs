@@ -9,6 +9,7 @@ use anyhow::{Result, ensure};
 
 use crate::{
     build,
+    lab::Down,
     places::Places,
     privilege::Privilege,
     setup::{self, Purpose},
@@ -41,6 +42,9 @@ pub(crate) fn run(args: Args, places: &Places) -> Result<()> {
     } else {
         None
     };
+    // Tests take their labs down themselves, but an interrupt ends them where they are.
+    let nettoll = binaries.as_ref().map(|binaries| binaries.join("nettoll"));
+    let down = nettoll.as_deref().map(Down::of);
     let mut rows = Vec::new();
     for lane in lanes {
         rows.push(Row {
@@ -48,6 +52,7 @@ pub(crate) fn run(args: Args, places: &Places) -> Result<()> {
             outcome: lane.run(only.is_some(), binaries.as_deref(), places)?,
         });
     }
+    drop(down);
     print!("{}", tally::table(&rows));
     let failed: Vec<_> = rows
         .iter()

@@ -13,7 +13,7 @@ use clap::ValueEnum;
 use crate::{
     exec,
     places::Places,
-    test::tally::{Outcome, Tally},
+    test::tally::{Outcome, Reader, Tally},
 };
 
 /// A kind of tests by what they need.
@@ -124,12 +124,13 @@ fn colours(cargo: &mut Command) {
 }
 
 fn count(cargo: &mut Command) -> Result<Outcome> {
-    let mut tally = Tally::default();
+    let mut reader = Reader::default();
     let status = exec::run_lines(cargo, |line| {
-        tally.take(line);
+        reader.take(line);
         // Without a reader there is nobody to tell.
         let _ = writeln!(io::stdout(), "{line}");
     })?;
+    let tally = reader.tally;
     let why = if tally.failed > 0 {
         format!("{} test(s)", tally.failed)
     } else if !status.success() {

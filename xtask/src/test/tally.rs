@@ -13,14 +13,35 @@ pub(crate) struct Tally {
     pub(crate) ignored: u64,
 }
 
-impl Tally {
-    /// Takes a line of the output in; others than `test result: ok. 3 passed; 0 failed; 1
-    /// ignored; …` say nothing.
+/// Reads what `cargo test` prints.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reader {
+    /// Of all test binaries so far.
+    pub(crate) tally: Tally,
+    /// Test binaries that have begun and not told their result. One inside another is one that a
+    /// test ran, and whose output it shows.
+    depth: u32,
+}
+
+impl Reader {
+    /// Takes a line in: `running 3 tests`, and `test result: ok. 3 passed; 0 failed; 1 ignored;
+    /// …`. Others say nothing.
     pub(crate) fn take(&mut self, line: &str) {
         let line = plain(line);
-        let Some(rest) = line.trim().strip_prefix("test result: ") else {
-            return;
-        };
+        let line = line.trim();
+        if line.starts_with("running ") && (line.ends_with(" tests") || line.ends_with(" test")) {
+            self.depth += 1;
+        } else if let Some(result) = line.strip_prefix("test result: ") {
+            if self.depth <= 1 {
+                self.tally.add(result);
+            }
+            self.depth = self.depth.saturating_sub(1);
+        }
+    }
+}
+
+impl Tally {
+    fn add(&mut self, rest: &str) {
         let counts = rest.split_once(". ").map_or(rest, |(_, counts)| counts);
         for count in counts.split("; ") {
             let mut words = count.split(' ');
@@ -123,26 +144,30 @@ mod tests {
 
     #[test]
     fn counts_results_and_nothing_else() {
-        let mut tally = Tally::default();
-        tally.take(OK);
-        tally.take("test result: \u{1b}[31mFAILED\u{1b}(B\u{1b}[m. 2 passed; 3 failed; 0 ignored");
-        tally.take("test tally::counts ... ok");
-        tally.take("7 passed; 7 failed");
+        let mut reader = Reader::default();
+        reader.take("running 13 tests");
+        reader.take(OK);
+        reader.take("running 5 tests");
+        reader.take("running 1 test");
+        reader.take("test result: ok. 1 passed; 0 failed; 0 ignored");
+        reader.take("test result: \u{1b}[31mFAILED\u{1b}(B\u{1b}[m. 2 passed; 3 failed; 0 ignored");
+        reader.take("test tally::counts ... ok");
+        reader.take("7 passed; 7 failed");
         let expected = Tally {
             passed: 14,
             failed: 3,
             ignored: 1,
         };
-        assert_eq!(tally, expected);
+        assert_eq!(reader.tally, expected);
     }
 
     #[test]
     fn closes_with_a_plain_line() {
-        let mut tally = Tally::default();
-        tally.take(OK);
+        let mut reader = Reader::default();
+        reader.take(OK);
         let row = |lane, outcome| Row { lane, outcome };
         let rows = [
-            row("pure", Outcome::Passed(tally)),
+            row("pure", Outcome::Passed(reader.tally)),
             row("vm", Outcome::Skipped("no tests".to_owned())),
         ];
         let text = table(&rows);
