@@ -288,12 +288,7 @@ fn one_kernel(run: &PlannedRun, infos: &Infos) -> bool {
 }
 
 /// Stacks are sampled in rounds with the probe, by one agent a kernel.
-fn hosts(
-    run: &PlannedRun,
-    rounds: &[PlannedRound],
-    probe: ProbeMode,
-    infos: &Infos,
-) -> Hosts {
+fn hosts(run: &PlannedRun, rounds: &[PlannedRound], probe: ProbeMode, infos: &Infos) -> Hosts {
     let one_kernel = one_kernel(run, infos);
     let wanted = run.options.sample_hz > 0 && rounds.iter().any(|round| round.probe);
     let sample = |site: &Site| {
