@@ -64,6 +64,8 @@ pub const DEVICE_ENDPOINT: u16 = 2;
 pub const DEVICE_UNDERLAY: u16 = 4;
 /// Another node's underlay device: the end of a packet's way on the wire.
 pub const DEVICE_PEER: u16 = 8;
+/// A tunnel: the exact self time of its transmit function leaves the programs themselves out.
+pub const DEVICE_TUNNEL: u16 = 16;
 
 /// One entry of the device table. The table is direct-mapped by [`device_slot`] with a seed
 /// under which no two of its devices collide.
@@ -326,11 +328,14 @@ pub struct Frame {
     pub start_ns: u64,
     /// Time in calls nested in it.
     pub children_ns: u64,
-    /// [`self_key`], or `UNFOLLOWED`.
+    /// [`self_key`], with `FRAME_TUNNEL` or not, or `UNFOLLOWED`.
     pub key: u32,
     /// Payload bytes.
     pub bytes: u32,
 }
+
+/// In a [`Frame`]'s key: of a tunnel. Not in any [`self_key`].
+pub const FRAME_TUNNEL: u32 = 1 << 31;
 
 /// A nested call for a packet that nobody follows.
 pub const UNFOLLOWED: u32 = u32::MAX;

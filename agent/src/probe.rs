@@ -30,8 +30,8 @@ use aya::{
     programs::{BtfTracePoint, ProgramError, tp_btf::BtfTracePointLink},
 };
 use nettoll_agent_common::hops::{
-    Config, DEVICE_ENDPOINT, DEVICE_OWN, DEVICE_PEER, DEVICE_UNDERLAY, DeviceEntry, FLOWS, FlowKey,
-    FlowRef, LOSS_NAMES, NO_DEVICE,
+    Config, DEVICE_ENDPOINT, DEVICE_OWN, DEVICE_PEER, DEVICE_TUNNEL, DEVICE_UNDERLAY, DeviceEntry,
+    FLOWS, FlowKey, FlowRef, LOSS_NAMES, NO_DEVICE,
 };
 use nettoll_core::{
     api::{FlowTuple, Protocol, RunSpec},
@@ -292,6 +292,11 @@ impl Probe {
                 DEVICE_OWN
                     | if device.endpoint { DEVICE_ENDPOINT } else { 0 }
                     | if device.underlay { DEVICE_UNDERLAY } else { 0 }
+                    | if device.kind.is_tunnel() {
+                        DEVICE_TUNNEL
+                    } else {
+                        0
+                    }
             } else if device.underlay {
                 DEVICE_PEER
             } else {

@@ -409,6 +409,9 @@ pub enum ProbeMode {
     /// As [`Self::Both`], with the programs of the client's agent alone: what one agent costs
     /// where both are on one kernel.
     Client,
+    /// Only rounds with it, and only by the client's agent, which counts the hops of both nodes
+    /// where they are one kernel: no second agent's programs in any figure.
+    One,
     /// Only rounds with it.
     On,
     /// Only rounds without it.

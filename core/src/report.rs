@@ -364,6 +364,10 @@ pub struct Share {
     pub ns_per_byte: Option<f64>,
     /// CPU time per data-carrying `sk_buff` of the request direction.
     pub ns_per_packet: Option<f64>,
+    /// What `ns_per_byte` is by the other measure: exact self time of the region's transmit
+    /// functions over all packets of the flow both ways, those without payload too, per payload
+    /// byte. `null` for components, and for regions that no hooks enclose.
+    pub exact_ns_per_byte: Option<f64>,
 }
 
 /// What the probe did in a run.

@@ -3,9 +3,9 @@
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use nettoll_agent_common::hops::{
     BUCKETS, Config, Counters, DEVICE_CACHE, DEVICE_ENDPOINT, DEVICE_OWN, DEVICE_PEER,
-    DEVICE_UNDERLAY, EventCode, FlowState, KnownDevice, Loss, PACKET_DELIVERED, PACKET_MOVING,
-    PACKET_PASSED, PACKET_SLOTS, PacketSlot, ProgramCode, STALE_NS, WIRE_SLOTS, WireSlot, bucket,
-    device_slot, edge_key, hop_code, self_key, wire_key,
+    DEVICE_TUNNEL, DEVICE_UNDERLAY, EventCode, FRAME_TUNNEL, FlowState, KnownDevice, Loss,
+    PACKET_DELIVERED, PACKET_MOVING, PACKET_PASSED, PACKET_SLOTS, PacketSlot, ProgramCode,
+    STALE_NS, WIRE_SLOTS, WireSlot, bucket, device_slot, edge_key, hop_code, self_key, wire_key,
 };
 
 use crate::{
@@ -85,6 +85,8 @@ struct Point<'a> {
     event: EventCode,
     /// The hop's code in edge keys.
     code: u16,
+    /// A stamp from the program's very beginning; 0 for none.
+    early_ns: u64,
     counters: &'a mut Counters,
 }
 
@@ -97,6 +99,15 @@ impl Point<'_> {
     #[inline(always)]
     fn lose(&mut self, reason: Loss) {
         maps::lose(self.counters, reason);
+    }
+
+    #[inline(always)]
+    fn now_ns(&self) -> u64 {
+        if self.early_ns != 0 {
+            self.early_ns
+        } else {
+            now_ns()
+        }
     }
 
     /// A hop was stored. The programs are numbered so that the event gives the program.
@@ -123,12 +134,14 @@ fn is(event: EventCode, other: EventCode) -> bool {
     event as u8 == other as u8
 }
 
-/// A packet passes a point of the kernel. `None` where it is nobody's.
+/// A packet passes a point of the kernel. `None` where it is nobody's. `early_ns` is a stamp from
+/// the program's very beginning, 0 where there is none.
 #[inline(always)]
 pub(crate) fn hop(
     skb: Skb,
     device: Device,
     event: EventCode,
+    early_ns: u64,
     counters: &mut Counters,
 ) -> Option<()> {
     let config = maps::CONFIG.get(0)?;
@@ -139,6 +152,7 @@ pub(crate) fn hop(
         device,
         event,
         code,
+        early_ns,
         counters,
     };
     let (key, slot) = packet(skb, config)?;
@@ -164,7 +178,7 @@ pub(crate) fn hop(
 /// A followed packet passes a further hop.
 #[inline(always)]
 fn pass(slot: &mut PacketSlot, state: &mut FlowState, point: &mut Point<'_>) -> Option<()> {
-    let now = now_ns();
+    let now = point.now_ns();
     let elapsed = now.wrapping_sub(slot.last_ns);
     if elapsed > STALE_NS {
         point.lose(Loss::Stale);
@@ -178,7 +192,12 @@ fn pass(slot: &mut PacketSlot, state: &mut FlowState, point: &mut Point<'_>) -> 
     if is(point.event, EventCode::StartXmit) {
         if point.config.exact != 0 {
             let key = self_key(slot.flow, slot.direction, point.device.index);
-            nest::enter(point.device.key, now, key, slot.bytes);
+            if point.on(DEVICE_TUNNEL) {
+                // What this program took belongs to no one's self time.
+                nest::enter(point.device.key, now_ns(), key | FRAME_TUNNEL, slot.bytes);
+            } else {
+                nest::enter(point.device.key, now, key, slot.bytes);
+            }
         }
         if point.on(DEVICE_UNDERLAY) && state.over_wire == 0 {
             leave_on_wire(slot, now, point);

@@ -37,7 +37,7 @@ macro_rules! hop {
                 return;
             };
             let skb = Skb(ctx.arg(0));
-            let _ = follow::hop(skb, skb.device(), EventCode::$code, counters);
+            let _ = follow::hop(skb, skb.device(), EventCode::$code, 0, counters);
         }
     };
 }
@@ -53,7 +53,10 @@ fn net_dev_start_xmit(ctx: BtfTracePointContext) {
         return;
     };
     let device = Device(ctx.arg(1));
-    if follow::hop(Skb(ctx.arg(0)), device, EventCode::StartXmit, counters).is_none() {
+    // Under a tunnel the call begins before all that this program does.
+    let early_ns = nest::now_in_tunnel();
+    let skb = Skb(ctx.arg(0));
+    if follow::hop(skb, device, EventCode::StartXmit, early_ns, counters).is_none() {
         nest::enter_unfollowed(device);
     }
 }

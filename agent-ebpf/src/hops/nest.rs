@@ -1,11 +1,15 @@
 //! Exact self time: the time between `net_dev_start_xmit` and `net_dev_xmit` of a device, less
 //! what is nested in it, on a per-CPU stack.
 //!
+//! What the programs themselves take is part of it (some tens of ns at each end), but for tunnels:
+//! the figure that people compare costs two more clock reads, and holds the tunnel's work alone as
+//! long as no other agent's programs run on this kernel.
+//!
 //! Transmit functions run with bottom halves off, so that calls on one CPU nest strictly.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use nettoll_agent_common::hops::{
-    Counters, Frame, Loss, NESTING, Nest, ProgramCode, SelfCell, UNFOLLOWED,
+    Counters, FRAME_TUNNEL, Frame, Loss, NESTING, Nest, ProgramCode, SelfCell, UNFOLLOWED,
 };
 
 use crate::{kernel::Device, maps};
@@ -32,6 +36,17 @@ pub(crate) fn enter(device_key: u64, now_ns: u64, key: u32, bytes: u32) {
             },
         );
     }
+}
+
+/// The time, where the innermost open call is a tunnel's; else 0.
+#[inline(always)]
+pub(crate) fn now_in_tunnel() -> u64 {
+    let Some(nest) = maps::nest() else { return 0 };
+    if nest.depth == 0 || frame(nest, nest.depth - 1).key & FRAME_TUNNEL == 0 {
+        return 0;
+    }
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_ns() }
 }
 
 /// A transmit function is called for another packet: of interest only inside a followed one's.
@@ -104,14 +119,31 @@ pub(crate) fn leave(device: Device, counters: &mut Counters) {
     }
     nest.depth = depth;
     let elapsed = now - start_ns;
+    if key != UNFOLLOWED {
+        counters.matched[ProgramCode::Xmit as usize] += 1;
+        add(
+            key & !FRAME_TUNNEL,
+            bytes,
+            elapsed.saturating_sub(children_ns),
+            counters,
+        );
+    }
     if depth > 0 {
-        frame(nest, depth - 1).children_ns += elapsed;
+        let caller = frame(nest, depth - 1);
+        caller.children_ns += if caller.key & FRAME_TUNNEL != 0 {
+            // A tunnel's self time begins again after all that this program has done.
+            // SAFETY: a helper without arguments.
+            let after = unsafe { bpf_ktime_get_ns() };
+            after - start_ns
+        } else {
+            elapsed
+        };
     }
-    if key == UNFOLLOWED {
-        return;
-    }
-    counters.matched[ProgramCode::Xmit as usize] += 1;
-    let self_ns = elapsed.saturating_sub(children_ns);
+}
+
+/// Adds one call to a device's self time.
+#[inline(always)]
+fn add(key: u32, bytes: u32, self_ns: u64, counters: &mut Counters) {
     if let Some(cell) = maps::SELF_TIMES.get_ptr_mut(key) {
         // SAFETY: per CPU, bottom halves are off.
         let cell = unsafe { &mut *cell };

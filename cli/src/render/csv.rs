@@ -217,6 +217,7 @@ fn share_rows(record: &'static str, share: &Share) -> Vec<Row> {
         },
         row("cpu_ns_per_byte", share.ns_per_byte, "ns/B"),
         row("cpu_ns_per_packet", share.ns_per_packet, "ns"),
+        row("exact_cpu_ns_per_byte", share.exact_ns_per_byte, "ns/B"),
     ]
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Hosts {
     pub(super) sample_server: bool,
     /// The server's agent attaches the probe in rounds with it, as the client's does.
     pub(super) probe_server: bool,
+    /// The client's agent counts the hops of both nodes.
+    pub(super) one_counts_both: bool,
 }
 
 /// A run that its agents hold.
@@ -98,11 +100,11 @@ impl<'a> LiveRun<'a> {
             rounds: Vec::new(),
             broken: None,
         };
-        live.open(spec, hosts.sample_server, ledger).await?;
+        live.open(spec, hosts, ledger).await?;
         Ok(live)
     }
 
-    async fn open(&self, spec: RunSpec, sample: bool, ledger: &Ledger) -> Result<(), JobError> {
+    async fn open(&self, spec: RunSpec, hosts: Hosts, ledger: &Ledger) -> Result<(), JobError> {
         let id = &self.plan.id;
         ledger.note(self.client.node(), id);
         let Some(server) = self.server else {
@@ -116,9 +118,12 @@ impl<'a> LiveRun<'a> {
             sample,
             ..spec.clone()
         };
-        let of_server = part(Role::Server, &self.plan.server, sample);
+        let of_server = part(Role::Server, &self.plan.server, hosts.sample_server);
         server.prepare(&of_server).await?;
-        let of_client = part(Role::Client, &self.plan.client, spec.sample);
+        let mut of_client = part(Role::Client, &self.plan.client, spec.sample);
+        if hosts.one_counts_both {
+            of_client.count_nodes.clone_from(&spec.count_nodes);
+        }
         let flow = self.client.prepare(&of_client).await?.flow;
         let flow = flow.ok_or_else(|| JobError::NoFlow(self.client.node().to_owned()))?;
         server.flow(id, &flow).await?;

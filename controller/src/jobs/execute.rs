@@ -301,7 +301,8 @@ fn hosts(run: &PlannedRun, rounds: &[PlannedRound], probe: ProbeMode, infos: &In
         one_kernel,
         sample_client: sample(&run.client),
         sample_server: !one_kernel && sample(&run.server),
-        probe_server: probe != ProbeMode::Client,
+        probe_server: !matches!(probe, ProbeMode::Client | ProbeMode::One),
+        one_counts_both: one_kernel && probe == ProbeMode::One,
     }
 }
 

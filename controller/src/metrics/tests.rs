@@ -108,6 +108,7 @@ fn run(valid: bool) -> Run {
             share_ci95: [0.0, 1.0],
             ns_per_byte: None,
             ns_per_packet: None,
+            exact_ns_per_byte: None,
         }]),
         regions: None,
         closure: Some(0.98),

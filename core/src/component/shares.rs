@@ -44,6 +44,7 @@ pub fn shares(stacks: &Stacks, bytes: u64, packets: u64) -> Option<Shares> {
             share_ci95: share_ci95(samples, total),
             ns_per_byte: per(bytes),
             ns_per_packet: per(packets),
+            exact_ns_per_byte: None,
         }
     };
     let mut by_component: BTreeMap<Component, u64> = BTreeMap::new();
@@ -59,6 +60,20 @@ pub fn shares(stacks: &Stacks, bytes: u64, packets: u64) -> Option<Shares> {
             .map(|region| share(region.as_str(), sum(&|stack| in_region(stack, region))))
             .to_vec(),
     })
+}
+
+impl Shares {
+    /// Puts the exact self time of the tunnels' transmit functions beside the region `encap`.
+    pub fn set_exact_encap(&mut self, self_ns: u64, bytes: u64) {
+        if bytes > 0
+            && let Some(encap) = self
+                .regions
+                .iter_mut()
+                .find(|share| share.name == Region::Encap.as_str())
+        {
+            encap.exact_ns_per_byte = Some(self_ns as f64 / bytes as f64);
+        }
+    }
 }
 
 /// The text that flame graph tools read: `thread;outermost;…;innermost COUNT`, one line for each

@@ -215,7 +215,8 @@ fn measures(run: &Run) -> String {
     format!(
         "<h3>The overlay's own part, measured twice</h3>\n<p>A region is told by a sample's whole \
          stack: the tunnel's function is on it, and no transmit of the device below. The exact \
-         figure is the self time of the tunnel's transmit function, packet by packet.</p>\n{}",
+         figure is the self time of the tunnel's transmit function, packet by packet, those \
+         without payload (ACKs) included.</p>\n{}",
         table.render()
     )
 }

@@ -1,9 +1,6 @@
 //! CPU by component and region.
 
-use nettoll_core::{
-    hop::Direction,
-    report::{Report, Run, Share, Stage, TestType},
-};
+use nettoll_core::report::{Report, Run, Share, TestType};
 
 use super::{comparisons, run, subject};
 
@@ -78,7 +75,7 @@ pub(crate) struct TwoMeasures<'a> {
     pub(crate) sampled_ns_per_byte: f64,
     /// 95 % interval by sampling.
     pub(crate) sampled_ci95: [f64; 2],
-    /// Self time of the tunnel's transmit function; `None` where there is no such stage.
+    /// Self time of the tunnel's transmit functions, ACKs included; `None` where not measured.
     pub(crate) exact_ns_per_byte: Option<f64>,
 }
 
@@ -91,28 +88,18 @@ impl TwoMeasures<'_> {
     }
 }
 
-/// The regions of a run, each beside the exact measure of the stage of its name.
+/// The regions of a run by both measures.
 pub(crate) fn two_measures(run: &Run) -> Vec<TwoMeasures<'_>> {
-    let stages = run.stages.as_deref().unwrap_or_default();
-    let measure = |region| two_measures_of(region, stages);
-    run.regions.iter().flatten().filter_map(measure).collect()
+    let regions = run.regions.iter().flatten();
+    regions.filter_map(two_measures_of).collect()
 }
 
-fn two_measures_of<'a>(region: &'a Share, stages: &[Stage]) -> Option<TwoMeasures<'a>> {
+fn two_measures_of(region: &Share) -> Option<TwoMeasures<'_>> {
     let sampled = region.ns_per_byte?;
-    if region.share <= 0.0 {
-        return None;
-    }
-    // The stream's payload is in the requests; a second tunnel on the way adds up.
-    let exact: Vec<_> = stages
-        .iter()
-        .filter(|stage| stage.stage == region.name && stage.direction == Direction::Request)
-        .filter_map(|stage| stage.cpu_ns_per_byte)
-        .collect();
-    Some(TwoMeasures {
+    (region.share > 0.0).then(|| TwoMeasures {
         region,
         sampled_ns_per_byte: sampled,
         sampled_ci95: region.share_ci95.map(|end| sampled * end / region.share),
-        exact_ns_per_byte: (!exact.is_empty()).then(|| exact.iter().sum()),
+        exact_ns_per_byte: region.exact_ns_per_byte,
     })
 }

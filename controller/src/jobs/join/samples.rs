@@ -40,7 +40,27 @@ pub(super) fn shares(inputs: &Inputs<'_>) -> Option<Shares> {
         TestType::TcpStream => rounds::sum(&sampled, |side| side.bytes),
         _ => 0,
     };
-    component::shares(&stacks, bytes, request_packets(inputs))
+    let mut shares = component::shares(&stacks, bytes, request_packets(inputs))?;
+    if let Some(self_ns) = tunnels_self_ns(inputs) {
+        shares.set_exact_encap(self_ns, bytes);
+    }
+    Some(shares)
+}
+
+/// Exact self time of the tunnels' transmit functions, of the flow's packets both ways: samples do
+/// not tell the ACKs' encapsulation from the data's. `None` where none was measured.
+fn tunnels_self_ns(inputs: &Inputs<'_>) -> Option<u64> {
+    let is_tunnel = |id| {
+        let mut devices = inputs.devices.iter();
+        devices.any(|device| device.id == id && device.kind.is_tunnel())
+    };
+    inputs
+        .finished?
+        .sides()
+        .flat_map(|side| &side.self_times)
+        .filter(|time| is_tunnel(time.device))
+        .map(|time| time.self_ns)
+        .reduce(|sum, ns| sum + ns)
 }
 
 /// Data-carrying `sk_buff`s of the request direction: those queued at the client's endpoint.

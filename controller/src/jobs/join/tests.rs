@@ -1,8 +1,10 @@
 //! Joining alone: what canned answers of agents become in the report.
 
 use nettoll_core::{
-    api::{Job, ProbeMode, RoundSpec, TestJob},
+    api::{Job, ProbeMode, RoundSpec, Stack, TestJob},
+    device::{DeviceId, DeviceKind},
     histogram::{Histogram, USER_SUB_BITS},
+    hop::{Direction, Edge, Event, Hop, SelfTime},
     report::Options,
 };
 
@@ -336,23 +338,13 @@ fn tolls_are_of_valid_runs_without_the_probe() {
     );
 }
 
-#[test]
-fn samples_of_two_kernels_are_added_and_told_per_packet() {
-    use nettoll_core::{
-        api::Stack,
-        device::{DeviceId, DeviceKind},
-        hop::{Direction, Edge, Event, Hop},
-    };
-    let id = DeviceId {
-        netns: 1,
-        ifindex: 2,
-    };
-    let device = Device {
-        id,
+fn device(ifindex: u32, kind: DeviceKind) -> Device {
+    Device {
+        id: DeviceId { netns: 1, ifindex },
         name: "eth0".into(),
         place: "node/n1".into(),
         node: "n1".into(),
-        kind: DeviceKind::Physical,
+        kind,
         master: None,
         peer: None,
         lower: None,
@@ -361,7 +353,80 @@ fn samples_of_two_kernels_are_added_and_told_per_packet() {
         mtu: 1_500,
         vxlan_port: None,
         qdisc: None,
+    }
+}
+
+#[test]
+fn the_exact_measure_of_encap_holds_acks_and_no_other_device() {
+    let devices = [
+        device(2, DeviceKind::Vxlan),
+        device(3, DeviceKind::Physical),
+    ];
+    let time = |ifindex, direction, bytes, self_ns| SelfTime {
+        direction,
+        device: DeviceId { netns: 1, ifindex },
+        calls: 10,
+        bytes,
+        self_ns,
     };
+    let mut client = run_side("n1", 0);
+    client.self_times = vec![
+        time(2, Direction::Request, 10_000, 900),
+        time(3, Direction::Request, 10_000, 5_000),
+    ];
+    client.stacks = Some(Stacks {
+        hz: 100,
+        stacks: vec![Stack {
+            thread: "t".into(),
+            frames: vec!["vxlan_xmit".into()],
+            samples: 1,
+        }],
+        ..Stacks::default()
+    });
+    let mut server = run_side("n2", 0);
+    server.self_times = vec![time(2, Direction::Response, 0, 100)];
+    let finished = FinishedRun {
+        client,
+        server: Some(server),
+    };
+    let (plan, client, server, rounds) = (
+        planned(TestType::TcpStream),
+        node("n1"),
+        node("n2"),
+        rounds(),
+    );
+    let run = join(&Inputs {
+        plan: &plan,
+        one_kernel: true,
+        client: &client,
+        server: &server,
+        devices: &devices,
+        netns: [1, 2],
+        rounds: &rounds,
+        finished: Some(&finished),
+        broken: None,
+    });
+    let bytes: u64 = run
+        .rounds
+        .iter()
+        .filter(|round| round.probe)
+        .filter_map(|round| round.bytes)
+        .sum();
+    let exact = |name: &str| {
+        let mut regions = run.regions.iter().flatten();
+        let region = regions.find(|region| region.name == name).unwrap();
+        region.exact_ns_per_byte
+    };
+    assert_eq!(exact("encap"), Some(1_000.0 / bytes as f64));
+    assert_eq!(exact("decap"), None);
+    let components = run.components.unwrap();
+    assert!(components.iter().all(|c| c.exact_ns_per_byte.is_none()));
+}
+
+#[test]
+fn samples_of_two_kernels_are_added_and_told_per_packet() {
+    let device = device(2, DeviceKind::Physical);
+    let id = device.id;
     let edge = |direction, from, to| Edge {
         direction,
         from: Hop {
