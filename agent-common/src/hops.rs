@@ -316,6 +316,20 @@ pub struct SelfCell {
     pub bytes: u64,
     /// Time in it, less what is nested.
     pub self_ns: u64,
+    /// How often a program was left and the next one entered in that time; tunnels only.
+    pub edges: u64,
+}
+
+/// What leaving one program and entering the next takes, on one CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EdgeTime {
+    /// When the program was left; 0 for not.
+    pub left_ns: u64,
+    /// How often.
+    pub count: u64,
+    /// Time in all.
+    pub sum_ns: u64,
 }
 
 /// One call of a transmit function that has not returned.
@@ -332,6 +346,10 @@ pub struct Frame {
     pub key: u32,
     /// Payload bytes.
     pub bytes: u32,
+    /// Nested calls so far.
+    pub children: u32,
+    /// Unused.
+    pub pad: u32,
 }
 
 /// In a [`Frame`]'s key: of a tunnel. Not in any [`self_key`].
@@ -442,9 +460,10 @@ const _: () = {
     assert!(size_of::<PacketSlot>() == 40);
     assert!(size_of::<WireSlot>() == 24);
     assert!(size_of::<EdgeCell>() == 48 + 4 * BUCKETS);
-    assert!(size_of::<SelfCell>() == 24);
-    assert!(size_of::<Frame>() == 32);
-    assert!(size_of::<Nest>() == 8 + 32 * NESTING);
+    assert!(size_of::<SelfCell>() == 32);
+    assert!(size_of::<EdgeTime>() == 24);
+    assert!(size_of::<Frame>() == 40);
+    assert!(size_of::<Nest>() == 8 + 40 * NESTING);
     assert!(size_of::<Counters>() == 8 * (2 * PROGRAMS + LOSSES));
 };
 
@@ -472,6 +491,7 @@ mod user {
         super::WireSlot,
         super::EdgeCell,
         super::SelfCell,
+        super::EdgeTime,
         super::Nest,
         super::Counters
     );

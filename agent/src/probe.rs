@@ -3,8 +3,9 @@
 //! The eBPF side (`agent-ebpf/src/hops`) aggregates in per-CPU maps; this side resolves struct
 //! offsets ([`offsets`], from the kernel's BTF by [`btf`]), loads the programs, tells them which
 //! flows and devices matter ([`devices`]), shares stamps with the traffic threads ([`stamps`])
-//! reads what was counted ([`counts`]) and what the programs themselves cost ([`calibration`]). Programs are attached only in rounds that want
-//! them; what they could not count is counted by reason.
+//! reads what was counted ([`counts`]) and what the programs themselves cost ([`calibration`]).
+//! Programs are attached only in rounds that want them; what they could not count is counted by
+//! reason.
 //!
 //! It fails where the kernel refuses (no privilege, no BTF, a missing member): then there is no
 //! probe, the reason is told, and traffic tests still work.
@@ -34,7 +35,7 @@ use nettoll_agent_common::hops::{
     FLOWS, FlowKey, FlowRef, LOSS_NAMES, NO_DEVICE,
 };
 use nettoll_core::{
-    api::{FlowTuple, Protocol, RunSpec},
+    api::{Calibrate, FlowTuple, Protocol, RunSpec},
     device::Device,
     hop::{Edge, SelfTime},
     report::Program,
@@ -42,7 +43,7 @@ use nettoll_core::{
 
 use self::{
     btf::{Btf, BtfError},
-    calibration::Cost,
+    calibration::{Cost, Found},
     counts::Counts,
     devices::Devices,
     stamps::States,
@@ -165,6 +166,7 @@ pub(crate) struct Probe {
     flows: BTreeMap<u16, [FlowKey; 2]>,
     generation: u32,
     costs: BTreeMap<&'static str, Cost>,
+    edge_ns: Option<f64>,
 }
 
 impl std::fmt::Debug for Probe {
@@ -234,6 +236,7 @@ impl Probe {
             flows: BTreeMap::new(),
             generation: 0,
             costs: BTreeMap::new(),
+            edge_ns: None,
         })
     }
 
@@ -266,14 +269,24 @@ impl Probe {
 
     /// Begins a calibration slice, with the programs attached. It ends with
     /// [`Self::end_calibration`], or when it is dropped.
-    pub(crate) fn begin_calibration(&mut self) -> Result<Calibration, ProbeError> {
-        Calibration::begin(&mut self.ebpf)
+    pub(crate) fn begin_calibration(&mut self, what: Calibrate) -> Result<Calibration, ProbeError> {
+        Calibration::begin(&mut self.ebpf, what)
     }
 
-    /// Ends a calibration slice: from now on [`Self::programs`] knows the run times.
+    /// Ends a calibration slice: from now on [`Self::programs`] knows the run times, or
+    /// [`Self::edge_ns`] the edge.
     pub(crate) fn end_calibration(&mut self, slice: Calibration) -> Result<(), ProbeError> {
-        self.costs.extend(slice.end(&mut self.ebpf)?);
+        match slice.end(&mut self.ebpf)? {
+            Found::Edge(ns) => self.edge_ns = ns,
+            Found::RunTimes(costs) => self.costs.extend(costs),
+        }
         Ok(())
+    }
+
+    /// What leaving one program and entering the next takes, in ns, from the last calibration
+    /// slice.
+    pub(crate) fn edge_ns(&self) -> Option<f64> {
+        self.edge_ns
     }
 
     /// Follows the run's flow over the devices of the run's `count_nodes`, and to the first

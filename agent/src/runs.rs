@@ -122,11 +122,11 @@ impl Runs {
         let (Phase::Ready, Some(flow)) = (&traffic.phase, traffic.flow) else {
             return Err(run.refuse(&traffic, "begin a round"));
         };
-        if round.calibrate && !round.probe {
+        if round.calibrate.is_some() && !round.probe {
             return Err(RunError::NothingToCalibrate);
         }
         let sealed = lock(&run.observation).sealed.is_some();
-        if sealed && !round.calibrate {
+        if sealed && round.calibrate.is_none() {
             return Err(run.refuse(&traffic, "begin a round after its calibration"));
         }
         let mut open = lock(&self.open);
@@ -136,12 +136,12 @@ impl Runs {
         let (mut stamps, mut sample) = (None, None);
         if round.probe {
             let mut observation = lock(&run.observation);
-            if run.spec.sample && !round.calibrate {
+            if run.spec.sample && round.calibrate.is_none() {
                 let hz = run.spec.options.sample_hz;
                 sample = Some(self.instruments.sample(&mut observation, hz)?);
             }
             let begun = self.instruments.begin(&mut observation, &flow, &run.spec)?;
-            if round.calibrate {
+            if let Some(what) = round.calibrate {
                 // From here on nothing is added to what the run measured.
                 if observation.sealed.is_none() {
                     observation.sealed = Some(RunSide {
@@ -149,7 +149,7 @@ impl Runs {
                         ..self.measured(&run, &observation)?
                     });
                 }
-                self.instruments.calibrate(&mut observation)?;
+                self.instruments.calibrate(&mut observation, what)?;
             }
             stamps = Some(begun);
         } else {

@@ -196,13 +196,23 @@ pub struct RoundSpec {
     pub sequence: u32,
     /// The probe is attached in this round.
     pub probe: bool,
-    /// With the probe: the kernel's BPF statistics are on, so that the programs' run times are
-    /// known after it. They slow every BPF program of the host: no other figure of such a round
-    /// is of use, and none is kept.
+    /// With the probe: what it does to its own measurements is measured. No other figure of
+    /// such a round is of use, and none is kept.
     #[serde(default)]
-    pub calibrate: bool,
+    pub calibrate: Option<Calibrate>,
     /// Time between the marks.
     pub seconds: f64,
+}
+
+/// What a round calibrates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Calibrate {
+    /// What leaving one program and entering the next takes: [`RunSide::edge_ns`].
+    Edges,
+    /// The programs' run times. The kernel's BPF statistics are on, which slow every BPF program
+    /// of the host.
+    RunTimes,
 }
 
 /// What one side measured in one round.
@@ -274,8 +284,12 @@ pub struct RunSide {
     pub node: String,
     /// What lies between hops; `socket_tx` is the edge from [`crate::hop::Event::UserSend`].
     pub edges: Vec<Edge>,
-    /// Exact self times.
+    /// Exact self times, with what the probe does at their edges.
     pub self_times: Vec<SelfTime>,
+    /// What leaving one program of the probe after its look at the clock and entering the next
+    /// up to its own takes, with nothing between; `None` where it was not calibrated.
+    #[serde(default)]
+    pub edge_ns: Option<f64>,
     /// `socket_rx` and `responder`.
     pub user_times: Vec<UserTimes>,
     /// Of the client's socket.
@@ -409,9 +423,6 @@ pub enum ProbeMode {
     /// As [`Self::Both`], with the programs of the client's agent alone: what one agent costs
     /// where both are on one kernel.
     Client,
-    /// Only rounds with it, and only by the client's agent, which counts the hops of both nodes
-    /// where they are one kernel: no second agent's programs in any figure.
-    One,
     /// Only rounds with it.
     On,
     /// Only rounds without it.

@@ -142,4 +142,17 @@ pub struct SelfTime {
     pub bytes: u64,
     /// Between `net_dev_start_xmit` and `net_dev_xmit`, less what is nested in it.
     pub self_ns: u64,
+    /// How often one of the probe's programs was left and the next one entered in `self_ns`; 0
+    /// where the programs' whole work is in it (all devices but tunnels).
+    #[serde(default)]
+    pub edges: u64,
+}
+
+impl SelfTime {
+    /// `self_ns` without the probe's edges, of which each takes `edge_ns`.
+    #[must_use]
+    pub fn without_edges(&self, edge_ns: f64) -> u64 {
+        self.self_ns
+            .saturating_sub((self.edges as f64 * edge_ns).round() as u64)
+    }
 }

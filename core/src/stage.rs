@@ -191,14 +191,18 @@ fn side_of(journey: &Journey<'_>, device: Option<&Device>, direction: Direction)
 /// Puts each exact self time on the row of the same direction that is about that device's
 /// transmit function.
 fn add_self_times(rows: &mut [Row], sides: &[&RunSide]) {
-    for time in sides.iter().flat_map(|side| &side.self_times) {
+    let times = sides.iter().flat_map(|side| {
+        let edge_ns = side.edge_ns.unwrap_or_default();
+        side.self_times.iter().map(move |time| (time, edge_ns))
+    });
+    for (time, edge_ns) in times {
         let of_transmit = rows.iter_mut().find(|row| {
             row.direction == time.direction
                 && row.device.as_ref().map(|device| device.id) == Some(time.device)
                 && table::TRANSMIT.contains(&row.stage.as_str())
         });
         if let Some(row) = of_transmit {
-            row.add_self_time(time);
+            row.add_self_time(time, edge_ns);
         }
     }
 }

@@ -222,7 +222,7 @@ fn its_metrics_keep_what_ended_runs_counted() -> Result<()> {
         pair: 0,
         sequence: 0,
         probe: true,
-        calibrate: false,
+        calibrate: None,
         seconds: 0.3,
     };
     let loopback_stage = [
@@ -273,7 +273,7 @@ fn a_round_ends_with_the_connection_that_asked_for_it() -> Result<()> {
         pair: 0,
         sequence: 0,
         probe: false,
-        calibrate: false,
+        calibrate: None,
         seconds: 0.2,
     };
     let prepare = |id: &str| -> Result<()> {

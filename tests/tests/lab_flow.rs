@@ -106,7 +106,7 @@ impl Bed {
             pair: 0,
             sequence: 0,
             probe: true,
-            calibrate: false,
+            calibrate: None,
             seconds: 0.5,
         };
         for agent in [server, client] {

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fs};
 use anyhow::{Context as _, Result, ensure};
 use nettoll_core::{
     api::{
-        FlowTuple, Place, Prepared, ResolveRequest, Resolved, Role, RoundSide, RoundSpec, RunSide,
-        RunSpec, TRAFFIC_PORT_FIRST,
+        Calibrate, FlowTuple, Place, Prepared, ResolveRequest, Resolved, Role, RoundSide,
+        RoundSpec, RunSide, RunSpec, TRAFFIC_PORT_FIRST,
     },
     device::Device,
     endpoint::{Path, PathKind},
@@ -147,7 +147,7 @@ fn round(probe: bool) -> RoundSpec {
         pair: 0,
         sequence: 0,
         probe,
-        calibrate: false,
+        calibrate: None,
         seconds: 0.5,
     }
 }
@@ -290,11 +290,13 @@ fn a_calibration_changes_nothing_but_the_programs_times() -> Result<()> {
     let spec = bed.spec(TestType::TcpRr)?;
     bed.begin_run(&spec)?;
     let (measured, _) = bed.round(&spec.id, &round(true))?;
-    let calibration = RoundSpec {
-        calibrate: true,
-        ..round(true)
-    };
-    bed.round(&spec.id, &calibration)?;
+    for calibrate in [Calibrate::Edges, Calibrate::RunTimes] {
+        let calibration = RoundSpec {
+            calibrate: Some(calibrate),
+            ..round(true)
+        };
+        bed.round(&spec.id, &calibration)?;
+    }
     let path = |what| format!("/v1/runs/{}/{what}", spec.id);
     let (status, body) = bed.client.request("POST", &path("begin"), &round(true))?;
     assert_eq!(status, 409, "{body}");
@@ -310,6 +312,11 @@ fn a_calibration_changes_nothing_but_the_programs_times() -> Result<()> {
             .zip(queue.empty_mean_ns)
             .context("not calibrated")?;
         ensure!(mean > empty && empty > 0.0, "{mean} ns, empty {empty} ns");
+        let edge = side.edge_ns.context("no edge")?;
+        ensure!(
+            edge > 1.0 && edge < 300.0,
+            "{edge} ns between two programs on one tracepoint"
+        );
         for user in &side.user_times {
             ensure!(
                 user.times.count.abs_diff(measured.transactions) * 100 <= measured.transactions,

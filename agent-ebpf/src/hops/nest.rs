@@ -2,8 +2,10 @@
 //! what is nested in it, on a per-CPU stack.
 //!
 //! What the programs themselves take is part of it (some tens of ns at each end), but for tunnels:
-//! the figure that people compare costs two more clock reads, and holds the tunnel's work alone as
-//! long as no other agent's programs run on this kernel.
+//! the figure that people compare costs two more clock reads, so that only leaving one program and
+//! entering the next are in it. How often that happened is counted (`edges`), what it takes is
+//! calibrated (`calibration.rs` of this package). A second agent's programs on this kernel would
+//! be in it.
 //!
 //! Transmit functions run with bottom halves off, so that calls on one CPU nest strictly.
 
@@ -30,9 +32,9 @@ pub(crate) fn enter(device_key: u64, now_ns: u64, key: u32, bytes: u32) {
             Frame {
                 device: device_key,
                 start_ns: now_ns,
-                children_ns: 0,
                 key,
                 bytes,
+                ..Frame::default()
             },
         );
     }
@@ -66,9 +68,8 @@ pub(crate) fn enter_unfollowed(device: Device) {
             Frame {
                 device,
                 start_ns,
-                children_ns: 0,
                 key: UNFOLLOWED,
-                bytes: 0,
+                ..Frame::default()
             },
         );
     }
@@ -107,6 +108,8 @@ pub(crate) fn leave(device: Device, counters: &mut Counters) {
         children_ns,
         key,
         bytes,
+        children,
+        ..
     } = *frame(nest, depth);
     let Some(config) = maps::CONFIG.get(0) else {
         return;
@@ -121,15 +124,22 @@ pub(crate) fn leave(device: Device, counters: &mut Counters) {
     let elapsed = now - start_ns;
     if key != UNFOLLOWED {
         counters.matched[ProgramCode::Xmit as usize] += 1;
-        add(
-            key & !FRAME_TUNNEL,
-            bytes,
-            elapsed.saturating_sub(children_ns),
-            counters,
-        );
+        let call = SelfCell {
+            calls: 1,
+            bytes: u64::from(bytes),
+            self_ns: elapsed.saturating_sub(children_ns),
+            // One before, between and after its children.
+            edges: if key & FRAME_TUNNEL != 0 {
+                u64::from(children) + 1
+            } else {
+                0
+            },
+        };
+        add(key & !FRAME_TUNNEL, call, counters);
     }
     if depth > 0 {
         let caller = frame(nest, depth - 1);
+        caller.children += 1;
         caller.children_ns += if caller.key & FRAME_TUNNEL != 0 {
             // A tunnel's self time begins again after all that this program has done.
             // SAFETY: a helper without arguments.
@@ -143,21 +153,15 @@ pub(crate) fn leave(device: Device, counters: &mut Counters) {
 
 /// Adds one call to a device's self time.
 #[inline(always)]
-fn add(key: u32, bytes: u32, self_ns: u64, counters: &mut Counters) {
+fn add(key: u32, call: SelfCell, counters: &mut Counters) {
     if let Some(cell) = maps::SELF_TIMES.get_ptr_mut(key) {
         // SAFETY: per CPU, bottom halves are off.
         let cell = unsafe { &mut *cell };
-        cell.calls += 1;
-        cell.bytes += u64::from(bytes);
-        cell.self_ns += self_ns;
-    } else {
-        let first = SelfCell {
-            calls: 1,
-            bytes: u64::from(bytes),
-            self_ns,
-        };
-        if maps::SELF_TIMES.insert(key, first, 0).is_err() {
-            maps::lose(counters, Loss::EdgesFull);
-        }
+        cell.calls += call.calls;
+        cell.bytes += call.bytes;
+        cell.self_ns += call.self_ns;
+        cell.edges += call.edges;
+    } else if maps::SELF_TIMES.insert(key, call, 0).is_err() {
+        maps::lose(counters, Loss::EdgesFull);
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use nettoll_core::{
-    api::{FlowTuple, RunSide, RunSpec, Stacks},
+    api::{Calibrate, FlowTuple, RunSide, RunSpec, Stacks},
     hop::{Edge, SelfTime},
     report::{Program, TestType},
 };
@@ -145,9 +145,13 @@ impl Instruments {
     }
 
     /// The round that begins calibrates the probe, which is attached.
-    pub(super) fn calibrate(&self, observation: &mut Observation) -> Result<(), RunError> {
+    pub(super) fn calibrate(
+        &self,
+        observation: &mut Observation,
+        what: Calibrate,
+    ) -> Result<(), RunError> {
         if let Some(probe) = lock(&self.probe).loaded() {
-            observation.calibration = Some(probe.begin_calibration().map_err(refused)?);
+            observation.calibration = Some(probe.begin_calibration(what).map_err(refused)?);
         }
         Ok(())
     }
@@ -169,6 +173,9 @@ impl Instruments {
         if let Some(slice) = calibration {
             probe.end_calibration(slice).map_err(refused)?;
             observation.counters.learn_costs(&Counters::of(probe)?);
+            if let Some(sealed) = &mut observation.sealed {
+                sealed.edge_ns = probe.edge_ns();
+            }
         } else {
             observation.counters.add(&before, &Counters::of(probe)?);
         }

@@ -74,7 +74,7 @@ fn round(pair: u32) -> RoundSpec {
         pair,
         sequence: pair,
         probe: false,
-        calibrate: false,
+        calibrate: None,
         seconds: 0.1,
     }
 }

@@ -64,8 +64,6 @@ enum Probe {
     Both,
     /// Both, and only the client's agent attaches it
     Client,
-    /// Only rounds with it, by the client's agent alone, which counts both nodes of one kernel
-    One,
     /// Only rounds with it
     On,
     /// Only rounds without it
@@ -93,7 +91,6 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         probe: match args.probe {
             Probe::Both => ProbeMode::Both,
             Probe::Client => ProbeMode::Client,
-            Probe::One => ProbeMode::One,
             Probe::On => ProbeMode::On,
             Probe::Off => ProbeMode::Off,
         },

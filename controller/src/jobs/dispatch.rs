@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use nettoll_core::{
-    api::{Place, ResolveRequest, Resolved, Role, RoundSide, RoundSpec, RunSpec},
+    api::{Calibrate, Place, ResolveRequest, Resolved, Role, RoundSide, RoundSpec, RunSpec},
     device::Device,
     report::TestType,
 };
@@ -19,7 +19,9 @@ use crate::agents::{Agent, AgentError, Agents, Fault};
 /// How often a round is tried.
 const ATTEMPTS: u32 = 2;
 /// Some thousand runs of each program, of some ten ns each.
-const CALIBRATION_SECONDS: f64 = 0.2;
+const RUN_TIMES_SECONDS: f64 = 0.2;
+/// Edges are taken off a figure that people compare.
+const EDGES_SECONDS: f64 = 0.5;
 
 /// What is known of the machines of a run's two nodes.
 #[derive(Clone, Copy, Debug)]
@@ -162,24 +164,31 @@ impl<'a> LiveRun<'a> {
         Ok(told)
     }
 
-    /// A slice that tells what the probe's programs cost; nothing else of it is kept. Without it
-    /// the run lacks these figures alone, so a failure is only told.
+    /// Slices that tell what the probe's programs cost and do to self times; nothing else of them
+    /// is kept. Without them the run lacks these figures alone, so a failure is only told.
     pub(super) async fn calibrate(&self) -> Option<String> {
         let probed = self.rounds.iter().rev().find(|round| round.spec.probe);
         let last = probed.filter(|_| self.broken.is_none())?;
-        let spec = RoundSpec {
-            probe: true,
-            calibrate: true,
-            seconds: CALIBRATION_SECONDS,
-            ..last.spec.clone()
-        };
-        let error = self.try_round(&spec).await.err()?;
-        // Where an agent is gone, finishing says so.
-        let _ = self.recover().await;
-        Some(format!(
-            "the probe's programs on {} were not calibrated: {error}",
-            self.plan.id
-        ))
+        for (calibrate, seconds) in [
+            (Calibrate::Edges, EDGES_SECONDS),
+            (Calibrate::RunTimes, RUN_TIMES_SECONDS),
+        ] {
+            let spec = RoundSpec {
+                probe: true,
+                calibrate: Some(calibrate),
+                seconds,
+                ..last.spec.clone()
+            };
+            if let Err(error) = self.try_round(&spec).await {
+                // Where an agent is gone, finishing says so.
+                let _ = self.recover().await;
+                return Some(format!(
+                    "the probe's programs on {} were not calibrated: {error}",
+                    self.plan.id
+                ));
+            }
+        }
+        None
     }
 
     async fn try_round(&self, spec: &RoundSpec) -> Result<Sides, AgentError> {
@@ -187,7 +196,7 @@ impl<'a> LiveRun<'a> {
         if let Some(server) = self.server {
             let of_server = RoundSpec {
                 probe: spec.probe && self.probe_server,
-                calibrate: spec.calibrate && self.probe_server,
+                calibrate: spec.calibrate.filter(|_| self.probe_server),
                 ..spec.clone()
             };
             server.begin(id, &of_server).await?;

@@ -215,7 +215,7 @@ impl Execution<'_> {
             pair,
             sequence,
             probe,
-            calibrate: false,
+            calibrate: None,
             seconds,
         };
         if let Some(told) = run.round(&spec).await? {
@@ -290,6 +290,10 @@ fn one_kernel(run: &PlannedRun, infos: &Infos) -> bool {
 /// Stacks are sampled in rounds with the probe, by one agent a kernel.
 fn hosts(run: &PlannedRun, rounds: &[PlannedRound], probe: ProbeMode, infos: &Infos) -> Hosts {
     let one_kernel = one_kernel(run, infos);
+    // A second agent's programs would be in every CPU figure of a stream, and in its exact self
+    // times. A request waits for wake-ups that cost a hundred times as much.
+    let one_counts_both =
+        one_kernel && run.test == TestType::TcpStream && probe != ProbeMode::Client;
     let wanted = run.options.sample_hz > 0 && rounds.iter().any(|round| round.probe);
     let sample = |site: &Site| {
         wanted
@@ -301,8 +305,8 @@ fn hosts(run: &PlannedRun, rounds: &[PlannedRound], probe: ProbeMode, infos: &In
         one_kernel,
         sample_client: sample(&run.client),
         sample_server: !one_kernel && sample(&run.server),
-        probe_server: !matches!(probe, ProbeMode::Client | ProbeMode::One),
-        one_counts_both: one_kernel && probe == ProbeMode::One,
+        probe_server: probe != ProbeMode::Client && !one_counts_both,
+        one_counts_both,
     }
 }
 

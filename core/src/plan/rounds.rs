@@ -50,7 +50,7 @@ pub fn rounds(plan: &RoundsPlan) -> Result<Vec<PlannedRound>, PlanError> {
     }
     let mut states = match plan.probe {
         ProbeMode::Both | ProbeMode::Client => vec![false, true],
-        ProbeMode::One | ProbeMode::On => vec![true],
+        ProbeMode::On => vec![true],
         ProbeMode::Off => vec![false],
     };
     let seconds = plan.seconds / f64::from(plan.pairs) / states.len() as f64;
@@ -120,7 +120,6 @@ mod tests {
         for probe in [
             ProbeMode::Both,
             ProbeMode::Client,
-            ProbeMode::One,
             ProbeMode::On,
             ProbeMode::Off,
         ] {
@@ -133,7 +132,7 @@ mod tests {
             let with = planned.iter().filter(|round| round.probe).count();
             let expected = match probe {
                 ProbeMode::Both | ProbeMode::Client => planned.len() / 2,
-                ProbeMode::One | ProbeMode::On => planned.len(),
+                ProbeMode::On => planned.len(),
                 ProbeMode::Off => 0,
             };
             assert_eq!(with, expected);

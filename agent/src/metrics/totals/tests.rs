@@ -113,6 +113,7 @@ fn side() -> RunSide {
                 false,
             ),
         ],
+        edge_ns: None,
         self_times: vec![SelfTime {
             direction: Direction::Request,
             device: DeviceId {
@@ -122,6 +123,7 @@ fn side() -> RunSide {
             calls: 20,
             bytes: 1_280,
             self_ns: 3_333,
+            edges: 0,
         }],
         user_times: Vec::new(),
         tcp: None,

@@ -48,19 +48,20 @@ pub(super) fn shares(inputs: &Inputs<'_>) -> Option<Shares> {
 }
 
 /// Exact self time of the tunnels' transmit functions, of the flow's packets both ways: samples do
-/// not tell the ACKs' encapsulation from the data's. `None` where none was measured.
+/// not tell the ACKs' encapsulation from the data's. `None` where none was measured, or with the
+/// probe's own work in it.
 fn tunnels_self_ns(inputs: &Inputs<'_>) -> Option<u64> {
     let is_tunnel = |id| {
         let mut devices = inputs.devices.iter();
         devices.any(|device| device.id == id && device.kind.is_tunnel())
     };
-    inputs
-        .finished?
-        .sides()
-        .flat_map(|side| &side.self_times)
-        .filter(|time| is_tunnel(time.device))
-        .map(|time| time.self_ns)
-        .reduce(|sum, ns| sum + ns)
+    let times = inputs.finished?.sides().flat_map(|side| {
+        side.self_times
+            .iter()
+            .filter(|time| is_tunnel(time.device))
+            .map(|time| side.edge_ns.map(|ns| time.without_edges(ns)))
+    });
+    times.reduce(|sum, ns| Some(sum? + ns?))?
 }
 
 /// Data-carrying `sk_buff`s of the request direction: those queued at the client's endpoint.

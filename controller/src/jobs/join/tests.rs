@@ -76,7 +76,7 @@ fn round(pair: u32, probe: bool, client: RoundSide) -> MeasuredRound {
             pair,
             sequence: 2 * pair,
             probe,
-            calibrate: false,
+            calibrate: None,
             seconds: 1.0,
         },
         outcome: Ok(Sides {
@@ -98,6 +98,7 @@ fn run_side(node: &str, lost: u64) -> RunSide {
         node: node.into(),
         edges: Vec::new(),
         self_times: Vec::new(),
+        edge_ns: None,
         user_times: Vec::new(),
         tcp: None,
         programs: Vec::new(),
@@ -368,8 +369,10 @@ fn the_exact_measure_of_encap_holds_acks_and_no_other_device() {
         calls: 10,
         bytes,
         self_ns,
+        edges: 4,
     };
     let mut client = run_side("n1", 0);
+    client.edge_ns = Some(25.0);
     client.self_times = vec![
         time(2, Direction::Request, 10_000, 900),
         time(3, Direction::Request, 10_000, 5_000),
@@ -384,6 +387,7 @@ fn the_exact_measure_of_encap_holds_acks_and_no_other_device() {
         ..Stacks::default()
     });
     let mut server = run_side("n2", 0);
+    server.edge_ns = Some(5.0);
     server.self_times = vec![time(2, Direction::Response, 0, 100)];
     let finished = FinishedRun {
         client,
@@ -417,7 +421,7 @@ fn the_exact_measure_of_encap_holds_acks_and_no_other_device() {
         let region = regions.find(|region| region.name == name).unwrap();
         region.exact_ns_per_byte
     };
-    assert_eq!(exact("encap"), Some(1_000.0 / bytes as f64));
+    assert_eq!(exact("encap"), Some((800.0 + 80.0) / bytes as f64));
     assert_eq!(exact("decap"), None);
     let components = run.components.unwrap();
     assert!(components.iter().all(|c| c.exact_ns_per_byte.is_none()));
