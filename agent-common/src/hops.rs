@@ -317,13 +317,13 @@ pub struct SelfCell {
     /// Time in it, less what is nested.
     pub self_ns: u64,
     /// How often a program was left and the next one entered in that time; tunnels only.
-    pub edges: u64,
+    pub seams: u64,
 }
 
 /// What leaving one program and entering the next takes, on one CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EdgeTime {
+pub struct SeamTime {
     /// When the program was left; 0 for not.
     pub left_ns: u64,
     /// How often.
@@ -461,7 +461,7 @@ const _: () = {
     assert!(size_of::<WireSlot>() == 24);
     assert!(size_of::<EdgeCell>() == 48 + 4 * BUCKETS);
     assert!(size_of::<SelfCell>() == 32);
-    assert!(size_of::<EdgeTime>() == 24);
+    assert!(size_of::<SeamTime>() == 24);
     assert!(size_of::<Frame>() == 40);
     assert!(size_of::<Nest>() == 8 + 40 * NESTING);
     assert!(size_of::<Counters>() == 8 * (2 * PROGRAMS + LOSSES));
@@ -491,7 +491,7 @@ mod user {
         super::WireSlot,
         super::EdgeCell,
         super::SelfCell,
-        super::EdgeTime,
+        super::SeamTime,
         super::Nest,
         super::Counters
     );

@@ -3,9 +3,9 @@
 //! The eBPF side (`agent-ebpf/src/hops`) aggregates in per-CPU maps; this side resolves struct
 //! offsets ([`offsets`], from the kernel's BTF by [`btf`]), loads the programs, tells them which
 //! flows and devices matter ([`devices`]), shares stamps with the traffic threads ([`stamps`])
-//! reads what was counted ([`counts`]) and what the programs themselves cost ([`calibration`]).
-//! Programs are attached only in rounds that want them; what they could not count is counted by
-//! reason.
+//! reads what was counted ([`counts`]) and what the programs themselves cost ([`calibration`])
+//! and add to self times ([`seam`]). Programs are attached only in rounds that want them; what
+//! they could not count is counted by reason.
 //!
 //! It fails where the kernel refuses (no privilege, no BTF, a missing member): then there is no
 //! probe, the reason is told, and traffic tests still work.
@@ -15,6 +15,7 @@ mod calibration;
 mod counts;
 mod devices;
 mod offsets;
+mod seam;
 mod stamps;
 
 use std::{
@@ -35,7 +36,7 @@ use nettoll_agent_common::hops::{
     FLOWS, FlowKey, FlowRef, LOSS_NAMES, NO_DEVICE,
 };
 use nettoll_core::{
-    api::{Calibrate, FlowTuple, Protocol, RunSpec},
+    api::{FlowTuple, Protocol, RunSpec},
     device::Device,
     hop::{Edge, SelfTime},
     report::Program,
@@ -43,12 +44,13 @@ use nettoll_core::{
 
 use self::{
     btf::{Btf, BtfError},
-    calibration::{Cost, Found},
+    calibration::Cost,
     counts::Counts,
     devices::Devices,
+    seam::Seams,
     stamps::States,
 };
-pub(crate) use self::{calibration::Calibration, stamps::Stamps};
+pub(crate) use self::{calibration::Calibration, seam::Passed, stamps::Stamps};
 
 /// The programs' names: the functions in the object, and their tracepoints. In the order of
 /// `ProgramCode`.
@@ -124,6 +126,16 @@ pub(crate) enum ProbeError {
     TooManyDevices,
 }
 
+impl ProbeError {
+    /// The kernel refused that program.
+    fn of(program: &'static str) -> impl FnOnce(ProgramError) -> Self {
+        move |error| Self::Program {
+            program,
+            error: Box::new(error),
+        }
+    }
+}
+
 /// Which programs a round needs beside those of the stages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hooks {
@@ -166,7 +178,8 @@ pub(crate) struct Probe {
     flows: BTreeMap<u16, [FlowKey; 2]>,
     generation: u32,
     costs: BTreeMap<&'static str, Cost>,
-    edge_ns: Option<f64>,
+    /// From the first slice that measures them on.
+    seams: Option<Seams>,
 }
 
 impl std::fmt::Debug for Probe {
@@ -211,10 +224,7 @@ impl Probe {
         for name in PROGRAMS {
             program(&mut ebpf, name)?
                 .load(name, &btf)
-                .map_err(|error| ProbeError::Program {
-                    program: name,
-                    error: Box::new(error),
-                })?;
+                .map_err(ProbeError::of(name))?;
         }
         let states = map(&mut ebpf, "STATES")?;
         let aya::maps::Map::Array(states) = &states else {
@@ -236,7 +246,7 @@ impl Probe {
             flows: BTreeMap::new(),
             generation: 0,
             costs: BTreeMap::new(),
-            edge_ns: None,
+            seams: None,
         })
     }
 
@@ -249,13 +259,10 @@ impl Probe {
         self.counts.clear_nest()?;
         self.configure(hooks)?;
         for name in PROGRAMS.into_iter().filter(|name| hooks.wants(name)) {
-            let refused = |error| ProbeError::Program {
-                program: name,
-                error: Box::new(error),
-            };
             let program = program(&mut self.ebpf, name)?;
-            let link = program.attach().map_err(refused)?;
-            self.links.push(program.take_link(link).map_err(refused)?);
+            let link = program.attach().map_err(ProbeError::of(name))?;
+            self.links
+                .push(program.take_link(link).map_err(ProbeError::of(name))?);
         }
         self.attached = Some(hooks);
         Ok(())
@@ -265,28 +272,38 @@ impl Probe {
     pub(crate) fn detach(&mut self) {
         self.links.clear();
         self.attached = None;
+        if let Some(seams) = &mut self.seams {
+            seams.detach();
+        }
+    }
+
+    /// Begins a slice that measures seams, with the hop programs detached. It ends with
+    /// [`Self::end_seams`], or when anything else is attached or detached.
+    pub(crate) fn begin_seams(&mut self) -> Result<(), ProbeError> {
+        self.detach();
+        match &mut self.seams {
+            Some(seams) => seams.attach(),
+            none => none.insert(Seams::load()?).attach(),
+        }
+    }
+
+    /// Ends a slice that measures seams: those that were passed in it.
+    pub(crate) fn end_seams(&mut self) -> Result<Passed, ProbeError> {
+        self.seams
+            .as_mut()
+            .map_or(Ok(Passed::default()), Seams::take)
     }
 
     /// Begins a calibration slice, with the programs attached. It ends with
     /// [`Self::end_calibration`], or when it is dropped.
-    pub(crate) fn begin_calibration(&mut self, what: Calibrate) -> Result<Calibration, ProbeError> {
-        Calibration::begin(&mut self.ebpf, what)
+    pub(crate) fn begin_calibration(&mut self) -> Result<Calibration, ProbeError> {
+        Calibration::begin(&mut self.ebpf)
     }
 
-    /// Ends a calibration slice: from now on [`Self::programs`] knows the run times, or
-    /// [`Self::edge_ns`] the edge.
+    /// Ends a calibration slice: from now on [`Self::programs`] knows the run times.
     pub(crate) fn end_calibration(&mut self, slice: Calibration) -> Result<(), ProbeError> {
-        match slice.end(&mut self.ebpf)? {
-            Found::Edge(ns) => self.edge_ns = ns,
-            Found::RunTimes(costs) => self.costs.extend(costs),
-        }
+        self.costs.extend(slice.end(&mut self.ebpf)?);
         Ok(())
-    }
-
-    /// What leaving one program and entering the next takes, in ns, from the last calibration
-    /// slice.
-    pub(crate) fn edge_ns(&self) -> Option<f64> {
-        self.edge_ns
     }
 
     /// Follows the run's flow over the devices of the run's `count_nodes`, and to the first

@@ -24,7 +24,7 @@ use std::{
 };
 
 use nettoll_core::{
-    api::{FlowTuple, RUN_IDLE_SECONDS, RoundSide, RoundSpec, RunSide},
+    api::{Calibrate, FlowTuple, RUN_IDLE_SECONDS, RoundSide, RoundSpec, RunSide},
     endpoint::Endpoint,
 };
 
@@ -134,14 +134,16 @@ impl Runs {
             return Err(RunError::Busy(other.clone()));
         }
         let (mut stamps, mut sample) = (None, None);
-        if round.probe {
+        if round.calibrate == Some(Calibrate::Seams) {
+            self.instruments.begin_seams(&mut lock(&run.observation))?;
+        } else if round.probe {
             let mut observation = lock(&run.observation);
             if run.spec.sample && round.calibrate.is_none() {
                 let hz = run.spec.options.sample_hz;
                 sample = Some(self.instruments.sample(&mut observation, hz)?);
             }
             let begun = self.instruments.begin(&mut observation, &flow, &run.spec)?;
-            if let Some(what) = round.calibrate {
+            if round.calibrate.is_some() {
                 // From here on nothing is added to what the run measured.
                 if observation.sealed.is_none() {
                     observation.sealed = Some(RunSide {
@@ -149,7 +151,7 @@ impl Runs {
                         ..self.measured(&run, &observation)?
                     });
                 }
-                self.instruments.calibrate(&mut observation, what)?;
+                self.instruments.calibrate(&mut observation)?;
             }
             stamps = Some(begun);
         } else {
@@ -220,6 +222,7 @@ impl Runs {
             },
         };
         (side.programs, side.lost) = self.instruments.counters(&observation, &self.node);
+        side.seam_ns = observation.seams.mean_ns();
         side.stacks = self.instruments.stacks(&mut observation)?;
         traffic.phase = Phase::Finished;
         Ok(side)

@@ -196,8 +196,8 @@ pub struct RoundSpec {
     pub sequence: u32,
     /// The probe is attached in this round.
     pub probe: bool,
-    /// With the probe: what it does to its own measurements is measured. No other figure of
-    /// such a round is of use, and none is kept.
+    /// With the probe: what the probe takes is measured. No other figure of such a round is of
+    /// use, and none is kept.
     #[serde(default)]
     pub calibrate: Option<Calibrate>,
     /// Time between the marks.
@@ -208,10 +208,11 @@ pub struct RoundSpec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Calibrate {
-    /// What leaving one program and entering the next takes: [`RunSide::edge_ns`].
-    Edges,
+    /// What leaving one program and entering the next takes, see [`RunSide::seam_ns`]. Other
+    /// programs than the hops' are attached, and nothing is counted.
+    Seams,
     /// The programs' run times. The kernel's BPF statistics are on, which slow every BPF program
-    /// of the host.
+    /// of the host. It is the end of what the run measures.
     RunTimes,
 }
 
@@ -284,12 +285,12 @@ pub struct RunSide {
     pub node: String,
     /// What lies between hops; `socket_tx` is the edge from [`crate::hop::Event::UserSend`].
     pub edges: Vec<Edge>,
-    /// Exact self times, with what the probe does at their edges.
+    /// Exact self times, with the seams between the probe's programs.
     pub self_times: Vec<SelfTime>,
-    /// What leaving one program of the probe after its look at the clock and entering the next
-    /// up to its own takes, with nothing between; `None` where it was not calibrated.
+    /// Mean time of a seam: leaving one program of the probe after its look at the clock and
+    /// entering the next up to its own, with nothing between. `None` where it was not measured.
     #[serde(default)]
-    pub edge_ns: Option<f64>,
+    pub seam_ns: Option<f64>,
     /// `socket_rx` and `responder`.
     pub user_times: Vec<UserTimes>,
     /// Of the client's socket.

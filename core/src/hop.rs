@@ -145,14 +145,14 @@ pub struct SelfTime {
     /// How often one of the probe's programs was left and the next one entered in `self_ns`; 0
     /// where the programs' whole work is in it (all devices but tunnels).
     #[serde(default)]
-    pub edges: u64,
+    pub seams: u64,
 }
 
 impl SelfTime {
-    /// `self_ns` without the probe's edges, of which each takes `edge_ns`.
+    /// `self_ns` without the seams, of which each takes `seam_ns`.
     #[must_use]
-    pub fn without_edges(&self, edge_ns: f64) -> u64 {
+    pub fn without_seams(&self, seam_ns: f64) -> u64 {
         self.self_ns
-            .saturating_sub((self.edges as f64 * edge_ns).round() as u64)
+            .saturating_sub((self.seams as f64 * seam_ns).round() as u64)
     }
 }

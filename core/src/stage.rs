@@ -192,17 +192,17 @@ fn side_of(journey: &Journey<'_>, device: Option<&Device>, direction: Direction)
 /// transmit function.
 fn add_self_times(rows: &mut [Row], sides: &[&RunSide]) {
     let times = sides.iter().flat_map(|side| {
-        let edge_ns = side.edge_ns.unwrap_or_default();
-        side.self_times.iter().map(move |time| (time, edge_ns))
+        let seam_ns = side.seam_ns.unwrap_or_default();
+        side.self_times.iter().map(move |time| (time, seam_ns))
     });
-    for (time, edge_ns) in times {
+    for (time, seam_ns) in times {
         let of_transmit = rows.iter_mut().find(|row| {
             row.direction == time.direction
                 && row.device.as_ref().map(|device| device.id) == Some(time.device)
                 && table::TRANSMIT.contains(&row.stage.as_str())
         });
         if let Some(row) = of_transmit {
-            row.add_self_time(time, edge_ns);
+            row.add_self_time(time, seam_ns);
         }
     }
 }

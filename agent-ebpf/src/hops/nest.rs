@@ -3,9 +3,9 @@
 //!
 //! What the programs themselves take is part of it (some tens of ns at each end), but for tunnels:
 //! the figure that people compare costs two more clock reads, so that only leaving one program and
-//! entering the next are in it. How often that happened is counted (`edges`), what it takes is
-//! calibrated (`calibration.rs` of this package). A second agent's programs on this kernel would
-//! be in it.
+//! entering the next are in it. How often that happened is counted (`seams`), what it takes is
+//! measured apart (`seam.rs` of this package). A second agent's programs on this kernel would be
+//! in it.
 //!
 //! Transmit functions run with bottom halves off, so that calls on one CPU nest strictly.
 
@@ -129,7 +129,7 @@ pub(crate) fn leave(device: Device, counters: &mut Counters) {
             bytes: u64::from(bytes),
             self_ns: elapsed.saturating_sub(children_ns),
             // One before, between and after its children.
-            edges: if key & FRAME_TUNNEL != 0 {
+            seams: if key & FRAME_TUNNEL != 0 {
                 u64::from(children) + 1
             } else {
                 0
@@ -160,7 +160,7 @@ fn add(key: u32, call: SelfCell, counters: &mut Counters) {
         cell.calls += call.calls;
         cell.bytes += call.bytes;
         cell.self_ns += call.self_ns;
-        cell.edges += call.edges;
+        cell.seams += call.seams;
     } else if maps::SELF_TIMES.insert(key, call, 0).is_err() {
         maps::lose(counters, Loss::EdgesFull);
     }

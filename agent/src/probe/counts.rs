@@ -92,7 +92,7 @@ impl Counts {
                 calls: cells.iter().map(|cell| cell.calls).sum(),
                 bytes: cells.iter().map(|cell| cell.bytes).sum(),
                 self_ns: cells.iter().map(|cell| cell.self_ns).sum(),
-                edges: cells.iter().map(|cell| cell.edges).sum(),
+                seams: cells.iter().map(|cell| cell.seams).sum(),
             });
         }
         times.sort_by_key(|time| (time.direction, time.device));

@@ -58,7 +58,7 @@ impl Runs {
             node: self.node.clone(),
             edges,
             self_times,
-            edge_ns: None,
+            seam_ns: None,
             user_times: run.seen.iter().map(Seen::user_times).collect(),
             tcp: None,
             programs: Vec::new(),

@@ -7,14 +7,14 @@ use std::{
 };
 
 use nettoll_core::{
-    api::{Calibrate, FlowTuple, RunSide, RunSpec, Stacks},
+    api::{FlowTuple, RunSide, RunSpec, Stacks},
     hop::{Edge, SelfTime},
     report::{Program, TestType},
 };
 
 use super::{RunError, counters::Counters};
 use crate::{
-    probe::{Calibration, FlowId, Hooks, Probe, ProbeError, Stamps},
+    probe::{Calibration, FlowId, Hooks, Passed, Probe, ProbeError, Stamps},
     profile::Profiler,
     traffic::Sample,
 };
@@ -79,6 +79,10 @@ pub(super) struct Observation {
     counters: Counters,
     /// In a round that calibrates.
     calibration: Option<Calibration>,
+    /// In a round that measures seams.
+    measures_seams: bool,
+    /// All that were passed so far.
+    pub(super) seams: Passed,
     /// What was measured before the run's programs were calibrated, and will not change.
     pub(super) sealed: Option<RunSide>,
 }
@@ -145,14 +149,19 @@ impl Instruments {
     }
 
     /// The round that begins calibrates the probe, which is attached.
-    pub(super) fn calibrate(
-        &self,
-        observation: &mut Observation,
-        what: Calibrate,
-    ) -> Result<(), RunError> {
+    pub(super) fn calibrate(&self, observation: &mut Observation) -> Result<(), RunError> {
         if let Some(probe) = lock(&self.probe).loaded() {
-            observation.calibration = Some(probe.begin_calibration(what).map_err(refused)?);
+            observation.calibration = Some(probe.begin_calibration().map_err(refused)?);
         }
+        Ok(())
+    }
+
+    /// Before a round that measures seams.
+    pub(super) fn begin_seams(&self, observation: &mut Observation) -> Result<(), RunError> {
+        let mut probe = lock(&self.probe);
+        let probe = probe.get(Probe::load).map_err(RunError::Probe)?;
+        probe.begin_seams().map_err(refused)?;
+        observation.measures_seams = true;
         Ok(())
     }
 
@@ -167,15 +176,17 @@ impl Instruments {
     pub(super) fn end(&self, observation: &mut Observation) -> Result<(), RunError> {
         let calibration = observation.calibration.take();
         let mut probe = lock(&self.probe);
+        if std::mem::take(&mut observation.measures_seams)
+            && let Some(probe) = probe.loaded()
+        {
+            observation.seams += probe.end_seams().map_err(refused)?;
+        }
         let (Some(before), Some(probe)) = (observation.before.take(), probe.loaded()) else {
             return Ok(());
         };
         if let Some(slice) = calibration {
             probe.end_calibration(slice).map_err(refused)?;
             observation.counters.learn_costs(&Counters::of(probe)?);
-            if let Some(sealed) = &mut observation.sealed {
-                sealed.edge_ns = probe.edge_ns();
-            }
         } else {
             observation.counters.add(&before, &Counters::of(probe)?);
         }

@@ -19,9 +19,9 @@ use crate::agents::{Agent, AgentError, Agents, Fault};
 /// How often a round is tried.
 const ATTEMPTS: u32 = 2;
 /// Some thousand runs of each program, of some ten ns each.
-const RUN_TIMES_SECONDS: f64 = 0.2;
-/// Edges are taken off a figure that people compare.
-const EDGES_SECONDS: f64 = 0.5;
+const CALIBRATION_SECONDS: f64 = 0.2;
+/// One after each round with the probe, some thousand seams.
+const SEAMS_SECONDS: f64 = 0.05;
 
 /// What is known of the machines of a run's two nodes.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +54,8 @@ pub(super) struct LiveRun<'a> {
     pub(super) rounds: Vec<MeasuredRound>,
     /// Why no more rounds are tried.
     pub(super) broken: Option<String>,
+    /// Rounds with the probe are followed by a slice that measures its seams.
+    seams: bool,
 }
 
 impl<'a> LiveRun<'a> {
@@ -101,6 +103,9 @@ impl<'a> LiveRun<'a> {
             netns: [spec.client.netns, spec.server.netns],
             rounds: Vec::new(),
             broken: None,
+            // Only tunnels' self times are freed from seams, and `path_cost` measures none.
+            seams: plan.test != TestType::PathCost
+                && spec.devices.iter().any(|device| device.kind.is_tunnel()),
         };
         live.open(spec, hosts, ledger).await?;
         Ok(live)
@@ -145,7 +150,7 @@ impl<'a> LiveRun<'a> {
                         spec: spec.clone(),
                         outcome: Ok(sides),
                     });
-                    return Ok(told);
+                    return Ok(told.or(self.measure_seams(spec).await));
                 }
                 Err(error) => error,
             };
@@ -164,31 +169,45 @@ impl<'a> LiveRun<'a> {
         Ok(told)
     }
 
-    /// Slices that tell what the probe's programs cost and do to self times; nothing else of them
-    /// is kept. Without them the run lacks these figures alone, so a failure is only told.
+    /// A slice after a round with the probe that tells what a seam takes at that time. Without
+    /// it the run lacks the figures that are freed from seams, so a failure is only told, once.
+    async fn measure_seams(&mut self, round: &RoundSpec) -> Option<String> {
+        if !(self.seams && round.probe) {
+            return None;
+        }
+        let spec = RoundSpec {
+            calibrate: Some(Calibrate::Seams),
+            seconds: SEAMS_SECONDS,
+            ..round.clone()
+        };
+        let error = self.try_round(&spec).await.err()?;
+        self.seams = false;
+        // Where an agent is gone, the next round says so.
+        let _ = self.recover().await;
+        Some(format!(
+            "the seams between the probe's programs on {} were not measured: {error}",
+            self.plan.id
+        ))
+    }
+
+    /// A slice that tells what the probe's programs cost; nothing else of it is kept. Without it
+    /// the run lacks these figures alone, so a failure is only told.
     pub(super) async fn calibrate(&self) -> Option<String> {
         let probed = self.rounds.iter().rev().find(|round| round.spec.probe);
         let last = probed.filter(|_| self.broken.is_none())?;
-        for (calibrate, seconds) in [
-            (Calibrate::Edges, EDGES_SECONDS),
-            (Calibrate::RunTimes, RUN_TIMES_SECONDS),
-        ] {
-            let spec = RoundSpec {
-                probe: true,
-                calibrate: Some(calibrate),
-                seconds,
-                ..last.spec.clone()
-            };
-            if let Err(error) = self.try_round(&spec).await {
-                // Where an agent is gone, finishing says so.
-                let _ = self.recover().await;
-                return Some(format!(
-                    "the probe's programs on {} were not calibrated: {error}",
-                    self.plan.id
-                ));
-            }
-        }
-        None
+        let spec = RoundSpec {
+            probe: true,
+            calibrate: Some(Calibrate::RunTimes),
+            seconds: CALIBRATION_SECONDS,
+            ..last.spec.clone()
+        };
+        let error = self.try_round(&spec).await.err()?;
+        // Where an agent is gone, finishing says so.
+        let _ = self.recover().await;
+        Some(format!(
+            "the probe's programs on {} were not calibrated: {error}",
+            self.plan.id
+        ))
     }
 
     async fn try_round(&self, spec: &RoundSpec) -> Result<Sides, AgentError> {

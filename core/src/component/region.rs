@@ -67,7 +67,7 @@ impl Region {
     fn closed_by(self) -> &'static [&'static str] {
         match self {
             // Every transmit of a device passes it, with a queueing discipline or without; the
-            // driver's own function is below it. `net_dev_start_xmit` fires in it.
+            // driver's own function is below it.
             Self::Encap => &["dev_hard_start_xmit"],
             // Putting the inner packet on a GRO cell or a backlog still belongs to the region;
             // merging or receiving it does not, nor what softirq finds to do besides.
@@ -91,10 +91,22 @@ impl Region {
 
 /// Whether a sample was taken in a region: one of the functions that open it is on the stack, and
 /// none that closes it is nearer to the innermost end.
+///
+/// The hooks that cut the exact self time lie inside `dev_hard_start_xmit`: of the tunnel's the
+/// part between them is in it, of the lower device's the rest, together once what the function
+/// itself does. So its own samples on the lower device are in the region, and what it calls is not.
 #[must_use]
 pub fn in_region(stack: &Stack, region: Region) -> bool {
-    let from_innermost = stack.frames.iter().rev().map(|frame| function(frame));
-    from_innermost
+    let mut frames = stack
+        .frames
+        .iter()
+        .rev()
+        .map(|frame| function(frame))
+        .peekable();
+    if region == Region::Encap {
+        frames.next_if_eq(&"dev_hard_start_xmit");
+    }
+    frames
         .map_while(|name| (!region.closed_by().contains(&name)).then_some(name))
         .any(|name| region.opened_by().contains(&name))
 }

@@ -213,7 +213,7 @@ fn encap_ends_where_the_lower_device_transmits() {
                 ENCAP,
                 "__dev_queue_xmit dev_hard_start_xmit",
             ],
-            false,
+            true,
         ),
         (
             &[

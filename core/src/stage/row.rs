@@ -87,11 +87,11 @@ impl Row {
         self.one_segment.merge_times(times);
     }
 
-    pub(super) fn add_self_time(&mut self, time: &SelfTime, edge_ns: f64) {
+    pub(super) fn add_self_time(&mut self, time: &SelfTime, seam_ns: f64) {
         let (calls, bytes, ns) = self.self_time.get_or_insert_default();
         *calls += time.calls;
         *bytes += time.bytes;
-        *ns += time.without_edges(edge_ns);
+        *ns += time.without_seams(seam_ns);
     }
 
     pub(super) fn to_stage(&self) -> Stage {

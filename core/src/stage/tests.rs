@@ -53,7 +53,7 @@ fn a_round_trip_over_vxlan_has_all_its_stages_in_order() {
         calls: 2 * REQUESTS,
         bytes: 64 * REQUESTS,
         self_ns: 500 * 2 * REQUESTS,
-        edges: 0,
+        seams: 0,
     }];
     // 20 edges a way.
     let seen = 2.0 * 19.0 * 100.0 + 5_000.0 + 4_000.0 + 700.0;

@@ -113,7 +113,7 @@ fn side() -> RunSide {
                 false,
             ),
         ],
-        edge_ns: None,
+        seam_ns: None,
         self_times: vec![SelfTime {
             direction: Direction::Request,
             device: DeviceId {
@@ -123,7 +123,7 @@ fn side() -> RunSide {
             calls: 20,
             bytes: 1_280,
             self_ns: 3_333,
-            edges: 0,
+            seams: 0,
         }],
         user_times: Vec::new(),
         tcp: None,

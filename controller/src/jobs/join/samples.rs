@@ -59,7 +59,7 @@ fn tunnels_self_ns(inputs: &Inputs<'_>) -> Option<u64> {
         side.self_times
             .iter()
             .filter(|time| is_tunnel(time.device))
-            .map(|time| side.edge_ns.map(|ns| time.without_edges(ns)))
+            .map(|time| side.seam_ns.map(|ns| time.without_seams(ns)))
     });
     times.reduce(|sum, ns| Some(sum? + ns?))?
 }

@@ -98,7 +98,7 @@ fn run_side(node: &str, lost: u64) -> RunSide {
         node: node.into(),
         edges: Vec::new(),
         self_times: Vec::new(),
-        edge_ns: None,
+        seam_ns: None,
         user_times: Vec::new(),
         tcp: None,
         programs: Vec::new(),
@@ -369,10 +369,10 @@ fn the_exact_measure_of_encap_holds_acks_and_no_other_device() {
         calls: 10,
         bytes,
         self_ns,
-        edges: 4,
+        seams: 4,
     };
     let mut client = run_side("n1", 0);
-    client.edge_ns = Some(25.0);
+    client.seam_ns = Some(25.0);
     client.self_times = vec![
         time(2, Direction::Request, 10_000, 900),
         time(3, Direction::Request, 10_000, 5_000),
@@ -387,7 +387,7 @@ fn the_exact_measure_of_encap_holds_acks_and_no_other_device() {
         ..Stacks::default()
     });
     let mut server = run_side("n2", 0);
-    server.edge_ns = Some(5.0);
+    server.seam_ns = Some(5.0);
     server.self_times = vec![time(2, Direction::Response, 0, 100)];
     let finished = FinishedRun {
         client,

@@ -133,7 +133,7 @@ pub(super) fn run_side(edges: Vec<Edge>) -> RunSide {
         node: String::new(),
         edges,
         self_times: vec![],
-        edge_ns: None,
+        seam_ns: None,
         user_times: vec![],
         tcp: None,
         programs: vec![],
