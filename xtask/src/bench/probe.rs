@@ -45,7 +45,7 @@ const STREAM: Figure = |round| Some(round.throughput_bits_per_second? / 1e9);
 const MEDIAN: Figure = |round| Some(round.rtt_p50_ns? / 1e3);
 const MEAN: Figure = |round| round.rtt_mean_ns;
 
-const SUBJECTS: [Subject; 4] = [
+const SUBJECTS: [Subject; 3] = [
     Subject {
         name: "tcp_stream throughput, with over without the probe",
         test: "tcp_stream",
@@ -63,14 +63,6 @@ const SUBJECTS: [Subject; 4] = [
         goal: Some(RR_GOAL),
     },
     Subject {
-        name: "tcp_stream throughput, two agents attached",
-        test: "tcp_stream",
-        probe: "both",
-        unit: "Gbit/s",
-        figure: STREAM,
-        goal: None,
-    },
-    Subject {
         name: "tcp_rr p50, two agents attached",
         test: "tcp_rr",
         probe: "both",
@@ -81,16 +73,14 @@ const SUBJECTS: [Subject; 4] = [
 ];
 
 pub(super) fn run(bed: &mut Bed<'_>, effort: Effort) -> Result<Vec<Comparison>> {
-    let [stream, rr, two_streams, two_rrs] = SUBJECTS;
+    let [stream, rr, two_agents] = SUBJECTS;
     let mut comparisons = Vec::new();
     for subject in [stream, rr] {
         comparisons.push(compare(bed, effort, &subject)?.comparison);
     }
     comparisons.extend(path_cost(bed, effort)?);
     comparisons.extend(hops(bed)?);
-    for subject in [two_streams, two_rrs] {
-        comparisons.push(compare(bed, effort, &subject)?.comparison);
-    }
+    comparisons.push(compare(bed, effort, &two_agents)?.comparison);
     Ok(comparisons)
 }
 
