@@ -417,10 +417,12 @@ pub enum Loss {
     Unreadable = 6,
     /// A followed packet ended on the way without a drop: merged into another one.
     Merged = 7,
+    /// A transmit function was interrupted: its call counts with the mean of those before.
+    Interrupted = 8,
 }
 
 /// How many reasons there are.
-pub const LOSSES: usize = 8;
+pub const LOSSES: usize = 9;
 /// Their names, as in results and metrics.
 pub const LOSS_NAMES: [&str; LOSSES] = [
     "slot_taken",
@@ -431,7 +433,16 @@ pub const LOSS_NAMES: [&str; LOSSES] = [
     "dropped_by_kernel",
     "unreadable",
     "merged",
+    "interrupted",
 ];
+
+/// A call of a transmit function that takes longer than this, and [`INTERRUPTED_TIMES`] as long as
+/// the mean of those before, was interrupted for longer than by a timer's tick (with the sampler's
+/// some 20 µs): as a rule a virtual CPU waited for a real one. Ticks stay in, as they do in busy
+/// time, which the samples share out.
+pub const INTERRUPTED_NS: u64 = 100_000;
+/// See [`INTERRUPTED_NS`].
+pub const INTERRUPTED_TIMES: u64 = 8;
 
 /// A followed packet that does nothing for so long is not the same packet any more.
 pub const STALE_NS: u64 = 10_000_000_000;

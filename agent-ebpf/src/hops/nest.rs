@@ -5,13 +5,14 @@
 //! the figure that people compare costs two more clock reads, so that only leaving one program and
 //! entering the next are in it. How often that happened is counted (`seams`), what it takes is
 //! measured apart (`seam.rs` of this package). A second agent's programs on this kernel would be
-//! in it.
+//! in it. A call in which the CPU was taken away counts with the mean of those before.
 //!
 //! Transmit functions run with bottom halves off, so that calls on one CPU nest strictly.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use nettoll_agent_common::hops::{
-    Counters, FRAME_TUNNEL, Frame, Loss, NESTING, Nest, ProgramCode, SelfCell, UNFOLLOWED,
+    Counters, FRAME_TUNNEL, Frame, INTERRUPTED_NS, INTERRUPTED_TIMES, Loss, NESTING, Nest,
+    ProgramCode, SelfCell, UNFOLLOWED,
 };
 
 use crate::{kernel::Device, maps};
@@ -151,15 +152,30 @@ pub(crate) fn leave(device: Device, counters: &mut Counters) {
     }
 }
 
+/// The self time of a long call: what else ran in it is not the device's.
+#[inline(always)]
+fn uninterrupted(mean_ns: u64, self_ns: u64, counters: &mut Counters) -> u64 {
+    if self_ns <= INTERRUPTED_TIMES * mean_ns {
+        return self_ns;
+    }
+    maps::lose(counters, Loss::Interrupted);
+    mean_ns
+}
+
 /// Adds one call to a device's self time.
 #[inline(always)]
 fn add(key: u32, call: SelfCell, counters: &mut Counters) {
     if let Some(cell) = maps::SELF_TIMES.get_ptr_mut(key) {
         // SAFETY: per CPU, bottom halves are off.
         let cell = unsafe { &mut *cell };
+        let self_ns = if call.self_ns > INTERRUPTED_NS && cell.calls != 0 {
+            uninterrupted(cell.self_ns / cell.calls, call.self_ns, counters)
+        } else {
+            call.self_ns
+        };
         cell.calls += call.calls;
         cell.bytes += call.bytes;
-        cell.self_ns += call.self_ns;
+        cell.self_ns += self_ns;
         cell.seams += call.seams;
     } else if maps::SELF_TIMES.insert(key, call, 0).is_err() {
         maps::lose(counters, Loss::EdgesFull);
