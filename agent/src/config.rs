@@ -101,13 +101,23 @@ impl Default for Tls {
     }
 }
 
+/// Which node it is, where the file does not say so or is the same on all nodes.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Identity {
+    /// The node's name, instead of the configuration's 'node'.
+    #[arg(long, value_name = "NAME", env = "NETTOLL_NODE")]
+    node: Option<String>,
+    /// The node's address, instead of the configuration's 'address'.
+    #[arg(long, value_name = "IP", env = "NETTOLL_ADDRESS")]
+    address: Option<IpAddr>,
+}
+
 /// The file as it is written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    #[serde(deserialize_with = "node_name")]
-    node: String,
-    address: IpAddr,
+    node: Option<String>,
+    address: Option<IpAddr>,
     listen: Option<SocketAddr>,
     metrics_listen: Option<SocketAddr>,
     #[serde(default)]
@@ -125,13 +135,12 @@ struct FileEndpoint {
     netns: String,
 }
 
-fn node_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let name = String::deserialize(deserializer)?;
+fn node_name(name: &str) -> Result<String, String> {
     match format!("node/{name}").parse() {
         Ok(Endpoint::Node(name)) => Ok(name),
-        _ => Err(D::Error::custom(format!(
+        _ => Err(format!(
             "'{name}' is no node's name; use letters, digits, '-', '.' and '_'"
-        ))),
+        )),
     }
 }
 
@@ -156,15 +165,15 @@ fn netns_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::E
 
 impl Config {
     /// Reads and validates a file.
-    pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
+    pub(crate) fn read(path: &Path, identity: Identity) -> Result<Self, ConfigError> {
         let text = fs::read_to_string(path).map_err(|error| ConfigError::Read {
             path: path.to_owned(),
             error,
         })?;
-        Self::parse(path, &text)
+        Self::parse(path, &text, identity)
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+    fn parse(path: &Path, text: &str, identity: Identity) -> Result<Self, ConfigError> {
         let File {
             node,
             address,
@@ -181,6 +190,21 @@ impl Config {
             path: path.to_owned(),
             message,
         };
+        let absent = |what, option, variable| {
+            invalid(format!(
+                "it is not said which {what} this is; write it into the file, or give {option} or \
+                 {variable}"
+            ))
+        };
+        let node = identity
+            .node
+            .or(node)
+            .ok_or_else(|| absent("node", "--node", "NETTOLL_NODE"))?;
+        let node = node_name(&node).map_err(invalid)?;
+        let address = identity
+            .address
+            .or(address)
+            .ok_or_else(|| absent("node's address", "--address", "NETTOLL_ADDRESS"))?;
         if endpoints.len() > MAX_ENDPOINTS {
             return Err(invalid(format!(
                 "{} endpoints are more than the {MAX_ENDPOINTS} that an agent takes; leave some out",
@@ -224,13 +248,14 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Config, String> {
-        Config::parse(Path::new("agent.toml"), text).map_err(|error| error.to_string())
+        Config::parse(Path::new("agent.toml"), text, Identity::default())
+            .map_err(|error| error.to_string())
     }
 
     #[test]
     fn the_sample_is_a_configuration() {
         let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/samples/agent.toml");
-        let config = Config::read(Path::new(sample)).unwrap();
+        let config = Config::read(Path::new(sample), Identity::default()).unwrap();
         assert_eq!(config.node, "n1");
         assert_eq!(config.listen, "198.18.254.1:9470".parse().unwrap());
         assert_eq!(
@@ -252,6 +277,20 @@ mod tests {
     }
 
     #[test]
+    fn one_file_serves_all_nodes() {
+        let identity = || Identity {
+            node: Some("n2".to_owned()),
+            address: "198.18.0.2".parse().ok(),
+        };
+        let parse = |text| Config::parse(Path::new("agent.toml"), text, identity());
+        for text in ["", "node = 'n1'\naddress = '198.18.0.1'"] {
+            let config = parse(text).unwrap();
+            assert_eq!(config.node, "n2");
+            assert_eq!(config.listen, "198.18.0.2:9470".parse().unwrap());
+        }
+    }
+
+    #[test]
     fn errors_are_one_line_and_say_where() {
         for (text, expected) in [
             (
@@ -262,10 +301,13 @@ mod tests {
                 "node = 'n1'\naddress = 'here'",
                 "agent.toml:2: invalid IP address",
             ),
-            ("node = 'n1'", "agent.toml:1: missing field `address`"),
+            (
+                "node = 'n1'",
+                "agent.toml: it is not said which node's address this is",
+            ),
             (
                 "node = 'n/1'\naddress = '198.18.0.1'",
-                "agent.toml:1: 'n/1' is no node's name",
+                "agent.toml: 'n/1' is no node's name",
             ),
             ("node = 'n1\n", "agent.toml:1: "),
             (

@@ -18,6 +18,7 @@ mod probe;
 mod profile;
 mod runs;
 mod serve;
+mod sleep;
 mod tls;
 mod traffic;
 
@@ -27,7 +28,7 @@ use std::{
     process::ExitCode,
 };
 
-use self::doctor::Output;
+use self::{config::Identity, doctor::Output};
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
@@ -58,7 +59,11 @@ enum Command {
         /// The configuration, TOML.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        #[command(flatten)]
+        identity: Identity,
     },
+    /// Do nothing until SIGTERM or Ctrl-C: what the endpoint pods of a cluster run.
+    Sleep,
     /// Say what the agent needs, whether it is here, and what to do where not.
     Doctor {
         /// How to write it.
@@ -76,7 +81,8 @@ fn main() -> ExitCode {
         .with_ansi(stderr().is_terminal())
         .init();
     match command {
-        Command::Run { config } => serve::run(&config),
+        Command::Run { config, identity } => serve::run(&config, identity),
+        Command::Sleep => sleep::run(),
         Command::Doctor { output } => doctor::run(output),
     }
 }

@@ -4,6 +4,8 @@
 //! made it. So nothing here changes the calling thread: [`Netns::on_thread`] starts a fresh one,
 //! moves that, and lets it end.
 
+mod cgroup;
+
 use std::{
     fs::{self, File},
     io,
@@ -47,12 +49,7 @@ impl Netns {
     pub(crate) fn by_inode(inode: u32) -> io::Result<Self> {
         let own = std::iter::once(PathBuf::from(OWN));
         let named = entries(NAMED);
-        let processes = entries("/proc")
-            .filter(|path| {
-                path.file_name()
-                    .is_some_and(|n| n.as_encoded_bytes().iter().all(u8::is_ascii_digit))
-            })
-            .map(|path| path.join("ns/net"));
+        let processes = processes().map(|path| path.join("ns/net"));
         own.chain(named)
             .chain(processes)
             // Cheaper than opening each one; `at` asks again, of the opened file.
@@ -63,6 +60,27 @@ impl Netns {
                 let text = format!(
                     "no network namespace with inode {inode} in {NAMED} or of any process that \
                      this agent can see; is its pod gone, or does the agent lack hostPID?"
+                );
+                io::Error::new(io::ErrorKind::NotFound, text)
+            })
+    }
+
+    /// The namespace of the pod with this UID, by the cgroups of its containers' processes.
+    pub(crate) fn of_pod(uid: &str) -> io::Result<Self> {
+        let belongs = |process: &Path| {
+            fs::read_to_string(process.join("cgroup"))
+                .is_ok_and(|text| cgroup::is_container_of(&text, uid))
+        };
+        processes()
+            .filter(|process| belongs(process))
+            .filter_map(|process| Some((Self::at(&process.join("ns/net")).ok()?, process)))
+            // Its number may be another process's by the time that it is opened.
+            .find(|(_, process)| belongs(process))
+            .map(|(netns, _)| netns)
+            .ok_or_else(|| {
+                let text = format!(
+                    "no process of a pod with UID {uid} on this node; is the pod gone, or does \
+                     the agent lack hostPID?"
                 );
                 io::Error::new(io::ErrorKind::NotFound, text)
             })
@@ -161,6 +179,14 @@ impl<T> Inside<T> {
             .flatten()
             .ok_or_else(|| io::Error::other(format!("thread {name} panicked")))
     }
+}
+
+/// The folders of all processes that can be seen.
+fn processes() -> impl Iterator<Item = PathBuf> {
+    entries("/proc").filter(|path| {
+        path.file_name()
+            .is_some_and(|n| n.as_encoded_bytes().iter().all(u8::is_ascii_digit))
+    })
 }
 
 /// The paths in a folder, at most [`SEARCH_LIMIT`] of them; none if it cannot be read.

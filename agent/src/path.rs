@@ -70,6 +70,8 @@ impl PathError {
         match self {
             Self::UnknownEndpoint { .. } => 404,
             Self::Route { .. } => 409,
+            // The pod is gone.
+            Self::Devices { error, .. } if error.kind() == io::ErrorKind::NotFound => 409,
             Self::Devices { .. } | Self::TooManyDevices(_) => 500,
         }
     }
@@ -122,8 +124,14 @@ impl Node {
 
     /// All devices of the node, with `endpoint` and `underlay` set for one path.
     pub(crate) fn resolve(&self, request: &ResolveRequest) -> Result<Resolved, PathError> {
-        let asked = self.known(&request.endpoint)?;
-        let spaces = self.spaces(Some(&asked))?;
+        let (asked, spaces) = match (&request.endpoint, &request.pod_uid) {
+            (pod @ Endpoint::Pod { .. }, Some(uid)) => (pod.clone(), self.spaces_of_pod(pod, uid)?),
+            (other, _) => {
+                let asked = self.known(other)?;
+                let spaces = self.spaces(Some(&asked))?;
+                (asked, spaces)
+            }
+        };
         let mut devices = devices::join(&self.name, &spaces);
         let mut mark = |place: &Endpoint, to, from, set: fn(&mut Device)| {
             let Some(space) = spaces.iter().find(|space| space.place == *place) else {
@@ -183,6 +191,20 @@ impl Node {
             asked: asked.clone(),
             known: known.join(", "),
         }
+    }
+
+    /// The node's own namespace and a pod's, with their links. The other pods' are not listed: a
+    /// path crosses the node's namespace and those of its ends, each of which is asked for.
+    fn spaces_of_pod(&self, pod: &Endpoint, uid: &str) -> Result<Vec<Space>, PathError> {
+        let node = Endpoint::Node(self.name.clone());
+        [(node, Netns::own()), (pod.clone(), Netns::of_pod(uid))]
+            .into_iter()
+            .map(|(place, netns)| {
+                netns
+                    .and_then(|netns| Space::open(place.clone(), &netns))
+                    .map_err(|error| PathError::Devices { place, error })
+            })
+            .collect()
     }
 
     /// All namespaces with their links. A pod may go at any time, so a namespace that cannot be
@@ -257,6 +279,7 @@ mod tests {
     fn ask(endpoint: &str) -> ResolveRequest {
         ResolveRequest {
             endpoint: endpoint.parse().unwrap(),
+            pod_uid: None,
             local_address: "127.0.0.1".parse().unwrap(),
             peer_address: "127.0.0.1".parse().unwrap(),
             peer_node_address: None,

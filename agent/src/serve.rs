@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     api::{self, Agent},
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, Identity},
     doctor::{capabilities, hooks},
     http, metrics,
     path::Node,
@@ -78,19 +78,19 @@ impl ServeError {
 }
 
 /// Serves a controller until a signal ends the agent.
-pub(crate) fn run(config: &Path) -> ExitCode {
-    serve(config).unwrap_or_else(|error| {
+pub(crate) fn run(config: &Path, identity: Identity) -> ExitCode {
+    serve(config, identity).unwrap_or_else(|error| {
         eprintln!("nettoll-agent: {error}");
         ExitCode::from(error.exit_code())
     })
 }
 
-fn serve(path: &Path) -> Result<ExitCode, ServeError> {
+fn serve(path: &Path, identity: Identity) -> Result<ExitCode, ServeError> {
     let missing = capabilities::missing()?;
     if !missing.is_empty() {
         return Err(ServeError::Privilege(missing.join(", ")));
     }
-    let config = Config::read(path)?;
+    let config = Config::read(path, identity)?;
     let acceptor = tls::acceptor(&config.tls)?;
     let agent = Arc::new(Agent {
         node: Node::new(config.node.clone(), config.endpoints.clone()),

@@ -83,6 +83,10 @@ pub struct AgentInfo {
 pub struct ResolveRequest {
     /// The path's endpoint on this node.
     pub endpoint: Endpoint,
+    /// UID of the endpoint's pod, by which the agent finds its network namespace. `null` for
+    /// nodes, and for pods that the agent's configuration lists.
+    #[serde(default)]
+    pub pod_uid: Option<String>,
     /// The address of that endpoint which the path uses.
     pub local_address: IpAddr,
     /// The other endpoint's address.
@@ -120,6 +124,9 @@ pub enum Role {
 pub struct Place {
     /// The endpoint.
     pub endpoint: Endpoint,
+    /// As in [`ResolveRequest`].
+    #[serde(default)]
+    pub pod_uid: Option<String>,
     /// Inode of its network namespace, as resolved by its own agent. An agent enters only a
     /// namespace whose inode is this.
     pub netns: u32,
@@ -362,6 +369,9 @@ pub struct InventoryNode {
 pub struct InventoryPod {
     /// `NAMESPACE/NAME`.
     pub name: String,
+    /// Of Kubernetes. Left out where the node's agent knows the pod from its configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
     /// Its address in each pod network.
     pub addresses: BTreeMap<String, IpAddr>,
 }

@@ -139,6 +139,7 @@ impl Plan {
         let pod_networks = self.network.pod_networks();
         let pod = |pod: &Pod| InventoryPod {
             name: format!("{POD_NAMESPACE}/{}", pod.name),
+            uid: None,
             addresses: pod_networks
                 .iter()
                 .map(|network| (network.name().to_owned(), IpAddr::V4(pod.address(*network))))

@@ -160,6 +160,7 @@ fn loopback(agent: &Agent, id: &str) -> Result<RunSpec> {
     let address = "198.18.0.1".parse()?;
     let ask = ResolveRequest {
         endpoint: "node/n1".parse()?,
+        pod_uid: None,
         local_address: address,
         peer_address: address,
         peer_node_address: None,
@@ -167,6 +168,7 @@ fn loopback(agent: &Agent, id: &str) -> Result<RunSpec> {
     let Resolved { netns, devices } = agent.ask("POST", "/v1/resolve", &ask)?;
     let place = Place {
         endpoint: ask.endpoint,
+        pod_uid: None,
         netns,
         address,
     };

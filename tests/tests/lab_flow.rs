@@ -44,6 +44,7 @@ impl Bed {
         for (own, other) in [(0, 1), (1, 0)] {
             let request = ResolveRequest {
                 endpoint: PODS[own].parse()?,
+                pod_uid: None,
                 local_address: ADDRESSES[own].parse()?,
                 peer_address: ADDRESSES[other].parse()?,
                 peer_node_address: Some(NODES[other].parse()?),
@@ -52,6 +53,7 @@ impl Bed {
             devices.extend(resolved.devices);
             places.push(Place {
                 endpoint: PODS[own].parse()?,
+                pod_uid: None,
                 netns: resolved.netns,
                 address: ADDRESSES[own].parse()?,
             });

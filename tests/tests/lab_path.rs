@@ -44,6 +44,7 @@ impl Bed {
 fn ask(endpoint: &str, local: &str, peer: &str) -> Result<ResolveRequest> {
     Ok(ResolveRequest {
         endpoint: endpoint.parse()?,
+        pod_uid: None,
         local_address: local.parse()?,
         peer_address: peer.parse()?,
         peer_node_address: Some("198.18.0.2".parse()?),

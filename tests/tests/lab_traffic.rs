@@ -62,6 +62,7 @@ impl Bed {
         };
         let ask = ResolveRequest {
             endpoint: format!("pod/lab/{}", self.node(index).pods[0].name).parse()?,
+            pod_uid: None,
             local_address: address(index),
             peer_address: address(other),
             peer_node_address: Some(self.node(other).address().into()),
@@ -69,6 +70,7 @@ impl Bed {
         let Resolved { netns, devices } = agent.ask("POST", "/v1/resolve", &ask)?;
         let place = Place {
             endpoint: ask.endpoint,
+            pod_uid: None,
             netns,
             address: ask.local_address,
         };

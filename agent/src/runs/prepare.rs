@@ -83,9 +83,10 @@ impl Runs {
     /// The namespace of a place, if it is still the one that was resolved.
     fn namespace(&self, place: &Place, role: Role) -> Result<Netns, RunError> {
         let endpoint = || place.endpoint.clone();
-        let opened = match &place.endpoint {
-            Endpoint::Node(node) if *node == self.node => Netns::own(),
-            known => match self.places.get(known) {
+        let opened = match (&place.endpoint, &place.pod_uid) {
+            (Endpoint::Node(node), _) if *node == self.node => Netns::own(),
+            (Endpoint::Pod { .. }, Some(uid)) => Netns::of_pod(uid),
+            (known, _) => match self.places.get(known) {
                 Some(name) => netns::open(name),
                 // The other node's endpoint, on the same kernel.
                 None if role == Role::Both => Netns::by_inode(place.netns),

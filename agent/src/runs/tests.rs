@@ -38,6 +38,7 @@ fn spec(id: &str, test: TestType, role: Role, port: u16) -> RunSpec {
     let endpoint = Endpoint::Node("n1".to_owned());
     let place = Place {
         endpoint: endpoint.clone(),
+        pod_uid: None,
         netns: Netns::own().unwrap().inode(),
         address: LOCAL,
     };

@@ -73,6 +73,7 @@ impl<'a> LiveRun<'a> {
         let server_resolved = far.resolve(&resolve_request(to, from)).await?;
         let place = |site: &Site, resolved: &Resolved| Place {
             endpoint: site.endpoint.clone(),
+            pod_uid: site.pod_uid.clone(),
             netns: resolved.netns,
             address: site.address,
         };
@@ -285,6 +286,7 @@ fn agent<'a>(agents: &'a Agents, site: &Site) -> Result<&'a Agent, JobError> {
 fn resolve_request(near: &Site, far: &Site) -> ResolveRequest {
     ResolveRequest {
         endpoint: near.endpoint.clone(),
+        pod_uid: near.pod_uid.clone(),
         local_address: near.address,
         peer_address: far.address,
         peer_node_address: (near.node != far.node).then_some(far.node_address),
@@ -298,6 +300,8 @@ fn merged(mut devices: Vec<Device>, others: Vec<Device>) -> Vec<Device> {
             Some(device) => {
                 device.endpoint |= other.endpoint;
                 device.underlay |= other.underlay;
+                // The other side is in the other end's namespace.
+                device.peer = device.peer.or(other.peer);
             }
             None => devices.push(other),
         }

@@ -15,6 +15,8 @@ pub struct Place {
     pub node: String,
     /// The endpoint's address on the path.
     pub address: IpAddr,
+    /// UID of the pod, where the inventory has one.
+    pub pod_uid: Option<String>,
 }
 
 /// A path, and where its ends are.
@@ -68,8 +70,11 @@ pub fn classify(
             None => located.node.address,
             Some(pod) => pod_address(pod, endpoint, network)?,
         };
-        let node = located.node.name.clone();
-        Ok(Place { node, address })
+        Ok(Place {
+            node: located.node.name.clone(),
+            address,
+            pod_uid: located.pod.and_then(|pod| pod.uid.clone()),
+        })
     };
     Ok(Route {
         client: place(&client, from)?,
@@ -143,6 +148,7 @@ pub(super) mod tests {
     pub(in crate::plan) fn inventory() -> Inventory {
         let pod = |node: u8, letter: char, last: u8| InventoryPod {
             name: format!("lab/n{node}-{letter}"),
+            uid: None,
             addresses: [("vxlan", 18), ("host-gw", 19)]
                 .map(|(network, net)| (network.to_owned(), IpAddr::from([198, net, node, last])))
                 .into(),

@@ -41,6 +41,7 @@ fn spec() -> RunSpec {
     tunnel.lower = Some(under.id);
     let place = |endpoint: &str, netns| Place {
         endpoint: endpoint.parse().unwrap(),
+        pod_uid: None,
         netns,
         address: "198.18.1.2".parse().unwrap(),
     };

@@ -30,6 +30,7 @@ pub(in crate::jobs) struct PlannedRun {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::jobs) struct Site {
     pub(in crate::jobs) endpoint: Endpoint,
+    pub(in crate::jobs) pod_uid: Option<String>,
     pub(in crate::jobs) address: IpAddr,
     pub(in crate::jobs) node: String,
     pub(in crate::jobs) node_address: IpAddr,
@@ -49,6 +50,7 @@ impl PlannedRun {
             let node = inventory.nodes.iter().find(|node| node.name == place.node);
             Site {
                 endpoint: endpoint.clone(),
+                pod_uid: place.pod_uid,
                 address: place.address,
                 node_address: node.map_or(place.address, |node| node.address),
                 node: place.node,
