@@ -12,14 +12,21 @@
 //!    the one source of chance, and repeatable).
 //! 7. [`toll`]: what a path costs beyond its baseline.
 //! 8. [`report`]: `nettoll.report/v1`, the result that users keep.
+//!
+//! On a Kubernetes cluster besides:
+//!
+//! 9. [`inventory`]: nodes, pods and namespaces as watch events tell of them.
+//! 10. [`annotation`]: a test asked for and answered by annotations on a pod.
 #![forbid(unsafe_code)]
 
+pub mod annotation;
 pub mod api;
 pub mod component;
 pub mod device;
 pub mod endpoint;
 pub mod histogram;
 pub mod hop;
+pub mod inventory;
 pub mod plan;
 pub mod random;
 pub mod report;

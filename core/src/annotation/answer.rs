@@ -1,0 +1,281 @@
+//! What is written back.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{OBSERVED, RESULT, STATUS};
+use crate::{
+    report::{Run, TestType, Toll, TollMetric},
+    toll,
+};
+
+/// Most bytes of `nettoll.dev/result`.
+pub const MAX_RESULT_BYTES: usize = 4096;
+/// A run's id has at most so many characters.
+const MAX_RUN_ID: usize = 64;
+
+/// The state of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It waits for its turn or for a pod.
+    Pending,
+    /// Its tests run.
+    Running,
+    /// There are results.
+    Done,
+    /// It came to nothing; the Event says why.
+    Failed,
+    /// It was not allowed or made no sense; the Event says why.
+    Refused,
+}
+
+impl Status {
+    /// The word of the design.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// Reads what [`Self::as_str`] wrote.
+    #[must_use]
+    pub fn of(text: &str) -> Option<Self> {
+        [
+            Self::Pending,
+            Self::Running,
+            Self::Done,
+            Self::Failed,
+            Self::Refused,
+        ]
+        .into_iter()
+        .find(|status| status.as_str() == text)
+    }
+
+    /// Nothing more will come.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Pending | Self::Running)
+    }
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// Its state.
+    pub status: Status,
+    /// Which inputs it answers, by [`super::observed`].
+    pub observed: String,
+    /// One for each test that was run; empty before.
+    pub results: Vec<TestAnswer>,
+}
+
+/// The result of one test.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TestAnswer {
+    /// Which test.
+    pub test: TestType,
+    /// Its figures may be used.
+    pub valid: bool,
+    /// Its main figure: the mean round trip (`path_cost`: one way), or the throughput.
+    pub value: Option<f64>,
+    /// `ns` or `bit/s`.
+    pub unit: &'static str,
+    /// That figure over its baseline's.
+    pub toll: Option<f64>,
+    /// 95 % interval of `toll`.
+    pub ci95: Option<[f64; 2]>,
+    /// The run of the report.
+    pub run_id: String,
+}
+
+impl TestAnswer {
+    /// The answer that a run gives, with its toll against its kind's baseline, if that is among
+    /// `tolls`.
+    #[must_use]
+    pub fn of(run: &Run, tolls: &[Toll]) -> Self {
+        let metric = toll::metrics(run.test).first();
+        let toll = tolls.iter().find(|toll| {
+            toll.run_id == run.id
+                && Some(&toll.metric) == metric
+                && Some(toll.baseline.kind) == run.path.kind.baseline()
+        });
+        let value = match metric {
+            Some(TollMetric::Throughput) => run.throughput_bits_per_second.as_ref().map(|x| x.mean),
+            _ => run.rtt_ns.as_ref().map(|rtt| rtt.mean),
+        };
+        Self {
+            test: run.test,
+            valid: run.valid,
+            value: value.map(|value| rounded(value, 6)),
+            unit: unit(run.test),
+            toll: toll.map(|toll| rounded(toll.ratio, 4)),
+            ci95: toll.map(|toll| toll.ci95.map(|bound| rounded(bound, 4))),
+            run_id: run.id.chars().take(MAX_RUN_ID).collect(),
+        }
+    }
+
+    /// In plain words: `tcp_rr: mean round trip 101.3 µs, 1.42 times its baseline (1.38 to 1.46)`.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let test = self.test;
+        let Some(value) = self.value.filter(|_| self.valid) else {
+            return format!("{test}: not valid, see run {}", self.run_id);
+        };
+        let (what, value) = match test {
+            TestType::TcpStream => ("throughput", format!("{:.3} Gbit/s", value / 1e9)),
+            TestType::PathCost => ("one way", format!("{:.2} µs", value / 1e3)),
+            TestType::TcpRr | TestType::UdpRr => {
+                ("mean round trip", format!("{:.1} µs", value / 1e3))
+            }
+        };
+        let toll = match (self.toll, self.ci95) {
+            (Some(toll), Some([low, high])) => {
+                format!(", {toll:.2} times its baseline ({low:.2} to {high:.2})")
+            }
+            _ => ", toll not known".to_owned(),
+        };
+        format!("{test}: {what} {value}{toll}")
+    }
+}
+
+impl Answer {
+    /// The answer's annotations; `None` takes one away.
+    #[must_use]
+    pub fn annotations(&self) -> BTreeMap<String, Option<String>> {
+        let result = (!self.results.is_empty()).then(|| self.result());
+        [
+            (STATUS, Some(self.status.as_str().to_owned())),
+            (OBSERVED, Some(self.observed.clone())),
+            (RESULT, result),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into()
+    }
+
+    /// A JSON array of at most [`MAX_RESULT_BYTES`]. What does not fit is counted in a last
+    /// element `{"left_out": N}`.
+    fn result(&self) -> String {
+        let items: Vec<String> = self
+            .results
+            .iter()
+            // Numbers, short texts: there is nothing that JSON cannot hold.
+            .map(|result| serde_json::to_string(result).unwrap_or_else(|_| "null".to_owned()))
+            .collect();
+        (0..=items.len())
+            .rev()
+            .map(|kept| {
+                let mut parts = items[..kept].to_vec();
+                if kept < items.len() {
+                    parts.push(format!("{{\"left_out\":{}}}", items.len() - kept));
+                }
+                format!("[{}]", parts.join(","))
+            })
+            .find(|text| text.len() <= MAX_RESULT_BYTES)
+            .unwrap_or_else(|| "[]".to_owned())
+    }
+}
+
+fn unit(test: TestType) -> &'static str {
+    match test {
+        TestType::TcpStream => "bit/s",
+        TestType::TcpRr | TestType::UdpRr | TestType::PathCost => "ns",
+    }
+}
+
+/// To so many significant digits: more are noise, and take room.
+fn rounded(value: f64, digits: usize) -> f64 {
+    format!("{value:.*e}", digits - 1).parse().unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(test: TestType, toll: Option<f64>) -> TestAnswer {
+        TestAnswer {
+            test,
+            valid: true,
+            value: Some(101_318.0),
+            unit: unit(test),
+            toll,
+            ci95: toll.map(|toll| [toll - 0.04, toll + 0.04]),
+            run_id: "job7-tcp_rr".to_owned(),
+        }
+    }
+
+    fn answer(results: Vec<TestAnswer>) -> Answer {
+        Answer {
+            status: Status::Done,
+            observed: "0123456789abcdef".to_owned(),
+            results,
+        }
+    }
+
+    #[test]
+    fn an_answer_is_three_annotations() {
+        let found = answer(vec![result(TestType::TcpRr, Some(1.42))]).annotations();
+        let get = |key: &str| found[key].as_deref();
+        assert_eq!(get(STATUS), Some("done"));
+        assert_eq!(get(OBSERVED), Some("0123456789abcdef"));
+        let expected = r#"[{"test":"tcp_rr","valid":true,"value":101318.0,"unit":"ns","toll":1.42,"ci95":[1.38,1.46],"run_id":"job7-tcp_rr"}]"#;
+        assert_eq!(get(RESULT), Some(expected));
+        // What was not measured is null, and an old result is taken away.
+        let none = answer(vec![result(TestType::TcpRr, None)]).annotations();
+        assert!(
+            none[RESULT]
+                .as_deref()
+                .unwrap()
+                .contains(r#""toll":null,"ci95":null"#)
+        );
+        assert_eq!(answer(Vec::new()).annotations()[RESULT], None);
+    }
+
+    #[test]
+    fn nothing_is_left_out_silently() {
+        let many = vec![result(TestType::TcpRr, Some(1.42)); 100];
+        let found = answer(many).annotations();
+        let text = found[RESULT].as_deref().unwrap();
+        assert!(text.len() <= MAX_RESULT_BYTES);
+        let items: Vec<serde_json::Value> = serde_json::from_str(text).unwrap();
+        let left_out = items.last().unwrap()["left_out"].as_u64().unwrap();
+        assert_eq!(items.len() as u64 - 1 + left_out, 100);
+        assert!(items.len() > 20);
+    }
+
+    #[test]
+    fn answers_read_as_sentences() {
+        assert_eq!(
+            result(TestType::TcpRr, Some(1.42)).sentence(),
+            "tcp_rr: mean round trip 101.3 µs, 1.42 times its baseline (1.38 to 1.46)"
+        );
+        assert_eq!(
+            result(TestType::TcpStream, None).sentence(),
+            "tcp_stream: throughput 0.000 Gbit/s, toll not known"
+        );
+        let mut invalid = result(TestType::UdpRr, None);
+        invalid.valid = false;
+        assert_eq!(invalid.sentence(), "udp_rr: not valid, see run job7-tcp_rr");
+    }
+
+    #[test]
+    fn states_are_read_as_they_are_written() {
+        for status in ["pending", "running", "done", "failed", "refused"] {
+            assert_eq!(Status::of(status).unwrap().as_str(), status);
+        }
+        assert_eq!(Status::of("x"), None);
+        assert!(!Status::Running.is_final() && Status::Refused.is_final());
+    }
+
+    #[test]
+    fn figures_keep_their_leading_digits() {
+        assert_eq!(rounded(101_318.456_7, 6), 101_318.0);
+        assert_eq!(rounded(1.423_456, 4), 1.423);
+        assert_eq!(rounded(0.0, 4), 0.0);
+    }
+}
