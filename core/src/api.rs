@@ -17,6 +17,13 @@
 //! | `POST /v1/runs/ID/finish` | both | `null` → [`RunSide`] |
 //! | `DELETE /v1/runs/ID` | both | → `null`: whatever state it is in |
 //!
+//! Beside runs, at any time ([`light`]):
+//!
+//! | request | to | body → answer |
+//! |---|---|---|
+//! | `PUT /v1/light` | all | [`LightPlan`] → `null`: from now on this plan |
+//! | `GET /v1/light?after=SEQUENCE` | all | → [`LightResults`]: later rounds than that |
+//!
 //! The connection is idle at both marks, so that both sides count the same packets. Any error
 //! is answered with a status of 400 or above and an [`ErrorBody`]. An agent ends a run that
 //! nobody has spoken of for [`RUN_IDLE_SECONDS`].
@@ -26,6 +33,8 @@
 //! cancels the job. `GET /api/v1/nodes` answers a list of [`AgentInfo`],
 //! `GET /api/v1/inventory` an [`Inventory`].
 
+pub mod light;
+
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
@@ -33,6 +42,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub use self::light::*;
 use crate::{
     device::Device,
     endpoint::{Endpoint, Path},

@@ -1,0 +1,189 @@
+//! Light rounds: the little traffic that never ends, by a plan that an agent goes on with by
+//! itself.
+//!
+//! The controller puts a [`LightPlan`] whenever it changes, and fetches [`LightResults`] again
+//! and again. Both are news of the controller: without any for [`LIGHT_IDLE_SECONDS`] an agent
+//! drops its plan.
+
+mod check;
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::check::LightPlanError;
+use super::Times;
+use crate::{
+    endpoint::{Endpoint, Path},
+    report::Stage,
+};
+
+/// Port of the light rounds' clients, unless a plan says another one.
+pub const LIGHT_CLIENT_PORT: u16 = 9478;
+/// Port of the light rounds' responders, unless a plan says another one.
+pub const LIGHT_PORT: u16 = 9479;
+/// An agent drops its plan after this time without a request about it.
+pub const LIGHT_IDLE_SECONDS: u64 = 600;
+/// An edge that is new to an agent has its first round within this time.
+pub const LIGHT_FIRST_ROUND_MS: u32 = 10_000;
+/// Most edges of a plan.
+pub const MAX_LIGHT_EDGES: usize = 64;
+/// Most responders of a plan.
+pub const MAX_LIGHT_RESPONDERS: usize = 8;
+/// Most rounds that an agent keeps for the controller to fetch.
+pub const MAX_LIGHT_ROUNDS: usize = 1_024;
+/// Most rounds in one answer.
+pub const MAX_LIGHT_ROUNDS_PER_ANSWER: usize = 128;
+
+/// What light traffic an agent makes and answers. It replaces the plan before; responders and
+/// edges that are in both go on undisturbed.
+///
+/// A round is a number of UDP requests in an open loop: each is sent at its time, whether or not
+/// the ones before were answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LightPlan {
+    /// The controller's name of the plan, 1 to 64 of `[A-Za-z0-9._-]`.
+    pub version: String,
+    /// From one round of an edge to its next.
+    pub period_ms: u32,
+    /// Requests of a round.
+    pub requests: u32,
+    /// Payload of a request and of its response.
+    pub payload_bytes: u32,
+    /// How fast the requests of a round follow each other.
+    pub requests_per_second: u32,
+    /// A request that is not answered in this time after it was due is lost.
+    pub timeout_ms: u32,
+    /// Where this agent answers.
+    pub responders: Vec<LightResponder>,
+    /// What this agent asks.
+    pub edges: Vec<LightEdge>,
+}
+
+impl Default for LightPlan {
+    /// Nothing to do, with the numbers of the default mesh.
+    fn default() -> Self {
+        Self {
+            version: "none".to_owned(),
+            period_ms: 30_000,
+            requests: 50,
+            payload_bytes: 64,
+            requests_per_second: 100,
+            timeout_ms: 1_000,
+            responders: Vec::new(),
+            edges: Vec::new(),
+        }
+    }
+}
+
+/// A place of this agent's node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LightPlace {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// As in [`super::ResolveRequest`].
+    #[serde(default)]
+    pub pod_uid: Option<String>,
+    /// Its address.
+    pub address: IpAddr,
+}
+
+/// Answers light requests on one port of a place.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LightResponder {
+    /// Where.
+    pub place: LightPlace,
+    /// On which UDP port.
+    pub port: u16,
+}
+
+/// A path that light rounds go over again and again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LightEdge {
+    /// Unique in the plan; 1 to 128 printable ASCII characters without space.
+    pub id: String,
+    /// From where to where.
+    pub path: Path,
+    /// Where the requests come from, on this agent's node.
+    pub from: LightPlace,
+    /// Where they go.
+    pub to: IpAddr,
+    /// Address of the node of `to`, by which the probe finds the device of the nodes' network;
+    /// `null` where that is this agent's node.
+    #[serde(default)]
+    pub to_node: Option<IpAddr>,
+    /// UDP port that the requests come from. Edges from one place may share it.
+    pub from_port: u16,
+    /// UDP port that the requests go to.
+    pub to_port: u16,
+    /// When in the period its rounds begin.
+    pub offset_ms: u32,
+    /// The probe follows the rounds on this agent's node.
+    pub probe: bool,
+}
+
+/// What came of an agent's plan since the controller asked last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LightResults {
+    /// The plan's version; `null` where the agent has none (any more).
+    pub version: Option<String>,
+    /// Differs for each start of the agent: sequences of another start say nothing about this
+    /// one's, so after a change the controller asks from 0.
+    pub instance: u64,
+    /// What to ask after next time. As long as an answer has rounds, there may be more.
+    pub next: u64,
+    /// Rounds after the asked sequence that are not kept any more.
+    pub missed: u64,
+    /// The rounds, oldest first.
+    pub rounds: Vec<LightRound>,
+    /// The plan's responders.
+    pub responders: Vec<LightResponderState>,
+}
+
+/// How a responder fares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LightResponderState {
+    /// Which.
+    pub responder: LightResponder,
+    /// Requests answered since it was opened.
+    pub answered: u64,
+    /// Why it does not answer; it is tried again.
+    pub failed: Option<String>,
+}
+
+/// One round of one edge.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LightRound {
+    /// Its number among all rounds of this start of the agent, from 1.
+    pub sequence: u64,
+    /// The edge's id.
+    pub edge: String,
+    /// Time since it ended, when it is told.
+    pub age_ms: u64,
+    /// Requests that were due: `answered` and `lost`.
+    pub sent: u64,
+    /// Those with an answer in time.
+    pub answered: u64,
+    /// Those without.
+    pub lost: u64,
+    /// From the time at which each answered request was due to its answer.
+    pub rtt: Times,
+    /// How much of `rtt.sum_ns` passed before the requests were sent: the agent's own doing.
+    pub late_ns: u64,
+    /// Why the kernel refused to send, where it did; these requests are lost.
+    pub refused: Option<String>,
+    /// What the probe saw on this agent's node; empty in rounds without it.
+    pub stages: Vec<Stage>,
+    /// Why the probe was not there although the edge asks for it, or what it saw is not told.
+    pub no_probe: Option<String>,
+    /// Why this round says nothing about the network: the agent could not make it, or was kept
+    /// from running. `sent` may be 0 then.
+    pub failed: Option<String>,
+}

@@ -1,0 +1,287 @@
+//! The bounds of a plan, checked before anything of it is done.
+
+use std::{collections::BTreeSet, ops::RangeInclusive};
+
+use super::{LightEdge, LightPlace, LightPlan, MAX_LIGHT_EDGES, MAX_LIGHT_RESPONDERS};
+
+/// The messages' header, the kind and some filling.
+const PAYLOAD_BYTES: RangeInclusive<u32> = 24..=65_507;
+const PERIOD_MS: RangeInclusive<u32> = 1_000..=3_600_000;
+const REQUESTS: RangeInclusive<u32> = 1..=1_000;
+const REQUESTS_PER_SECOND: RangeInclusive<u32> = 1..=1_000;
+const TIMEOUT_MS: RangeInclusive<u32> = 1..=10_000;
+const ID_BYTES: RangeInclusive<usize> = 1..=128;
+const VERSION_BYTES: RangeInclusive<usize> = 1..=64;
+
+/// What is wrong with a plan of light rounds.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LightPlanError {
+    /// A number out of proportion.
+    #[error("the light plan's {what} is {value}, but must be from {min} to {max}")]
+    Range {
+        /// Which.
+        what: &'static str,
+        /// What it is.
+        value: u32,
+        /// The least.
+        min: u32,
+        /// The most.
+        max: u32,
+    },
+    /// Too many.
+    #[error("the light plan has {count} {what}, but at most {most} are possible")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        count: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// Not a version.
+    #[error("a light plan's version has 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-'")]
+    Version,
+    /// Not an id.
+    #[error("an edge's id has 1 to 128 printable ASCII characters without space")]
+    Id,
+    /// The same id or the same flow twice.
+    #[error("the light plan has the edge '{0}', or one with its addresses and ports, twice")]
+    Twice(String),
+    /// A round that does not end before the next one.
+    #[error(
+        "a light round takes up to {round_ms} ms, which is more than the period of {period_ms} ms; ask for fewer requests or a longer period"
+    )]
+    Overlap {
+        /// The longest that a round takes.
+        round_ms: u64,
+        /// The period.
+        period_ms: u32,
+    },
+    /// Port 0.
+    #[error("edge '{0}': port 0 is no port that both sides can know")]
+    Port(String),
+    /// Addresses of two families.
+    #[error("edge '{0}': its addresses are not of one family")]
+    Family(String),
+    /// A responder and a client at one address.
+    #[error("port {port} of {place} is that of a responder and of another part of the plan")]
+    PortTwice {
+        /// Whose.
+        place: String,
+        /// Which.
+        port: u16,
+    },
+}
+
+impl LightPlan {
+    /// Checks the plan's bounds.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), LightPlanError> {
+        in_range("period_ms", self.period_ms, PERIOD_MS)?;
+        in_range("requests", self.requests, REQUESTS)?;
+        in_range("payload_bytes", self.payload_bytes, PAYLOAD_BYTES)?;
+        in_range(
+            "requests_per_second",
+            self.requests_per_second,
+            REQUESTS_PER_SECOND,
+        )?;
+        in_range("timeout_ms", self.timeout_ms, TIMEOUT_MS)?;
+        at_most("edges", self.edges.len(), MAX_LIGHT_EDGES)?;
+        at_most("responders", self.responders.len(), MAX_LIGHT_RESPONDERS)?;
+        let named = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if !VERSION_BYTES.contains(&self.version.len()) || !self.version.bytes().all(named) {
+            return Err(LightPlanError::Version);
+        }
+        let sending_ms = u64::from(self.requests) * 1_000 / u64::from(self.requests_per_second);
+        let round_ms = sending_ms + u64::from(self.timeout_ms);
+        if round_ms > self.period_ms.into() {
+            return Err(LightPlanError::Overlap {
+                round_ms,
+                period_ms: self.period_ms,
+            });
+        }
+        self.check_edges()?;
+        self.check_ports()
+    }
+
+    fn check_edges(&self) -> Result<(), LightPlanError> {
+        let (mut ids, mut flows) = (BTreeSet::new(), BTreeSet::new());
+        for edge in &self.edges {
+            let id = || edge.id.clone();
+            if !ID_BYTES.contains(&edge.id.len()) || !edge.id.bytes().all(|b| b.is_ascii_graphic())
+            {
+                return Err(LightPlanError::Id);
+            }
+            if !ids.insert(&edge.id) || !flows.insert((edge.source(), edge.to, edge.to_port)) {
+                return Err(LightPlanError::Twice(id()));
+            }
+            if edge.from_port == 0 || edge.to_port == 0 {
+                return Err(LightPlanError::Port(id()));
+            }
+            if edge.from.address.is_ipv4() != edge.to.is_ipv4() {
+                return Err(LightPlanError::Family(id()));
+            }
+            let last = self.period_ms - 1;
+            in_range("offset_ms of an edge", edge.offset_ms, 0..=last)?;
+        }
+        Ok(())
+    }
+
+    fn check_ports(&self) -> Result<(), LightPlanError> {
+        let mut taken: BTreeSet<(&LightPlace, u16)> = BTreeSet::new();
+        let clients: BTreeSet<_> = self.edges.iter().map(LightEdge::source).collect();
+        for responder in &self.responders {
+            let at = (&responder.place, responder.port);
+            if responder.port == 0 || !taken.insert(at) || clients.contains(&at) {
+                return Err(LightPlanError::PortTwice {
+                    place: responder.place.endpoint.to_string(),
+                    port: responder.port,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl LightEdge {
+    /// Where its socket is.
+    #[must_use]
+    pub fn source(&self) -> (&LightPlace, u16) {
+        (&self.from, self.from_port)
+    }
+}
+
+fn in_range(
+    what: &'static str,
+    value: u32,
+    range: RangeInclusive<u32>,
+) -> Result<(), LightPlanError> {
+    let (min, max) = range.into_inner();
+    if (min..=max).contains(&value) {
+        Ok(())
+    } else {
+        Err(LightPlanError::Range {
+            what,
+            value,
+            min,
+            max,
+        })
+    }
+}
+
+fn at_most(what: &'static str, count: usize, most: usize) -> Result<(), LightPlanError> {
+    if count <= most {
+        Ok(())
+    } else {
+        Err(LightPlanError::TooMany { what, count, most })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::{LIGHT_CLIENT_PORT, LIGHT_PORT, LightResponder},
+        endpoint::{Path, PathKind},
+    };
+
+    fn place() -> LightPlace {
+        LightPlace {
+            endpoint: "node/n1".parse().unwrap(),
+            pod_uid: None,
+            address: "198.18.0.1".parse().unwrap(),
+        }
+    }
+
+    fn edge(id: &str) -> LightEdge {
+        LightEdge {
+            id: id.to_owned(),
+            path: Path {
+                kind: PathKind::HostToHost,
+                from: "node/n1".parse().unwrap(),
+                to: "node/n2".parse().unwrap(),
+                network: None,
+            },
+            from: place(),
+            to: "198.18.0.2".parse().unwrap(),
+            to_node: Some("198.18.0.2".parse().unwrap()),
+            from_port: LIGHT_CLIENT_PORT,
+            to_port: LIGHT_PORT,
+            offset_ms: 29_999,
+            probe: false,
+        }
+    }
+
+    fn responder(port: u16) -> LightResponder {
+        LightResponder {
+            place: place(),
+            port,
+        }
+    }
+
+    fn plan() -> LightPlan {
+        let mut other = edge("host/n1>n3");
+        other.to = "198.18.0.3".parse().unwrap();
+        LightPlan {
+            version: "sha-1.2_3".to_owned(),
+            edges: vec![edge("host/n1>n2"), other],
+            responders: vec![responder(LIGHT_PORT)],
+            ..LightPlan::default()
+        }
+    }
+
+    #[test]
+    fn a_plan_within_bounds_is_taken_and_travels() {
+        assert_eq!(LightPlan::default().check(), Ok(()));
+        assert_eq!(plan().check(), Ok(()));
+        let text = serde_json::to_string(&plan()).unwrap();
+        assert_eq!(serde_json::from_str::<LightPlan>(&text).unwrap(), plan());
+    }
+
+    #[test]
+    fn whatever_is_out_of_bounds_is_refused() {
+        let many: Vec<_> = (0..65).map(|n| edge(&n.to_string())).collect();
+        let spoil: [&dyn Fn(&mut LightPlan); 19] = [
+            &|plan| plan.period_ms = 999,
+            &|plan| plan.period_ms = 3_600_001,
+            &|plan| plan.requests = 0,
+            &|plan| plan.payload_bytes = 23,
+            &|plan| plan.payload_bytes = 65_508,
+            &|plan| plan.requests_per_second = 0,
+            &|plan| plan.requests_per_second = 1_001,
+            &|plan| plan.timeout_ms = 0,
+            &|plan| plan.version.clear(),
+            &|plan| plan.version = "a b".to_owned(),
+            &|plan| plan.edges.clone_from(&many),
+            &|plan| plan.edges[1].id = "host/n1>n2".to_owned(),
+            &|plan| plan.edges[1].to = plan.edges[0].to,
+            &|plan| plan.edges[0].id = "a b".to_owned(),
+            &|plan| plan.edges[0].from_port = 0,
+            &|plan| plan.edges[0].to = "::1".parse().unwrap(),
+            &|plan| plan.edges[0].offset_ms = plan.period_ms,
+            &|plan| plan.responders.push(responder(LIGHT_PORT)),
+            &|plan| plan.responders.push(responder(LIGHT_CLIENT_PORT)),
+        ];
+        for (number, spoil) in spoil.into_iter().enumerate() {
+            let mut plan = plan();
+            spoil(&mut plan);
+            assert!(plan.check().is_err(), "{number}");
+        }
+    }
+
+    #[test]
+    fn a_round_ends_before_the_next_one() {
+        let mut plan = LightPlan {
+            period_ms: 1_500,
+            ..LightPlan::default()
+        };
+        assert_eq!(plan.check(), Ok(()));
+        plan.requests = 51;
+        assert_eq!(
+            plan.check().unwrap_err().to_string(),
+            "a light round takes up to 1510 ms, which is more than the period of 1500 ms; ask for fewer requests or a longer period"
+        );
+    }
+}
