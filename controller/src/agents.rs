@@ -4,23 +4,27 @@
 //! Errors name the agent and say what to do.
 
 mod connection;
+mod fleet;
 mod tls;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hyper::Method;
 use nettoll_core::{
     api::{
-        AgentInfo, ErrorBody, FlowTuple, Inventory, InventoryNode, Prepared, ResolveRequest,
-        Resolved, RoundSide, RoundSpec, RunSide, RunSpec,
+        AgentInfo, ErrorBody, FlowTuple, Prepared, ResolveRequest, Resolved, RoundSide, RoundSpec,
+        RunSide, RunSpec,
     },
     report::Options,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
 use self::connection::{Connection, Question};
-pub(crate) use self::tls::{Connector, TlsError};
+pub(crate) use self::{
+    fleet::Fleet,
+    tls::{Connector, TlsError},
+};
 
 /// For requests that an agent answers from what it has at hand.
 const QUICK: Duration = Duration::from_secs(10);
@@ -79,30 +83,18 @@ pub(crate) enum Fault {
     },
 }
 
-/// All agents of the inventory, in its order.
-pub(crate) struct Agents(Vec<Arc<Agent>>);
+/// The agents of an inventory, by node.
+pub(crate) struct Agents(BTreeMap<String, Arc<Agent>>);
 
 impl Agents {
-    /// Connects to none yet.
-    pub(crate) fn new(inventory: &Inventory, connector: &Connector) -> Self {
-        let agent = |node: &InventoryNode| {
-            Arc::new(Agent {
-                node: node.name.clone(),
-                address: node.agent,
-                connection: Connection::new(node.agent, connector.clone()),
-            })
-        };
-        Self(inventory.nodes.iter().map(agent).collect())
-    }
-
     /// The agent of a node.
     pub(crate) fn of(&self, node: &str) -> Option<&Arc<Agent>> {
-        self.0.iter().find(|agent| agent.node == node)
+        self.0.get(node)
     }
 
     /// All of them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Agent>> {
-        self.0.iter()
+        self.0.values()
     }
 }
 
@@ -114,6 +106,14 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
+    fn new(node: String, address: SocketAddr, connector: Connector) -> Self {
+        Self {
+            node,
+            address,
+            connection: Connection::new(address, connector),
+        }
+    }
+
     /// The agent's node.
     pub(crate) fn node(&self) -> &str {
         &self.node

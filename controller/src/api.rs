@@ -37,7 +37,7 @@ pub(crate) async fn answer(jobs: Arc<Jobs>, request: Request<Incoming>) -> Respo
             Err(refusal) => refusal,
         },
         (Method::GET, "/api/v1/nodes") => nodes(&jobs).await,
-        (Method::GET, "/api/v1/inventory") => json(StatusCode::OK, jobs.inventory()),
+        (Method::GET, "/api/v1/inventory") => json(StatusCode::OK, &jobs.known().inventory),
         (Method::GET, "/api/v1/metrics") => text(metrics::CONTENT_TYPE, jobs.metrics().text()),
         (method, path) => common(jobs.metrics(), &method, path),
     }
@@ -87,7 +87,7 @@ async fn submit(jobs: &Arc<Jobs>, body: Incoming) -> Result<Receiver<JobEvent>, 
 /// Asks all agents at once.
 async fn nodes(jobs: &Jobs) -> Response<Body> {
     let mut asked = JoinSet::new();
-    for (index, agent) in jobs.agents().iter().cloned().enumerate() {
+    for (index, agent) in jobs.known().agents.iter().cloned().enumerate() {
         asked.spawn(async move { (index, agent.info().await) });
     }
     let mut answers = asked.join_all().await;

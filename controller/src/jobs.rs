@@ -14,7 +14,7 @@ mod sides;
 
 use std::{sync::Arc, time::Duration};
 
-use nettoll_core::api::{Inventory, Job, JobEvent, JobResult};
+use nettoll_core::api::{Job, JobEvent, JobResult};
 use tokio::{
     sync::{
         Mutex, OwnedMutexGuard,
@@ -26,7 +26,8 @@ use tokio::{
 
 use self::{execute::Execution, ledger::Ledger, plan::Plan, progress::Progress};
 use crate::{
-    agents::{AgentError, Agents},
+    agents::AgentError,
+    directory::{Directory, Known},
     metrics::Metrics,
 };
 
@@ -77,8 +78,7 @@ enum JobError {
 
 /// What jobs need and leave.
 pub(crate) struct Jobs {
-    inventory: Inventory,
-    agents: Arc<Agents>,
+    directory: Box<dyn Directory>,
     metrics: Metrics,
     /// Held by the job that runs.
     slot: Arc<Mutex<()>>,
@@ -87,19 +87,18 @@ pub(crate) struct Jobs {
 
 impl Jobs {
     /// No job yet.
-    pub(crate) fn new(inventory: Inventory, agents: Agents, metrics: Metrics) -> Self {
+    pub(crate) fn new(directory: impl Directory + 'static, metrics: Metrics) -> Self {
         Self {
-            inventory,
-            agents: Arc::new(agents),
+            directory: Box::new(directory),
             metrics,
             slot: Arc::default(),
             stop: watch::Sender::new(false),
         }
     }
 
-    /// The nodes and pods.
-    pub(crate) fn inventory(&self) -> &Inventory {
-        &self.inventory
+    /// The nodes, pods and agents of now.
+    pub(crate) fn known(&self) -> Arc<Known> {
+        self.directory.now()
     }
 
     /// What finished jobs left.
@@ -107,22 +106,35 @@ impl Jobs {
         &self.metrics
     }
 
-    /// The agents.
-    pub(crate) fn agents(&self) -> &Arc<Agents> {
-        &self.agents
-    }
-
-    /// Begins a job; dropping the receiver cancels it.
+    /// Begins a job with what is known now; dropping the receiver cancels it.
     pub(crate) fn submit(self: Arc<Self>, job: Job) -> Result<Receiver<JobEvent>, SubmitError> {
-        // Tells this job's runs from those of earlier ones that an agent may still hold.
-        let nonce = execute::seed() as u32;
-        let plan = Plan::new(&self.inventory, &job, nonce)?;
+        let known = self.known();
+        let plan = plan(&known, &job)?;
         let slot = Arc::clone(&self.slot)
             .try_lock_owned()
             .map_err(|_| SubmitError::Busy)?;
+        Ok(self.begin(Ordered { job, plan, known }, slot))
+    }
+
+    #[expect(
+        dead_code,
+        reason = "annotations in Kubernetes ask for them, which comes next"
+    )]
+    /// Begins a job between endpoints that only its asker knows, as soon as no other one runs.
+    pub(crate) async fn queue(
+        self: Arc<Self>,
+        job: Job,
+        known: Arc<Known>,
+    ) -> Result<Receiver<JobEvent>, SubmitError> {
+        let plan = plan(&known, &job)?;
+        let slot = Arc::clone(&self.slot).lock_owned().await;
+        Ok(self.begin(Ordered { job, plan, known }, slot))
+    }
+
+    fn begin(self: Arc<Self>, order: Ordered, slot: OwnedMutexGuard<()>) -> Receiver<JobEvent> {
         let (events, receiver) = mpsc::channel(LINES);
-        tokio::spawn(self.supervise(job, plan, events, slot));
-        Ok(receiver)
+        tokio::spawn(self.supervise(order, events, slot));
+        receiver
     }
 
     /// Ends the job that runs and keeps others from beginning.
@@ -134,15 +146,15 @@ impl Jobs {
 
     async fn supervise(
         self: Arc<Self>,
-        job: Job,
-        plan: Plan,
+        order: Ordered,
         events: Sender<JobEvent>,
         slot: OwnedMutexGuard<()>,
     ) {
+        let Ordered { job, plan, known } = order;
         let (progress, ledger) = (Progress::new(plan.extent), Ledger::default());
         let mut stop = self.stop.subscribe();
         let execution = Execution {
-            agents: &self.agents,
+            agents: &known.agents,
             progress: &progress,
             ledger: &ledger,
             events: &events,
@@ -153,12 +165,12 @@ impl Jobs {
             () = events.closed() => None,
             never = tell(&progress, &events) => match never {},
         };
-        ledger.delete_all(&self.agents).await;
+        ledger.delete_all(&known.agents).await;
         match &outcome {
-            Some(Ok(result)) => self.record(result),
+            Some(Ok(result)) => self.record(result, &known),
             Some(Err(error)) => {
                 tracing::warn!("job failed: {error}");
-                self.record_failure(&plan);
+                self.record_failure(&plan, &known);
             }
             None => tracing::info!("job cancelled: its user is gone"),
         }
@@ -175,17 +187,30 @@ impl Jobs {
         }
     }
 
-    fn record(&self, result: &JobResult) {
+    fn record(&self, result: &JobResult, known: &Known) {
         self.metrics
-            .record(result, |endpoint| plan::node_of(&self.inventory, endpoint));
+            .record(result, |endpoint| plan::node_of(&known.inventory, endpoint));
     }
 
-    fn record_failure(&self, plan: &Plan) {
+    fn record_failure(&self, plan: &Plan, known: &Known) {
         for run in plan.runs() {
-            let node = |endpoint: &_| plan::node_of(&self.inventory, endpoint);
+            let node = |endpoint: &_| plan::node_of(&known.inventory, endpoint);
             self.metrics.record_failure(&run.path, run.test, node);
         }
     }
+}
+
+/// A job that was planned, with what it was planned for.
+struct Ordered {
+    job: Job,
+    plan: Plan,
+    known: Arc<Known>,
+}
+
+fn plan(known: &Known, job: &Job) -> Result<Plan, SubmitError> {
+    // Tells this job's runs from those of earlier ones that an agent may still hold.
+    let nonce = execute::seed() as u32;
+    Ok(Plan::new(&known.inventory, job, nonce)?)
 }
 
 /// Tells of the progress until dropped. A user who does not read misses lines.

@@ -4,7 +4,8 @@
 //! It makes no traffic, loads no eBPF and computes no statistics of its own: those live in the
 //! agent and in `nettoll-core`. In the order of the data's way:
 //!
-//! 1. [`config`] and [`inventory`]: what to connect to, and which endpoints there are.
+//! 1. [`config`], [`inventory`] and [`directory`]: what to connect to, and which endpoints there
+//!    are.
 //! 2. [`api`]: jobs in, events and the report out; one job at a time.
 //! 3. [`jobs`]: plan → dispatch → results.
 //! 4. [`agents`]: the requests to the agents, over mutual TLS.
@@ -16,6 +17,7 @@
 mod agents;
 mod api;
 mod config;
+mod directory;
 mod inventory;
 mod jobs;
 mod metrics;

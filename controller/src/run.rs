@@ -5,9 +5,10 @@ use std::{io, path::Path, process::ExitCode, sync::Arc, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    agents::{Agents, Connector, TlsError},
+    agents::{Connector, Fleet, TlsError},
     api::{self, ListenError, Listener},
     config::{Config, ConfigError},
+    directory::Known,
     inventory::{self, InventoryError},
     jobs::Jobs,
     metrics::Metrics,
@@ -50,8 +51,9 @@ impl RunError {
 pub(crate) fn run(config: &Path) -> Result<(), RunError> {
     let config = Config::read(config)?;
     let inventory = inventory::read(&config.inventory)?;
-    let agents = Agents::new(&inventory, &Connector::new(&config.tls)?);
-    let jobs = Arc::new(Jobs::new(inventory, agents, Metrics::new()));
+    let agents = Arc::new(Fleet::new(Connector::new(&config.tls)?).of(&inventory));
+    let known = Arc::new(Known { inventory, agents });
+    let jobs = Arc::new(Jobs::new(known, Metrics::new()));
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
@@ -67,7 +69,7 @@ async fn serve(config: Config, jobs: Arc<Jobs>) -> Result<(), RunError> {
     );
     tracing::info!(
         listen = ?config.listen, metrics = %config.metrics_listen,
-        nodes = jobs.inventory().nodes.len(), "serving"
+        nodes = jobs.known().inventory.nodes.len(), "serving"
     );
     let (for_users, for_scrapes) = (Arc::clone(&jobs), Arc::clone(&jobs));
     tokio::select! {

@@ -118,11 +118,7 @@ async fn server(
 }
 
 fn agent(address: SocketAddr, connector: Connector) -> Agent {
-    Agent {
-        node: "n1".into(),
-        address,
-        connection: Connection::new(address, connector),
-    }
+    Agent::new("n1".into(), address, connector)
 }
 
 /// What the client says to a server with a certificate of `ca` for `name`.

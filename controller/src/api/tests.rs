@@ -12,8 +12,9 @@ use tokio::{
 
 use super::*;
 use crate::{
-    agents::{Agents, tests::Ca},
+    agents::{Fleet, tests::Ca},
     config::Listen,
+    directory::Known,
     inventory,
 };
 
@@ -32,8 +33,9 @@ impl Fixture {
             .nodes
             .iter_mut()
             .for_each(|node| node.agent = agent);
-        let agents = Agents::new(&inventory, &Ca::new().connector());
-        let jobs = Arc::new(Jobs::new(inventory, agents, Metrics::new()));
+        let agents = Arc::new(Fleet::new(Ca::new().connector()).of(&inventory));
+        let known = Arc::new(Known { inventory, agents });
+        let jobs = Arc::new(Jobs::new(known, Metrics::new()));
         let socket = folder.path().join("api.sock");
         let listener = Listener::bind(&Listen::Unix(socket)).await.unwrap();
         let served = Arc::clone(&jobs);
@@ -121,7 +123,7 @@ async fn what_is_known_is_answered() {
     let (status, inventory) = api.ask(Method::GET, "/api/v1/inventory", "").await;
     assert_eq!(status, 200);
     let inventory: nettoll_core::api::Inventory = serde_json::from_str(&inventory).unwrap();
-    assert_eq!(&inventory, api.jobs.inventory());
+    assert_eq!(inventory, api.jobs.known().inventory);
     let (status, metrics) = api.ask(Method::GET, "/api/v1/metrics", "").await;
     assert!(status == 200 && metrics.ends_with("# EOF\n"), "{metrics}");
     let (status, nodes) = api.ask(Method::GET, "/api/v1/nodes", "").await;
