@@ -14,7 +14,8 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
-use tokio_rustls::TlsAcceptor;
+
+use crate::tls::Keeper;
 
 /// Every answer is whole in memory.
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -37,11 +38,12 @@ pub(crate) struct Limits {
     pub(crate) head: Duration,
 }
 
-/// Serves all connections of `listener` with `handle`, over TLS if there is an acceptor.
+/// Serves all connections of `listener` with `handle`, over TLS if `tls` is there: then those that
+/// come before its certificates are closed at once.
 /// Never returns; dropping the future stops accepting.
 pub(crate) async fn serve<H, F>(
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Keeper>>,
     limits: Limits,
     handle: H,
 ) -> Infallible
@@ -59,12 +61,16 @@ where
                 continue;
             }
         };
-        let (tls, handle) = (tls.clone(), handle.clone());
+        let (tls, handle) = (tls.as_ref().map(|tls| tls.acceptor()), handle.clone());
         tokio::spawn(async move {
             let peer = stream.peer_addr().ok();
             let ended = match tls {
                 None => connection(stream, limits, handle).await,
-                Some(tls) => match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                Some(None) => {
+                    tracing::debug!(?peer, "closed a connection: there is no certificate yet");
+                    Ok(())
+                }
+                Some(Some(tls)) => match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
                     Ok(Ok(stream)) => connection(stream, limits, handle).await,
                     // Somebody looks whether the port is open.
                     Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),

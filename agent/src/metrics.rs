@@ -33,8 +33,12 @@ pub(crate) fn registry(agent: Arc<Agent>, hooks: Vec<Hook>) -> Registry {
     registry
 }
 
-/// Answers one request.
-pub(crate) async fn handle(registry: Arc<Registry>, request: Request<Incoming>) -> Answer {
+/// Answers one request. `waits_for`: what the agent cannot do its work without, if anything.
+pub(crate) async fn handle(
+    registry: Arc<Registry>,
+    waits_for: Option<String>,
+    request: Request<Incoming>,
+) -> Answer {
     if request.method() != Method::GET {
         return answer(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -51,8 +55,12 @@ pub(crate) async fn handle(registry: Arc<Registry>, request: Request<Incoming>) 
                 "the scrape failed\n",
             ),
         },
-        // Both are told by a process that listens on both of its addresses.
-        "/healthz" | "/readyz" => answer(StatusCode::OK, TEXT, "ok\n"),
+        // Told by a process that listens on both of its addresses.
+        "/healthz" => answer(StatusCode::OK, TEXT, "ok\n"),
+        "/readyz" => match waits_for {
+            None => answer(StatusCode::OK, TEXT, "ok\n"),
+            Some(what) => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, what + "\n"),
+        },
         _ => answer(
             StatusCode::NOT_FOUND,
             TEXT,

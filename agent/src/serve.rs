@@ -21,7 +21,7 @@ use crate::{
     http, metrics,
     path::Node,
     runs::Runs,
-    tls::{self, TlsError},
+    tls::Keeper,
 };
 
 /// Between two looks for runs that nobody speaks of.
@@ -46,9 +46,6 @@ enum ServeError {
     /// A bad configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Bad certificates.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
     /// An address cannot be listened on.
     #[error(
         "cannot listen on {address} ('{key}' in the configuration): {error}; is it an address of \
@@ -71,7 +68,7 @@ impl ServeError {
     /// 2: wrong usage, missing privilege or prerequisite.
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Privilege(_) | Self::Config(_) | Self::Tls(_) => 2,
+            Self::Privilege(_) | Self::Config(_) => 2,
             Self::Listen { .. } | Self::Start(_) => 1,
         }
     }
@@ -91,7 +88,7 @@ fn serve(path: &Path, identity: Identity) -> Result<ExitCode, ServeError> {
         return Err(ServeError::Privilege(missing.join(", ")));
     }
     let config = Config::read(path, identity)?;
-    let acceptor = tls::acceptor(&config.tls)?;
+    let tls = Keeper::new(config.tls);
     let agent = Arc::new(Agent {
         node: Node::new(config.node.clone(), config.endpoints.clone()),
         runs: Runs::new(config.node.clone(), config.endpoints),
@@ -119,11 +116,13 @@ fn serve(path: &Path, identity: Identity) -> Result<ExitCode, ServeError> {
         };
         let pages = {
             let registry = Arc::new(metrics::registry(agent.clone(), hooks));
-            move |request| metrics::handle(registry.clone(), request)
+            let tls = tls.clone();
+            move |request| metrics::handle(registry.clone(), tls.waits_for(), request)
         };
         let never = select! {
-            never = http::serve(api, Some(acceptor), api::LIMITS, commands) => never,
+            never = http::serve(api, Some(tls.clone()), api::LIMITS, commands) => never,
             never = http::serve(metrics, None, metrics::LIMITS, pages) => never,
+            never = tls.follow() => never,
             never = reap(agent.clone()) => never,
             _ = interrupt.recv() => return Ok(ExitCode::from(INTERRUPTED)),
             _ = terminate.recv() => return Ok(ExitCode::SUCCESS),

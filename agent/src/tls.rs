@@ -1,5 +1,7 @@
 //! Mutual TLS: the agent shows its certificate and speaks only with the controller.
 
+mod keeper;
+
 use std::{path::Path, sync::Arc};
 
 use nettoll_core::api::CONTROLLER_TLS_NAME;
@@ -18,6 +20,7 @@ use rustls::{
 };
 use tokio_rustls::TlsAcceptor;
 
+pub(crate) use self::keeper::Keeper;
 use crate::config::Tls;
 
 /// Why there is no TLS.

@@ -18,7 +18,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use super::*;
-use crate::{config::Tls, http, tls};
+use crate::{
+    config::Tls,
+    http,
+    tls::{self, Keeper},
+};
 
 struct Ca {
     certificate: rcgen::Certificate,
@@ -62,12 +66,11 @@ impl Server {
         let ca = Ca::new();
         let files = TempDir::new().unwrap();
         let (certificate, key) = ca.sign(AGENT_TLS_NAME);
-        let acceptor = tls::acceptor(&Tls {
+        let tls = Keeper::new(Tls {
             ca: write(&files, "ca.pem", &ca.certificate.pem()),
             certificate: write(&files, "agent.pem", &certificate.pem()),
             key: write(&files, "agent.key", &key.serialize_pem()),
-        })
-        .unwrap();
+        });
         let agent = Arc::new(Agent {
             node: Node::new("n1".to_owned(), BTreeMap::new()),
             runs: Runs::new("n1".to_owned(), BTreeMap::new()),
@@ -75,7 +78,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(async move {
-            http::serve(listener, Some(acceptor), LIMITS, move |request| {
+            http::serve(listener, Some(tls), LIMITS, move |request| {
                 handle(agent.clone(), request)
             })
             .await;
