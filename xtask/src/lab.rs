@@ -24,7 +24,7 @@ pub(crate) struct Args {
     #[arg(long)]
     network: Option<Network>,
     /// Measured time of one run over all its rounds
-    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     seconds: u32,
     /// Folder for the report's files [default: target/lab]
     #[arg(long, value_name = "DIR")]
