@@ -16,7 +16,8 @@
 //! On a Kubernetes cluster besides:
 //!
 //! 9. [`inventory`]: nodes, pods and namespaces as watch events tell of them.
-//! 10. [`annotation`]: a test asked for and answered by annotations on a pod.
+//! 10. [`mesh`]: the always-on rounds between nodes, and what follows from their results.
+//! 11. [`annotation`]: a test asked for and answered by annotations on a pod.
 #![forbid(unsafe_code)]
 
 pub mod annotation;
@@ -24,9 +25,11 @@ pub mod api;
 pub mod component;
 pub mod device;
 pub mod endpoint;
+mod hash;
 pub mod histogram;
 pub mod hop;
 pub mod inventory;
+pub mod mesh;
 pub mod plan;
 pub mod random;
 pub mod report;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::INPUTS;
+use crate::hash::Fnv;
 
 /// The hash of a pod's four inputs, 16 hexadecimal digits: FNV-1a of 64 bits over each of
 /// [`INPUTS`] in that order, as a byte 1, its length in 8 bytes, the lowest first, and its bytes;
@@ -12,23 +13,18 @@ use super::INPUTS;
 /// again after an update. It tells changes from repetitions and protects from nothing.
 #[must_use]
 pub fn observed(annotations: &BTreeMap<String, String>) -> String {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut add = |bytes: &[u8]| {
-        for &byte in bytes {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    };
+    let mut hash = Fnv::new();
     for key in INPUTS {
         match annotations.get(key) {
             Some(value) => {
-                add(&[1]);
-                add(&(value.len() as u64).to_le_bytes());
-                add(value.as_bytes());
+                hash.add(&[1]);
+                hash.add(&(value.len() as u64).to_le_bytes());
+                hash.add(value.as_bytes());
             }
-            None => add(&[0]),
+            None => hash.add(&[0]),
         }
     }
-    format!("{hash:016x}")
+    format!("{:016x}", hash.value())
 }
 
 #[cfg(test)]

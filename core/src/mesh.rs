@@ -1,0 +1,37 @@
+//! The always-on mesh: which nodes probe which, when, and what follows from the rounds.
+//!
+//! 1. [`Settings`]: how dense, how often, and the budgets.
+//! 2. [`Plan`]: the members of a [`Cluster`](crate::inventory::Cluster) on a ring → pairs of
+//!    nodes, and for each agent its [`LightPlan`](crate::api::LightPlan). The work of a node is
+//!    the same at any size of the cluster, and few pairs change when a node comes or goes.
+//! 3. [`State`]: the agents' rounds → per edge whether it is up, its percentiles and losses, and
+//!    per pair the toll of `pod-to-pod` against `host-to-host`. It keeps what is needed for that
+//!    and no more: some hundred bytes an edge.
+//! 4. [`Busy`]: which nodes are taken by a heavy test, for there is never a second one.
+//!
+//! No clock here: times are milliseconds of the caller's monotonic clock, and the agents tell ages,
+//! never times, so that no skewed clock can do harm.
+
+mod budget;
+mod busy;
+mod edge;
+mod light;
+mod plan;
+mod ring;
+mod settings;
+mod state;
+#[cfg(test)]
+mod tests;
+mod toll;
+mod window;
+
+pub use busy::Busy;
+pub use edge::{LOST_ROUNDS, Round};
+pub use plan::{Pair, Plan, Why};
+pub use settings::{Settings, SettingsError};
+pub use state::{Accepted, EdgeView, State, TollView};
+pub use toll::TOLL_PAIRS;
+
+/// Series that a pair has at most: six of each of its two edges (`nettoll_up`, two percentiles,
+/// requests, lost, last success) and two tolls.
+pub const SERIES_PER_PAIR: usize = 14;

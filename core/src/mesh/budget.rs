@@ -1,0 +1,79 @@
+//! How many pairs the budgets pay for.
+
+use super::Settings;
+use crate::api::MAX_LIGHT_EDGES;
+
+/// Ethernet, IP and UDP headers, and the same again with VXLAN's for the pod network.
+const HEADERS: [u64; 2] = [42, 42 + 50];
+/// Processor time of one request, its sending, answering and receiving over both nodes, an upper
+/// bound from measurements of idle agents.
+const REQUEST_NS: u64 = 60_000;
+
+/// Pairs that may be planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Budget {
+    /// That a node may probe, and by which it may be probed.
+    pub(super) of_node: usize,
+    /// In the cluster.
+    pub(super) of_cluster: usize,
+    /// With series of their own.
+    pub(super) exported: usize,
+}
+
+impl Budget {
+    pub(super) fn of(settings: &Settings) -> Self {
+        let pair = pair_bits_per_second(settings).max(1);
+        // A node sends the requests of its own pairs and as many responses to others.
+        let by_bits = settings.node_bits_per_second / pair;
+        let by_cpu = u64::from(settings.node_cpu_permille) * 1_000_000
+            / pair_cpu_ns_per_second(settings).max(1);
+        let most = (MAX_LIGHT_EDGES / 2) as u64;
+        let size = |pairs: u64| usize::try_from(pairs).unwrap_or(usize::MAX);
+        Self {
+            of_node: size(by_bits.min(by_cpu).min(most)),
+            of_cluster: size(settings.cluster_bits_per_second / pair),
+            exported: settings.max_series / super::SERIES_PER_PAIR,
+        }
+    }
+}
+
+/// What both nodes of a pair send, on both paths.
+fn pair_bits_per_second(settings: &Settings) -> u64 {
+    let payload = u64::from(settings.payload_bytes);
+    let round_trip: u64 = HEADERS.iter().map(|headers| 2 * (payload + headers)).sum();
+    round_trip * 8 * u64::from(settings.requests) * 1_000 / u64::from(settings.period_ms.max(1))
+}
+
+fn pair_cpu_ns_per_second(settings: &Settings) -> u64 {
+    let requests = 2 * u64::from(settings.requests);
+    requests * REQUEST_NS * 1_000 / u64::from(settings.period_ms.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_pays_for_more_than_the_default() {
+        let budget = Budget::of(&Settings::default());
+        // (64 + 42 + 64 + 92) · 2 · 8 · 50 / 30 s = 7 kbit/s.
+        assert_eq!(pair_bits_per_second(&Settings::default()), 6_986);
+        assert_eq!(budget.of_node, 25);
+        assert_eq!(budget.of_cluster, 143_143);
+        assert_eq!(budget.exported, 10_000);
+    }
+
+    #[test]
+    fn each_budget_counts() {
+        let with = |change: fn(&mut Settings)| {
+            let mut settings = Settings::default();
+            change(&mut settings);
+            Budget::of(&settings)
+        };
+        assert_eq!(with(|s| s.node_bits_per_second = 21_000).of_node, 3);
+        assert_eq!(with(|s| s.node_cpu_permille = 1).of_node, 5);
+        assert_eq!(with(|s| s.node_cpu_permille = 1_000).of_node, 32);
+        assert_eq!(with(|s| s.cluster_bits_per_second = 70_000).of_cluster, 10);
+        assert_eq!(with(|s| s.max_series = 13).exported, 0);
+    }
+}

@@ -1,0 +1,176 @@
+//! What each agent has to do for the plan.
+
+use std::collections::HashSet;
+
+use super::{Pair, Plan, Why};
+use crate::{
+    api::{LIGHT_CLIENT_PORT, LIGHT_PORT, LightEdge, LightPlace, LightPlan, LightResponder},
+    endpoint::{Endpoint, Path, PathKind},
+    hash,
+    inventory::Member,
+};
+
+/// The id of a pair's edge.
+pub(super) fn edge_id(pair: u64, kind: PathKind) -> String {
+    let kind = if kind == PathKind::PodToPod { 'p' } else { 'h' };
+    format!("{pair:016x}-{kind}")
+}
+
+/// The pair and the kind of path of an edge.
+pub(super) fn pair_of(edge: &str) -> Option<(u64, PathKind)> {
+    let (pair, kind) = edge.split_once('-')?;
+    let kind = match kind {
+        "h" => PathKind::HostToHost,
+        "p" => PathKind::PodToPod,
+        _ => return None,
+    };
+    Some((u64::from_str_radix(pair, 16).ok()?, kind))
+}
+
+impl Plan {
+    /// The light plan of a member's agent. Its version is a hash of what it says, so that an
+    /// agent whose work is the same needs no new one.
+    ///
+    /// A pair's two rounds follow each other at once, in an order by chance that stays; the pairs
+    /// of a node are spread over the period, and so are the nodes.
+    #[must_use]
+    pub fn light(&self, member: usize) -> LightPlan {
+        let mut plan = self.settings.empty_plan();
+        let Some(from) = self.members().get(member) else {
+            return plan;
+        };
+        for place in places(from) {
+            plan.responders.push(LightResponder {
+                place,
+                port: LIGHT_PORT,
+            });
+        }
+        let mut taken = HashSet::new();
+        for (pair, begin_ms) in self.pairs_from(member).iter().zip(self.begins(member)) {
+            let Some(to) = self.members().get(pair.to) else {
+                continue;
+            };
+            for (from, to_place) in places(from).into_iter().zip(places(to)) {
+                // Two nodes with one address cannot be told apart by their flows.
+                let one_family = from.address.is_ipv4() == to_place.address.is_ipv4();
+                if one_family && taken.insert((from.address, to_place.address)) {
+                    plan.edges
+                        .push(self.edge(pair, from, to_place, to, begin_ms));
+                }
+            }
+        }
+        plan.version = version(&plan);
+        plan
+    }
+
+    fn edge(
+        &self,
+        pair: &Pair,
+        from: LightPlace,
+        to: LightPlace,
+        to_node: &Member,
+        begin_ms: u32,
+    ) -> LightEdge {
+        let pods = from.pod_uid.is_some();
+        let kind = if pods {
+            PathKind::PodToPod
+        } else {
+            PathKind::HostToHost
+        };
+        // An odd id has its round between pods first.
+        let second = pods != (pair.id % 2 == 1);
+        let offset_ms = begin_ms
+            + if second {
+                self.settings.sending_ms()
+            } else {
+                0
+            };
+        LightEdge {
+            id: edge_id(pair.id, kind),
+            path: Path {
+                kind,
+                from: from.endpoint.clone(),
+                to: to.endpoint,
+                network: pods.then(|| self.network.clone()),
+            },
+            from,
+            to: to.address,
+            to_node: Some(to_node.address),
+            from_port: LIGHT_CLIENT_PORT,
+            to_port: LIGHT_PORT,
+            offset_ms: offset_ms % self.settings.period_ms.max(1),
+            probe: matches!(pair.why, Why::Ring(distance) if distance <= self.settings.probed_pairs),
+        }
+    }
+
+    /// When the rounds of a member's pairs begin: each pair has a slot by its hash, or the next
+    /// free one, so that no two are at once unless there are more pairs than slots.
+    fn begins(&self, member: usize) -> Vec<u32> {
+        let period_ms = self.settings.period_ms.max(1);
+        let slot_ms = self.settings.sending_ms().saturating_mul(2);
+        let slots = (period_ms / slot_ms).max(1);
+        let phase = self.members().get(member).map_or(0, |member| {
+            hash::mixed(&["phase", &member.name]) % u64::from(period_ms)
+        });
+        let pairs = self.pairs_from(member);
+        let mut used = HashSet::new();
+        let slot = |pair: &Pair| {
+            let wanted = (pair.id % u64::from(slots)) as u32;
+            let free = (0..slots).map(|next| (wanted + next) % slots);
+            let mut free = free.filter(|slot| !used.contains(slot));
+            let slot = free.next().unwrap_or(wanted);
+            used.insert(slot);
+            ((phase + u64::from(slot) * u64::from(slot_ms)) % u64::from(period_ms)) as u32
+        };
+        pairs.iter().map(slot).collect()
+    }
+}
+
+/// The node itself, then its pod.
+fn places(member: &Member) -> Vec<LightPlace> {
+    let node = LightPlace {
+        endpoint: Endpoint::Node(member.name.clone()),
+        pod_uid: None,
+        address: member.address,
+    };
+    let pod = member.pod.as_ref().map(|pod| LightPlace {
+        endpoint: pod.endpoint.clone(),
+        pod_uid: Some(pod.uid.clone()),
+        address: pod.address,
+    });
+    [Some(node), pod].into_iter().flatten().collect()
+}
+
+fn version(plan: &LightPlan) -> String {
+    let mut texts = vec![format!(
+        "{} {} {} {} {}",
+        plan.period_ms,
+        plan.requests,
+        plan.payload_bytes,
+        plan.requests_per_second,
+        plan.timeout_ms
+    )];
+    let place = |place: &LightPlace| {
+        let uid = place.pod_uid.as_deref().unwrap_or_default();
+        format!("{} {uid} {}", place.endpoint, place.address)
+    };
+    for LightResponder { place: at, port } in &plan.responders {
+        texts.push(format!("{} {port}", place(at)));
+    }
+    for edge in &plan.edges {
+        texts.push(format!(
+            "{} {} {} {} {:?} {} {} {} {}",
+            edge.id,
+            place(&edge.from),
+            edge.path.to,
+            edge.to,
+            edge.to_node,
+            edge.from_port,
+            edge.to_port,
+            edge.offset_ms,
+            edge.probe
+        ));
+    }
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    format!("{:016x}", hash::mixed(&texts))
+}

@@ -1,0 +1,127 @@
+//! What the configuration says about the mesh.
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::{LightPlan, LightPlanError, MAX_LIGHT_EDGES};
+
+/// Most neighbours: a pair is two edges.
+const MAX_NEIGHBOURS: usize = MAX_LIGHT_EDGES / 2;
+
+/// All settings of the mesh.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// There are rounds at all.
+    pub enabled: bool,
+    /// How many next nodes of the ring each node probes.
+    pub neighbours: usize,
+    /// How many pairs of nodes more for each ordered pair of zones.
+    pub zone_pairs: usize,
+    /// From one round of a pair to its next.
+    pub period_ms: u32,
+    /// Requests of a round.
+    pub requests: u32,
+    /// Payload of a request.
+    pub payload_bytes: u32,
+    /// How fast they follow each other.
+    pub requests_per_second: u32,
+    /// When a request is lost.
+    pub timeout_ms: u32,
+    /// For how many of its pairs a node's probe follows the rounds.
+    pub probed_pairs: usize,
+    /// Budget: what a node may send.
+    pub node_bits_per_second: u64,
+    /// Budget: what all nodes together may send.
+    pub cluster_bits_per_second: u64,
+    /// Budget: thousandths of a core that rounds may take on a node.
+    pub node_cpu_permille: u32,
+    /// Budget: series of pairs on the controller.
+    pub max_series: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let light = LightPlan::default();
+        Self {
+            enabled: true,
+            neighbours: 5,
+            zone_pairs: 2,
+            period_ms: light.period_ms,
+            requests: light.requests,
+            payload_bytes: light.payload_bytes,
+            requests_per_second: light.requests_per_second,
+            timeout_ms: light.timeout_ms,
+            probed_pairs: 1,
+            node_bits_per_second: 1_000_000,
+            cluster_bits_per_second: 1_000_000_000,
+            node_cpu_permille: 5,
+            max_series: 140_000,
+        }
+    }
+}
+
+/// What is wrong with the settings.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// More than an agent takes.
+    #[error("mesh.neighbours is {0}, but must be from 1 to {MAX_NEIGHBOURS}")]
+    Neighbours(usize),
+    /// Out of an agent's bounds.
+    #[error("the settings of mesh make no plan that an agent takes: {0}")]
+    Light(#[from] LightPlanError),
+}
+
+impl Settings {
+    /// Checks what the agents would refuse.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        if !(1..=MAX_NEIGHBOURS).contains(&self.neighbours) {
+            return Err(SettingsError::Neighbours(self.neighbours));
+        }
+        Ok(self.empty_plan().check()?)
+    }
+
+    /// A plan with these numbers and nothing to do.
+    pub(super) fn empty_plan(&self) -> LightPlan {
+        LightPlan {
+            period_ms: self.period_ms,
+            requests: self.requests,
+            payload_bytes: self.payload_bytes,
+            requests_per_second: self.requests_per_second,
+            timeout_ms: self.timeout_ms,
+            ..LightPlan::default()
+        }
+    }
+
+    /// How long the requests of one round go out.
+    pub(super) fn sending_ms(&self) -> u32 {
+        let ms = u64::from(self.requests) * 1_000 / u64::from(self.requests_per_second.max(1));
+        u32::try_from(ms).unwrap_or(u32::MAX).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_in_order() {
+        assert_eq!(Settings::default().check(), Ok(()));
+        assert_eq!(Settings::default().sending_ms(), 500);
+    }
+
+    #[test]
+    fn what_an_agent_would_refuse_is_refused_before() {
+        let none = Settings {
+            neighbours: 33,
+            ..Settings::default()
+        };
+        let told = none.check().unwrap_err().to_string();
+        assert!(told.contains("from 1 to 32"), "{told}");
+        let short = Settings {
+            period_ms: 1_200,
+            ..Settings::default()
+        };
+        let told = short.check().unwrap_err().to_string();
+        assert!(told.contains("more than the period"), "{told}");
+    }
+}

@@ -1,0 +1,243 @@
+//! All that the rounds said so far.
+
+use std::collections::HashMap;
+
+use super::{
+    Plan, Round,
+    edge::{EdgeState, judge},
+    light,
+    toll::{Figures, Toll},
+    window,
+};
+use crate::{
+    api::LightRound,
+    endpoint::PathKind,
+    histogram::USER_SUB_BITS,
+    inventory::{Cluster, Member},
+    stats::PairedRatio,
+};
+
+/// The kinds of path of a pair, in the order in which their states are kept.
+const KINDS: [PathKind; 2] = [PathKind::HostToHost, PathKind::PodToPod];
+
+/// The plan and what came of it.
+#[derive(Debug, Default)]
+pub struct State {
+    plan: Plan,
+    pairs: HashMap<u64, PairState>,
+}
+
+#[derive(Debug, Default)]
+struct PairState {
+    /// In the plan.
+    index: usize,
+    edges: [EdgeState; 2],
+    toll: Toll,
+}
+
+/// A round that was taken in, and where it belongs.
+#[derive(Clone, Copy, Debug)]
+pub struct Accepted<'a> {
+    /// The kind of its path.
+    pub path: PathKind,
+    /// The pod network, where the path uses one.
+    pub network: &'a str,
+    /// The client's zone.
+    pub from_zone: &'a str,
+    /// The server's zone.
+    pub to_zone: &'a str,
+}
+
+/// What is known of an edge.
+#[derive(Clone, Copy, Debug)]
+pub struct EdgeView<'a> {
+    /// The kind of its path.
+    pub path: PathKind,
+    /// The pod network; empty where the path uses none.
+    pub network: &'a str,
+    /// The probing node.
+    pub from: &'a Member,
+    /// The probed node.
+    pub to: &'a Member,
+    /// It answers; `None` where that is not known yet.
+    pub up: Option<bool>,
+    /// Median and 99th percentile of the last 10 to 19 rounds.
+    pub rtt_ns: Option<[f64; 2]>,
+    /// Requests so far.
+    pub requests: u64,
+    /// Those without an answer.
+    pub lost: u64,
+    /// When the last round with an answer ended, by the caller's clock.
+    pub last_success_ms: Option<u64>,
+    /// Of `pod-to-pod`: what it costs beyond `host-to-host`.
+    pub toll: Option<TollView<'a>>,
+}
+
+/// The toll of a pair.
+#[derive(Clone, Copy, Debug)]
+pub struct TollView<'a>(&'a Toll);
+
+impl TollView<'_> {
+    /// How many pairs of rounds it is of.
+    #[must_use]
+    pub fn pairs(&self) -> usize {
+        self.0.pairs()
+    }
+
+    /// Ratio of mean and of median round-trip times; `None` before the first pair of rounds.
+    #[must_use]
+    pub fn ratios(&self) -> Option<[f64; 2]> {
+        self.0.ratios()
+    }
+
+    /// The same with 95 % intervals, from 10 pairs of rounds on.
+    #[must_use]
+    pub fn intervals(&self) -> Option<[PairedRatio; 2]> {
+        self.0.intervals()
+    }
+}
+
+impl State {
+    /// Takes up a new plan. What is known of pairs that stay is kept, that of others is gone. A
+    /// pair whose node or pod is another one than before begins anew.
+    pub fn replan(&mut self, plan: Plan) {
+        let mut before = std::mem::take(&mut self.pairs);
+        self.pairs = HashMap::with_capacity(plan.pairs().len());
+        let addresses = |plan: &Plan, index: usize| {
+            let pair = plan.pairs().get(index)?;
+            let ends = [plan.members().get(pair.from)?, plan.members().get(pair.to)?];
+            Some(ends.map(|end| (end.address, end.pod.as_ref().map(|pod| pod.uid.clone()))))
+        };
+        for (index, pair) in plan.pairs().iter().enumerate() {
+            let kept = before.remove(&pair.id).map(|mut state| {
+                let moved = addresses(&self.plan, state.index) != addresses(&plan, index);
+                if moved {
+                    state.edges[1] = EdgeState::default();
+                    state.toll = Toll::default();
+                }
+                PairState { index, ..state }
+            });
+            let state = kept.unwrap_or_else(|| PairState {
+                index,
+                ..PairState::default()
+            });
+            self.pairs.insert(pair.id, state);
+        }
+        self.plan = plan;
+    }
+
+    /// Plans for a cluster as it is now, and takes that up.
+    pub fn plan_for(&mut self, cluster: &Cluster, settings: &super::Settings) {
+        self.replan(Plan::new(cluster, settings));
+    }
+
+    /// The plan.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Takes in a round that the agent of `node` told at `now_ms`. An agent speaks of its own
+    /// edges only.
+    pub fn take(
+        &mut self,
+        node: &str,
+        round: &LightRound,
+        now_ms: u64,
+    ) -> (Round, Option<Accepted<'_>>) {
+        let found = light::pair_of(&round.edge)
+            .and_then(|(id, kind)| Some((self.pairs.get_mut(&id)?, kind)));
+        let Some((state, kind)) = found else {
+            return (Round::Unknown, None);
+        };
+        let pair = self.plan.pairs().get(state.index);
+        let ends = pair.and_then(|pair| {
+            let members = self.plan.members();
+            Some((members.get(pair.from)?, members.get(pair.to)?))
+        });
+        let Some((from, to)) = ends.filter(|(from, _)| from.name == node) else {
+            return (Round::Unknown, None);
+        };
+        let judged = judge(round);
+        if judged != Round::Counted {
+            return (judged, None);
+        }
+        let pods = kind == PathKind::PodToPod;
+        let at_ms = state.edges[usize::from(pods)].add(round, now_ms);
+        if let Some(p50_ns) = window::median(USER_SUB_BITS, &round.rtt.histogram) {
+            let figures = Figures {
+                at_ms,
+                probed: !round.stages.is_empty(),
+                mean_ns: round.rtt.sum_ns as f64 / round.rtt.count as f64,
+                p50_ns,
+            };
+            let apart_ms = u64::from(self.plan.settings.period_ms / 2);
+            state.toll.add(pods, figures, apart_ms);
+        }
+        let accepted = Accepted {
+            path: kind,
+            network: network(&self.plan, kind),
+            from_zone: &from.zone,
+            to_zone: &to.zone,
+        };
+        (judged, Some(accepted))
+    }
+
+    /// The edges of which something is known, in the order of the plan; `exported`: only those
+    /// with series of their own.
+    pub fn edges(&self, now_ms: u64, exported: bool) -> impl Iterator<Item = EdgeView<'_>> {
+        let pairs = self.plan.pairs().iter();
+        pairs
+            .filter(move |pair| pair.exported || !exported)
+            .filter_map(move |pair| {
+                let state = self.pairs.get(&pair.id)?;
+                let members = self.plan.members();
+                let ends = [members.get(pair.from)?, members.get(pair.to)?];
+                Some(
+                    KINDS
+                        .into_iter()
+                        .zip(&state.edges)
+                        .filter_map(move |(path, edge)| {
+                            self.view(path, ends, edge, &state.toll, now_ms)
+                        }),
+                )
+            })
+            .flatten()
+    }
+
+    fn view<'a>(
+        &'a self,
+        path: PathKind,
+        [from, to]: [&'a Member; 2],
+        edge: &'a EdgeState,
+        toll: &'a Toll,
+        now_ms: u64,
+    ) -> Option<EdgeView<'a>> {
+        if !edge.is_fresh(now_ms, self.plan.settings.period_ms) {
+            return None;
+        }
+        // A path that is down has no round-trip time and no toll now.
+        let up = edge.up == Some(true);
+        let pods = path == PathKind::PodToPod;
+        Some(EdgeView {
+            path,
+            network: network(&self.plan, path),
+            from,
+            to,
+            up: edge.up,
+            rtt_ns: up.then(|| edge.window.percentiles([50.0, 99.0])).flatten(),
+            requests: edge.requests,
+            lost: edge.lost,
+            last_success_ms: edge.last_success_ms,
+            toll: (up && pods).then_some(TollView(toll)),
+        })
+    }
+}
+
+fn network(plan: &Plan, path: PathKind) -> &str {
+    if path == PathKind::PodToPod {
+        &plan.network
+    } else {
+        ""
+    }
+}

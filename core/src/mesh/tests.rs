@@ -1,0 +1,364 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use crate::{
+    api::{LIGHT_PORT, LightRound, Times},
+    endpoint::PathKind,
+    histogram::{Histogram, USER_SUB_BITS},
+    inventory::{
+        Cluster, Event,
+        tests::{cluster, node},
+    },
+};
+
+/// A round of an edge whose answers all took about `mean_ns`.
+pub(super) fn round(edge: &str, answered: u64, lost: u64, mean_ns: f64) -> LightRound {
+    let mut times = Histogram::new(USER_SUB_BITS);
+    times.record_n(mean_ns as u64, answered);
+    LightRound {
+        sequence: 1,
+        edge: edge.to_owned(),
+        age_ms: 0,
+        sent: answered + lost,
+        answered,
+        lost,
+        rtt: if answered > 0 {
+            times.to_times()
+        } else {
+            Times::default()
+        },
+        late_ns: 0,
+        refused: None,
+        stages: Vec::new(),
+        no_probe: None,
+        failed: None,
+    }
+}
+
+fn with(change: impl FnOnce(&mut Settings)) -> Settings {
+    let mut settings = Settings::default();
+    change(&mut settings);
+    settings
+}
+
+/// Names of a plan's pairs.
+fn named(plan: &Plan, why: impl Fn(Why) -> bool) -> BTreeSet<(String, String)> {
+    let name = |index: usize| plan.members()[index].name.clone();
+    let pairs = plan.pairs().iter().filter(|pair| why(pair.why));
+    pairs.map(|pair| (name(pair.from), name(pair.to))).collect()
+}
+
+fn ring(why: Why) -> bool {
+    why != Why::Zones
+}
+
+#[test]
+fn each_node_probes_k_and_is_probed_by_k() {
+    for nodes in [1, 2, 3, 5, 6, 7, 50, 333] {
+        for k in [1, 2, 5, 16] {
+            let plan = Plan::new(&cluster(nodes), &with(|s| s.neighbours = k));
+            let mut degrees: BTreeMap<String, [usize; 2]> = BTreeMap::new();
+            for (from, to) in named(&plan, ring) {
+                assert_ne!(from, to);
+                degrees.entry(from).or_default()[0] += 1;
+                degrees.entry(to).or_default()[1] += 1;
+            }
+            let expected = k.min(nodes as usize - 1);
+            assert!(degrees.values().all(|degree| *degree == [expected; 2]));
+            assert_eq!(degrees.len(), if nodes > 1 { nodes as usize } else { 0 });
+            assert_eq!(plan.left_out(), 0);
+        }
+    }
+}
+
+#[test]
+fn one_more_node_changes_few_pairs() {
+    let mut bed = cluster(300);
+    let settings = with(|s| (s.neighbours, s.zone_pairs) = (7, 3));
+    let mut before = Plan::new(&bed, &settings);
+    for number in 301..340 {
+        node(number, ["zone-a", "zone-b", "zone-c"][number as usize % 3])
+            .into_iter()
+            .for_each(|event| bed.apply(event));
+        let after = Plan::new(&bed, &settings);
+        let changes = |of: fn(Why) -> bool| {
+            let [old, new] = [&before, &after].map(|plan| named(plan, of));
+            [new.difference(&old).count(), old.difference(&new).count()]
+        };
+        let [begun, ended] = changes(ring);
+        assert!(begun <= 2 * 7 + 2 && ended <= 2 * 7 + 2, "{begun} {ended}");
+        // At most r begin and r end of each pair of zones that the node's zone is in: 4 of 6.
+        let [begun, ended] = changes(|why| why == Why::Zones);
+        assert!(begun <= 3 * 4 && ended <= 3 * 4, "{begun} {ended}");
+        before = after;
+    }
+    // And one that leaves.
+    bed.apply(Event::NodeGone("n17".to_owned()));
+    let after = Plan::new(&bed, &settings);
+    let [old, new] = [&before, &after].map(|plan| named(plan, ring));
+    assert!(new.difference(&old).count() <= 7 && old.difference(&new).count() <= 14);
+}
+
+#[test]
+fn each_two_zones_have_their_pairs() {
+    let bed = cluster(90);
+    let plan = Plan::new(&bed, &with(|s| (s.neighbours, s.zone_pairs) = (1, 4)));
+    let mut zones: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for pair in plan.pairs() {
+        let [from, to] = [pair.from, pair.to].map(|end| plan.members()[end].zone.as_str());
+        if from != to {
+            *zones.entry((from, to)).or_default() += 1;
+        }
+    }
+    assert_eq!(zones.len(), 6);
+    assert!(zones.values().all(|&count| count >= 4), "{zones:?}");
+    // Zones of one node each, and nodes without a zone.
+    let mut bed = Cluster::new("vxlan");
+    for number in 1..=100 {
+        let zone = format!("zone-{number}");
+        node(number, &zone).into_iter().for_each(|e| bed.apply(e));
+    }
+    let plan = Plan::new(&bed, &Settings::default());
+    assert!(
+        plan.pairs().len() <= 100 * (5 + 16),
+        "not the square of the nodes"
+    );
+    let mut bed = Cluster::new("vxlan");
+    (1..=10).for_each(|n| node(n, "").into_iter().for_each(|e| bed.apply(e)));
+    assert!(named(&Plan::new(&bed, &Settings::default()), |why| !ring(why)).is_empty());
+}
+
+#[test]
+fn the_load_of_a_node_does_not_grow_with_the_cluster() {
+    let most = |nodes: u32| {
+        let plan = Plan::new(&cluster(nodes), &Settings::default());
+        let mut loads = vec![[0; 2]; plan.members().len()];
+        for pair in plan.pairs() {
+            loads[pair.from][0] += 1;
+            loads[pair.to][1] += 1;
+        }
+        loads.into_iter().flatten().max().unwrap()
+    };
+    assert!(most(50) <= 5 + 4 && most(1_000) <= 5 + 4);
+}
+
+#[test]
+fn budgets_make_the_mesh_thinner_and_say_so() {
+    let bed = cluster(100);
+    let full = Plan::new(&bed, &Settings::default());
+    let thin = Plan::new(&bed, &with(|s| s.node_bits_per_second = 21_000));
+    assert_eq!(thin.neighbours(), 3);
+    // Some pairs of zones were neighbours too, and are wanted twice now.
+    let all = thin.left_out() + thin.pairs().len();
+    assert!(
+        (full.pairs().len()..full.pairs().len() + 12).contains(&all),
+        "{all}"
+    );
+    let few = Plan::new(&bed, &with(|s| s.cluster_bits_per_second = 7_000 * 150));
+    assert_eq!(few.neighbours(), 1);
+    assert!(few.pairs().len() <= 150);
+    // Series are fewer, measurements not.
+    let quiet = Plan::new(&bed, &with(|s| s.max_series = SERIES_PER_PAIR * 120));
+    assert_eq!(quiet.pairs().len(), full.pairs().len());
+    assert_eq!(quiet.unexported(), full.pairs().len() - 120);
+    let exported = quiet.pairs().iter().filter(|pair| pair.exported);
+    assert_eq!(exported.count(), 120);
+    assert!(
+        Plan::new(&bed, &with(|s| s.enabled = false))
+            .pairs()
+            .is_empty()
+    );
+}
+
+#[test]
+fn agents_accept_their_plans_and_know_both_sides() {
+    let bed = cluster(60);
+    let plan = Plan::new(&bed, &with(|s| s.neighbours = 16));
+    let lights: Vec<_> = (0..60).map(|member| plan.light(member)).collect();
+    let responders: BTreeSet<_> = lights
+        .iter()
+        .flat_map(|light| &light.responders)
+        .map(|responder| (responder.place.address, responder.port))
+        .collect();
+    assert_eq!(responders.len(), 120);
+    let mut ids = BTreeSet::new();
+    for light in &lights {
+        assert_eq!(light.check(), Ok(()));
+        for edge in &light.edges {
+            assert!(responders.contains(&(edge.to, edge.to_port)));
+            assert!(ids.insert(edge.id.clone()));
+            assert_eq!(edge.to_port, LIGHT_PORT);
+            let pods = edge.path.kind == PathKind::PodToPod;
+            assert_eq!(edge.path.network.is_some(), pods);
+            assert_eq!(edge.from.pod_uid.is_some(), pods);
+        }
+        // The probe follows one pair, on both paths.
+        assert_eq!(light.edges.iter().filter(|edge| edge.probe).count(), 2);
+    }
+    assert_eq!(ids.len(), 2 * plan.pairs().len());
+}
+
+#[test]
+fn rounds_of_a_node_do_not_meet_and_those_of_nodes_are_spread() {
+    let plan = Plan::new(&cluster(60), &Settings::default());
+    let mut begins = Vec::new();
+    for member in 0..60 {
+        let mut offsets: Vec<u32> = plan
+            .light(member)
+            .edges
+            .iter()
+            .map(|e| e.offset_ms)
+            .collect();
+        offsets.sort_unstable();
+        let apart = |pair: &[u32]| pair[1] - pair[0] >= 500;
+        assert!(offsets.windows(2).all(apart), "{offsets:?}");
+        assert!(offsets.iter().all(|&offset| offset < 30_000));
+        begins.extend(offsets);
+    }
+    for third in 0..3 {
+        let range = third * 10_000..(third + 1) * 10_000;
+        let share =
+            begins.iter().filter(|&b| range.contains(b)).count() as f64 / begins.len() as f64;
+        assert!((0.25..0.42).contains(&share), "{share}");
+    }
+}
+
+#[test]
+fn a_plan_has_another_version_where_its_work_is_another() {
+    let mut bed = cluster(40);
+    let versions = |bed: &Cluster| -> BTreeMap<String, String> {
+        let plan = Plan::new(bed, &Settings::default());
+        let of = |index: usize| {
+            (
+                plan.members()[index].name.clone(),
+                plan.light(index).version,
+            )
+        };
+        (0..plan.members().len()).map(of).collect()
+    };
+    let before = versions(&bed);
+    node(41, "zone-c")
+        .into_iter()
+        .for_each(|event| bed.apply(event));
+    let after = versions(&bed);
+    let changed = before
+        .iter()
+        .filter(|(name, version)| after[*name] != **version)
+        .count();
+    // Those before it on the ring, those whose zones' pairs change: not all.
+    assert!((5..=5 + 16).contains(&changed), "{changed}");
+    assert_eq!(versions(&bed), after);
+}
+
+/// Two nodes' state, and the ids of the edges from `n1`: between nodes, between pods.
+fn state() -> (Cluster, State, [String; 2]) {
+    let bed = cluster(2);
+    let mut state = State::default();
+    state.plan_for(&bed, &Settings::default());
+    let member = state.plan().members().iter().position(|m| m.name == "n1");
+    let light = state.plan().light(member.unwrap());
+    let of = |kind| {
+        light
+            .edges
+            .iter()
+            .find(|e| e.path.kind == kind)
+            .unwrap()
+            .id
+            .clone()
+    };
+    let ids = [of(PathKind::HostToHost), of(PathKind::PodToPod)];
+    (bed, state, ids)
+}
+
+#[test]
+fn rounds_become_edges_and_tolls() {
+    let (_, mut state, [host, pod]) = state();
+    assert_eq!(state.edges(0, true).count(), 0, "nothing is invented");
+    for number in 0..12 {
+        let now = 30_000 * number;
+        state.take("n1", &round(&host, 50, 0, 100_000.0), now);
+        let (judged, accepted) = state.take("n1", &round(&pod, 49, 1, 150_000.0), now + 500);
+        let accepted = accepted.unwrap();
+        assert_eq!(judged, Round::Counted);
+        assert_eq!(
+            (accepted.path, accepted.network),
+            (PathKind::PodToPod, "vxlan")
+        );
+        assert_eq!((accepted.from_zone, accepted.to_zone), ("zone-b", "zone-c"));
+    }
+    let now = 30_000 * 11 + 600;
+    let edges: Vec<_> = state.edges(now, true).collect();
+    assert_eq!(edges.len(), 2);
+    let [host, pod] = [edges[0], edges[1]];
+    assert_eq!((host.requests, host.lost, host.up), (600, 0, Some(true)));
+    assert_eq!((pod.requests, pod.lost), (600, 12));
+    assert_eq!((pod.from.name.as_str(), pod.to.name.as_str()), ("n1", "n2"));
+    let [p50, p99] = pod.rtt_ns.unwrap();
+    assert!((p50 / 150_000.0 - 1.0).abs() < 0.04 && (p99 / 150_000.0 - 1.0).abs() < 0.04);
+    assert!(host.toll.is_none());
+    let toll = pod.toll.unwrap();
+    let [mean, median] = toll.ratios().unwrap();
+    assert!((mean - 1.5).abs() < 0.01 && (median - 1.5).abs() < 0.02);
+    assert_eq!(toll.pairs(), 12);
+    assert!(toll.intervals().unwrap()[0].resolved());
+    assert_eq!(pod.last_success_ms, Some(30_000 * 11 + 500));
+}
+
+#[test]
+fn a_broken_overlay_is_not_a_broken_node() {
+    let (_, mut state, [host, pod]) = state();
+    for now in [0, 30_000, 60_000] {
+        state.take("n1", &round(&host, 50, 0, 1e5), now);
+        state.take("n1", &round(&pod, 0, 50, 1e5), now);
+    }
+    let edges: Vec<_> = state.edges(60_000, true).collect();
+    assert_eq!([edges[0].up, edges[1].up], [Some(true), Some(false)]);
+    assert_eq!(edges[1].rtt_ns, None);
+    assert!(edges[1].toll.is_none());
+    // Without news nothing is said any more.
+    assert_eq!(state.edges(180_000, true).count(), 2);
+    assert_eq!(state.edges(180_001, true).count(), 0);
+}
+
+#[test]
+fn only_an_edges_own_agent_speaks_of_it() {
+    let (_, mut state, [host, _]) = state();
+    for (node, edge) in [
+        ("n2", host.as_str()),
+        ("n1", "0000000000000000-h"),
+        ("n1", "x"),
+        ("n1", ""),
+    ] {
+        let (judged, accepted) = state.take(node, &round(edge, 50, 0, 1e5), 0);
+        assert_eq!((judged, accepted.is_none()), (Round::Unknown, true));
+    }
+    let mut failed = round(&host, 0, 0, 1e5);
+    failed.failed = Some("no such pod".to_owned());
+    assert_eq!(state.take("n1", &failed, 0).0, Round::Failed);
+    assert_eq!(state.edges(0, false).count(), 0);
+}
+
+#[test]
+fn what_is_known_of_a_pair_outlives_other_nodes() {
+    let (mut bed, mut state, [host, pod]) = state();
+    state.take("n1", &round(&host, 50, 0, 1e5), 0);
+    state.take("n1", &round(&pod, 50, 0, 1e5), 0);
+    node(3, "zone-a")
+        .into_iter()
+        .for_each(|event| bed.apply(event));
+    state.plan_for(&bed, &Settings::default());
+    assert_eq!(state.edges(0, true).count(), 2);
+    // Another pod in the place of the last one begins anew; the nodes' own path does not.
+    let Event::Pod(mut facts) = node(2, "zone-c").remove(2) else {
+        panic!("the third is the endpoint");
+    };
+    bed.apply(Event::PodGone { uid: facts.uid });
+    facts.uid = "next".to_owned();
+    bed.apply(Event::Pod(facts));
+    state.plan_for(&bed, &Settings::default());
+    let left: Vec<_> = state.edges(0, true).map(|edge| edge.path).collect();
+    assert_eq!(left, [PathKind::HostToHost]);
+    bed.apply(Event::NodeGone("n2".to_owned()));
+    state.plan_for(&bed, &Settings::default());
+    assert_eq!(state.edges(0, true).count(), 0);
+}
