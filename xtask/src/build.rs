@@ -74,17 +74,22 @@ pub(crate) fn run(args: Args, places: &Places) -> Result<()> {
 
 /// Builds everything and returns the folder of the binaries.
 pub(crate) fn build(options: Options, ready: &Ready, places: &Places) -> Result<PathBuf> {
-    eprintln!("build: eBPF objects");
-    exec::run_ok(
-        &mut objects(options, ready, places)?,
-        "building the eBPF objects",
-    )?;
+    objects(options, ready, places)?;
     eprintln!("build: {}", BINARIES.join(", "));
     exec::run_ok(&mut binaries(options, places), "building the binaries")?;
     Ok(places.binaries(options.release))
 }
 
-fn objects(options: Options, ready: &Ready, at: &Places) -> Result<Command> {
+/// Builds the eBPF objects.
+pub(crate) fn objects(options: Options, ready: &Ready, places: &Places) -> Result<()> {
+    eprintln!("build: eBPF objects");
+    exec::run_ok(
+        &mut objects_command(options, ready, places)?,
+        "building the eBPF objects",
+    )
+}
+
+fn objects_command(options: Options, ready: &Ready, at: &Places) -> Result<Command> {
     let Ready { toolchain, linker } = ready;
     let cargo = toolchain.cargo.clone().unwrap_or_else(places::cargo);
     let mut command = toolchain::command(&cargo);

@@ -10,6 +10,7 @@ mod bench;
 mod build;
 mod doctor;
 mod exec;
+mod image;
 mod lab;
 mod places;
 mod privilege;
@@ -39,6 +40,8 @@ enum Command {
     Setup(setup::Args),
     /// Build the eBPF objects and the binaries that embed them
     Build(build::Args),
+    /// Write the container image as an archive, without a container engine
+    Image(image::Args),
     /// Measure the toll of an overlay in a two-node lab on this machine (needs root)
     Lab(lab::Args),
     /// Compare: with the probe and without it, and our traffic with other tools' (needs root)
@@ -67,6 +70,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Setup(args) => setup::run(args, &places),
         Command::Build(args) => build::run(args, &places),
+        Command::Image(args) => image::run(args, &places),
         Command::Lab(args) => lab::run(args, &places),
         Command::Bench(command) => bench::run(command, &places),
         Command::Test(args) => test::run(args, &places),

@@ -1,0 +1,94 @@
+//! `cargo xtask image`: the container image, as one archive and without a container engine.
+//!
+//! Static binaries and nothing else: no shell, no libraries. The archive is an OCI image layout
+//! that `docker load`, `podman load`, `ctr images import` and `skopeo` take. The same binaries
+//! give the same archive, byte for byte.
+
+mod archive;
+mod linkage;
+mod tar;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    build::{self, Options},
+    exec,
+    image::{archive::Image, linkage::Linkage},
+    places::Places,
+    setup::{self, Purpose, Ready},
+};
+
+/// What the image holds, each in `/`. They are also their packages' names.
+const BINARIES: [&str; 2] = ["nettoll-agent", "nettoll-controller"];
+/// The profile in Cargo.toml.
+const PROFILE: &str = "image";
+
+/// `cargo xtask image`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The archive [default: target/nettoll-VERSION.tar]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: Args, places: &Places) -> Result<()> {
+    let Args { out } = args;
+    let ready = setup::ensure(Purpose::Build, false, places)?;
+    let file = make(out, &ready, places)?;
+    println!("{}", file.display());
+    Ok(())
+}
+
+/// Builds the binaries and writes the archive; returns where it is.
+pub(crate) fn make(out: Option<PathBuf>, ready: &Ready, places: &Places) -> Result<PathBuf> {
+    build::objects(Options::RELEASE, ready, places)?;
+    let linkage = Linkage::find()?;
+    let target = linkage.target();
+    eprintln!("image: {} for {target}", BINARIES.join(", "));
+    let mut cargo = places.cargo("build");
+    cargo.env("NETTOLL_EBPF_DIR", places.bpf_objects()).args([
+        "--profile",
+        PROFILE,
+        "--target",
+        &target,
+    ]);
+    linkage.configure(&mut cargo);
+    for package in BINARIES {
+        cargo.args(["--package", package]);
+    }
+    exec::run_ok(&mut cargo, "building the static binaries")?;
+
+    let folder = places.target.join(&target).join(PROFILE);
+    let files = BINARIES.map(|name| (name, folder.join(name)));
+    let version = env!("CARGO_PKG_VERSION");
+    let image = Image::new(&format!("nettoll:{version}"), read(&files)?)?;
+    let out = out.unwrap_or_else(|| {
+        let name = format!("nettoll-{version}.tar");
+        places.target.join(name)
+    });
+    write(&out, &image.archive()?)?;
+    Ok(out)
+}
+
+fn read(files: &[(&str, PathBuf)]) -> Result<Vec<(String, Vec<u8>)>> {
+    files
+        .iter()
+        .map(|(name, path)| {
+            let data = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+            Ok(((*name).to_owned(), data))
+        })
+        .collect()
+}
+
+fn write(out: &Path, archive: &[u8]) -> Result<()> {
+    if let Some(folder) = out.parent() {
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    }
+    fs::write(out, archive).with_context(|| format!("cannot write {}", out.display()))
+}
