@@ -8,17 +8,21 @@ mod route;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use hyper::{Request, StatusCode, body::Incoming, header};
-use nettoll_core::api::{AgentInfo, ErrorBody, RUN_IDLE_SECONDS, RunSpec};
+use nettoll_core::{
+    api::{AgentInfo, ErrorBody, RUN_IDLE_SECONDS, RunSpec},
+    endpoint::Endpoint,
+};
 use serde::Serialize;
 use tokio::task::spawn_blocking;
 
-use self::route::{NoRoute, Route, is_run_id, route};
+use self::route::{NoRoute, Route, after, is_run_id, route};
 use crate::{
     context::{self, ContextError},
     http::{Answer, Limits, answer},
+    light::{Light, LightError},
     path::{MAX_DEVICES, Node, PathError},
     runs::{RunError, Runs},
 };
@@ -36,9 +40,24 @@ const MAX_NODES: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Agent {
     /// Its node.
-    pub(crate) node: Node,
+    pub(crate) node: Arc<Node>,
     /// Its runs.
-    pub(crate) runs: Runs,
+    pub(crate) runs: Arc<Runs>,
+    /// Its light traffic.
+    pub(crate) light: Light,
+}
+
+impl Agent {
+    /// The agent of a node with these pods, by the names of their network namespaces.
+    pub(crate) fn new(node: String, endpoints: BTreeMap<Endpoint, String>) -> Self {
+        let runs = Arc::new(Runs::new(node.clone(), endpoints.clone()));
+        let node = Arc::new(Node::new(node, endpoints));
+        Self {
+            light: Light::new(Arc::clone(&node), Arc::clone(&runs)),
+            node,
+            runs,
+        }
+    }
 }
 
 /// Why a request was refused or failed.
@@ -50,6 +69,8 @@ enum ApiError {
     Method(&'static str),
     #[error("a run's id has 1 to 64 of A-Z, a-z, 0-9, '_' and '-'")]
     RunId,
+    #[error("the query is 'after=SEQUENCE', a number, or left out")]
+    Query,
     #[error(transparent)]
     Body(#[from] body::BodyError),
     #[error("{what}: {count} are more than {most}; ask for less")]
@@ -64,6 +85,8 @@ enum ApiError {
     Context(#[from] ContextError),
     #[error(transparent)]
     Run(#[from] RunError),
+    #[error(transparent)]
+    Light(#[from] LightError),
     #[error("the agent failed while it did this; its log says more")]
     Lost,
 }
@@ -73,10 +96,11 @@ impl ApiError {
         let code = match self {
             Self::NotFound(_) => 404,
             Self::Method(_) => 405,
-            Self::RunId | Self::TooMany { .. } => 400,
+            Self::RunId | Self::Query | Self::TooMany { .. } => 400,
             Self::Body(error) => error.status(),
             Self::Path(error) | Self::Context(ContextError::Devices(error)) => error.status(),
             Self::Run(error) => error.status(),
+            Self::Light(error) => error.status(),
             Self::Context(_) | Self::Lost => 500,
         };
         StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
@@ -115,6 +139,7 @@ async fn respond(agent: Arc<Agent>, request: Request<Incoming>) -> Result<Vec<u8
         NoRoute::Method(allowed) => ApiError::Method(allowed),
         NoRoute::RunId => ApiError::RunId,
     })?;
+    let query = request.uri().query().map(str::to_owned);
     let bytes = body::read(request.into_body()).await?;
     let body = bytes.as_ref();
     match route {
@@ -125,6 +150,15 @@ async fn respond(agent: Arc<Agent>, request: Request<Incoming>) -> Result<Vec<u8
         Route::Resolve => {
             let ask = body::decode(body)?;
             block(move || agent.node.resolve(&ask)).await
+        }
+        Route::PutLight => {
+            let plan = body::decode(body)?;
+            block(move || agent.light.put(plan)).await
+        }
+        Route::Light => {
+            body::nothing(body)?;
+            let after = after(query.as_deref()).ok_or(ApiError::Query)?;
+            block(move || Ok::<_, ApiError>(agent.light.results(after))).await
         }
         Route::Prepare => {
             let spec = body::decode(body)?;

@@ -2,7 +2,8 @@
 //!
 //! It owns the sockets of a run's traffic ([`runs`]), follows the traffic's packets through the
 //! kernel ([`probe`]) and samples what the CPUs do meanwhile ([`profile`]). It decides nothing:
-//! a controller connects, asks for one run after the other, and puts both sides together.
+//! a controller connects, asks for one run after the other, and puts both sides together. Beside
+//! runs it keeps up the little traffic of a plan ([`light`]).
 //!
 //! Read [`serve`] first: it is the agent's life from the configuration to the last signal.
 
@@ -11,6 +12,7 @@ mod config;
 mod context;
 mod doctor;
 mod http;
+mod light;
 mod metrics;
 mod netns;
 mod path;

@@ -109,6 +109,12 @@ impl Netns {
         })
     }
 
+    /// Whether it is still found where it was: else its pod or process is gone, although this
+    /// value keeps the namespace alive.
+    pub(crate) fn is_there(&self) -> bool {
+        fs::metadata(&self.path).is_ok_and(|meta| meta.ino() == u64::from(self.inode))
+    }
+
     /// Its inode, as `stat -L /proc/PID/ns/net` shows it.
     pub(crate) fn inode(&self) -> u32 {
         self.inode
@@ -218,6 +224,7 @@ mod tests {
     fn the_own_namespace_is_found_by_its_inode() {
         let own = Netns::own().unwrap();
         assert_eq!(Netns::by_inode(own.inode()).unwrap().inode(), own.inode());
+        assert!(own.is_there());
         assert_eq!(
             Netns::by_inode(1).unwrap_err().kind(),
             io::ErrorKind::NotFound

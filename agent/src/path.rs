@@ -37,6 +37,14 @@ pub(crate) enum PathError {
         /// What there is.
         known: String,
     },
+    /// A namespace cannot be found.
+    #[error("endpoint {place}: {error}")]
+    Place {
+        /// Whose.
+        place: Endpoint,
+        /// The system's reason.
+        error: io::Error,
+    },
     /// A namespace cannot be entered or asked.
     #[error("cannot list the devices of {place}: {error}")]
     Devices {
@@ -71,8 +79,12 @@ impl PathError {
             Self::UnknownEndpoint { .. } => 404,
             Self::Route { .. } => 409,
             // The pod is gone.
-            Self::Devices { error, .. } if error.kind() == io::ErrorKind::NotFound => 409,
-            Self::Devices { .. } | Self::TooManyDevices(_) => 500,
+            Self::Devices { error, .. } | Self::Place { error, .. }
+                if error.kind() == io::ErrorKind::NotFound =>
+            {
+                409
+            }
+            Self::Devices { .. } | Self::Place { .. } | Self::TooManyDevices(_) => 500,
         }
     }
 }
@@ -102,6 +114,25 @@ impl Node {
         std::iter::once(node)
             .chain(self.endpoints.keys().cloned())
             .collect()
+    }
+
+    /// The network namespace of an endpoint of this node.
+    pub(crate) fn netns(
+        &self,
+        endpoint: &Endpoint,
+        pod_uid: Option<&str>,
+    ) -> Result<Netns, PathError> {
+        let opened = match (endpoint, pod_uid) {
+            (Endpoint::Pod { .. }, Some(uid)) => Netns::of_pod(uid),
+            (other, _) => match self.endpoints.get(&self.known(other)?) {
+                Some(name) => netns::open(name),
+                None => Netns::own(),
+            },
+        };
+        opened.map_err(|error| PathError::Place {
+            place: endpoint.clone(),
+            error,
+        })
     }
 
     /// The settings of all devices.

@@ -156,6 +156,31 @@ impl Hooks {
     }
 }
 
+/// What the packets of a flow may pass.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way<'a> {
+    /// The devices, of both nodes where both are known.
+    pub(crate) devices: &'a [Device],
+    /// The nodes on whose devices hops are counted.
+    pub(crate) nodes: &'a [String],
+    /// Inode of the client's network namespace.
+    pub(crate) client: u32,
+    /// Inode of the server's; 0 where that is another node's affair.
+    pub(crate) server: u32,
+}
+
+impl<'a> Way<'a> {
+    /// That of a run.
+    pub(crate) fn of(spec: &'a RunSpec) -> Self {
+        Self {
+            devices: &spec.devices,
+            nodes: &spec.count_nodes,
+            client: spec.client.netns,
+            server: spec.server.netns,
+        }
+    }
+}
+
 /// A followed flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FlowId(u16);
@@ -306,18 +331,14 @@ impl Probe {
         Ok(())
     }
 
-    /// Follows the run's flow over the devices of the run's `count_nodes`, and to the first
-    /// event on another node's underlay device (the end of `wire`).
-    pub(crate) fn follow(
-        &mut self,
-        flow: &FlowTuple,
-        spec: &RunSpec,
-    ) -> Result<FlowId, ProbeError> {
+    /// Follows a flow over the devices of the way's `nodes`, and to the first event on another
+    /// node's underlay device (the end of `wire`).
+    pub(crate) fn follow(&mut self, flow: &FlowTuple, way: &Way<'_>) -> Result<FlowId, ProbeError> {
         let free = (0..FLOWS as u16).find(|index| !self.flows.contains_key(index));
         let index = free.ok_or(ProbeError::TooManyFlows)?;
-        let ours = |device: &Device| spec.count_nodes.contains(&device.node);
+        let ours = |device: &Device| way.nodes.contains(&device.node);
         let mut ends = [NO_DEVICE; 2];
-        for device in &spec.devices {
+        for device in way.devices {
             let flags = if ours(device) {
                 DEVICE_OWN
                     | if device.endpoint { DEVICE_ENDPOINT } else { 0 }
@@ -337,14 +358,14 @@ impl Probe {
                 .add(device.id, flags)
                 .ok_or(ProbeError::TooManyDevices)?;
             if device.endpoint && ours(device) {
-                for (end, place) in ends.iter_mut().zip([&spec.client, &spec.server]) {
-                    if place.netns == device.id.netns {
+                for (end, netns) in ends.iter_mut().zip([way.client, way.server]) {
+                    if netns == device.id.netns {
                         *end = number;
                     }
                 }
             }
         }
-        let mut ports: Vec<u16> = spec.devices.iter().filter_map(|d| d.vxlan_port).collect();
+        let mut ports: Vec<u16> = way.devices.iter().filter_map(|d| d.vxlan_port).collect();
         ports.sort_unstable();
         ports.dedup();
         self.vxlan_ports = [0, 1].map(|index| ports.get(index).copied().unwrap_or(0));

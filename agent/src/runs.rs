@@ -16,6 +16,7 @@ mod prepare;
 mod run;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::{
     collections::BTreeMap,
@@ -28,7 +29,7 @@ use nettoll_core::{
     endpoint::Endpoint,
 };
 
-pub(crate) use self::error::RunError;
+pub(crate) use self::{error::RunError, watch::Watch};
 use self::{
     instruments::{Instruments, lock},
     run::{Phase, Run, Traffic},

@@ -19,8 +19,6 @@ use crate::{
     config::{Config, ConfigError, Identity},
     doctor::{capabilities, hooks},
     http, metrics,
-    path::Node,
-    runs::Runs,
     tls::Keeper,
 };
 
@@ -89,10 +87,7 @@ fn serve(path: &Path, identity: Identity) -> Result<ExitCode, ServeError> {
     }
     let config = Config::read(path, identity)?;
     let tls = Keeper::new(config.tls);
-    let agent = Arc::new(Agent {
-        node: Node::new(config.node.clone(), config.endpoints.clone()),
-        runs: Runs::new(config.node.clone(), config.endpoints),
-    });
+    let agent = Arc::new(Agent::new(config.node.clone(), config.endpoints));
     let hooks = hooks::try_all(true);
     for hook in hooks.iter().filter(|hook| hook.required && !hook.works) {
         tracing::warn!("no probe: {} {}", hook.name, hook.detail);
@@ -130,6 +125,7 @@ fn serve(path: &Path, identity: Identity) -> Result<ExitCode, ServeError> {
         match never {}
     });
     tracing::info!("the agent ends");
+    agent.light.end();
     agent.runs.delete_all();
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     ended
@@ -145,14 +141,18 @@ async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, S
         })
 }
 
-/// Ends the runs that nobody has spoken of for too long.
+/// Ends the runs, and the light plan, that nobody has spoken of for too long.
 async fn reap(agent: Arc<Agent>) -> Infallible {
     let mut ticks = interval(REAP_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let agent = agent.clone();
-        if spawn_blocking(move || agent.runs.reap()).await.is_err() {
+        let look = move || {
+            agent.runs.reap();
+            agent.light.reap();
+        };
+        if spawn_blocking(look).await.is_err() {
             tracing::error!("looking for abandoned runs failed");
         }
     }

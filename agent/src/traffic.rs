@@ -16,7 +16,7 @@
 mod client;
 mod clock;
 mod cpu;
-mod header;
+pub(crate) mod header;
 mod interval;
 mod path_cost;
 mod plan;
@@ -38,10 +38,11 @@ use nettoll_core::{
 use self::recorder::Recorder;
 pub(crate) use self::{
     client::Client,
+    clock::now_ns,
     interval::{Interval, Sample},
     plan::{Plan, PlanError},
     server::Server,
-    socket::Stop,
+    socket::{Stop, open},
 };
 
 /// Why traffic could not be made.
@@ -107,13 +108,19 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    fn new(stage: UserStage, side: Side, direction: Direction) -> Self {
+    /// Nothing seen yet.
+    pub(crate) fn new(stage: UserStage, side: Side, direction: Direction) -> Self {
         Self {
             stage,
             side,
             direction,
             times: Arc::new(Recorder::new()),
         }
+    }
+
+    /// Adds a time. To be called by one thread at a time.
+    pub(crate) fn record(&self, ns: u64) {
+        self.times.record(ns);
     }
 
     /// The times so far, as they travel.

@@ -10,6 +10,8 @@ const MAX_RUN_ID: usize = 64;
 pub(super) enum Route {
     Info,
     Resolve,
+    PutLight,
+    Light,
     Prepare,
     Flow(String),
     Start(String),
@@ -34,6 +36,13 @@ pub(super) enum NoRoute {
 /// Finds the route.
 pub(super) fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
     let parts: Vec<&str> = path.split('/').collect();
+    if parts == ["", "v1", "light"] {
+        return match method.as_str() {
+            "GET" => Ok(Route::Light),
+            "PUT" => Ok(Route::PutLight),
+            _ => Err(NoRoute::Method("GET, PUT")),
+        };
+    }
     let (allowed, make): (&'static str, fn(String) -> Route) = match parts.as_slice() {
         ["", "v1", "info"] => ("GET", |_| Route::Info),
         ["", "v1", "resolve"] => ("POST", |_| Route::Resolve),
@@ -56,6 +65,14 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
     }
 }
 
+/// The sequence in the query of [`Route::Light`]; 0 without one.
+pub(super) fn after(query: Option<&str>) -> Option<u64> {
+    match query {
+        None => Some(0),
+        Some(query) => query.strip_prefix("after=")?.parse().ok(),
+    }
+}
+
 /// Whether a text is a run's id: at most 64 of `[A-Za-z0-9_-]`.
 pub(super) fn is_run_id(text: &str) -> bool {
     (1..=MAX_RUN_ID).contains(&text.len())
@@ -74,6 +91,8 @@ mod tests {
         for (method, path, expected) in [
             (Method::GET, "/v1/info", Route::Info),
             (Method::POST, "/v1/resolve", Route::Resolve),
+            (Method::PUT, "/v1/light", Route::PutLight),
+            (Method::GET, "/v1/light", Route::Light),
             (Method::POST, "/v1/runs", Route::Prepare),
             (Method::POST, "/v1/runs/r-1_A/flow", Route::Flow(id())),
             (Method::POST, "/v1/runs/r-1_A/start", Route::Start(id())),
@@ -88,6 +107,22 @@ mod tests {
     }
 
     #[test]
+    fn a_query_has_a_sequence_or_is_none() {
+        assert_eq!(after(None), Some(0));
+        assert_eq!(after(Some("after=18446744073709551615")), Some(u64::MAX));
+        for query in [
+            "",
+            "after=",
+            "after=-1",
+            "after=1&x=2",
+            "x=1",
+            "after=99999999999999999999",
+        ] {
+            assert_eq!(after(Some(query)), None, "{query}");
+        }
+    }
+
+    #[test]
     fn everything_else_is_refused() {
         for path in [
             "",
@@ -95,6 +130,7 @@ mod tests {
             "/v1",
             "/v2/info",
             "/v1/info/",
+            "/v1/light/a",
             "/v1/runs/a/x",
             "/v1/runs/a/run/b",
         ] {
@@ -107,6 +143,10 @@ mod tests {
         assert_eq!(
             route(&Method::POST, "/v1/runs/a"),
             Err(NoRoute::Method("DELETE"))
+        );
+        assert_eq!(
+            route(&Method::POST, "/v1/light"),
+            Err(NoRoute::Method("GET, PUT"))
         );
         let long = format!("/v1/runs/{}", "a".repeat(65));
         for path in [

@@ -71,10 +71,7 @@ impl Server {
             certificate: write(&files, "agent.pem", &certificate.pem()),
             key: write(&files, "agent.key", &key.serialize_pem()),
         });
-        let agent = Arc::new(Agent {
-            node: Node::new("n1".to_owned(), BTreeMap::new()),
-            runs: Runs::new("n1".to_owned(), BTreeMap::new()),
-        });
+        let agent = Arc::new(Agent::new("n1".to_owned(), BTreeMap::new()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(async move {

@@ -1,5 +1,7 @@
 //! From what was counted to series, at the time of the scrape.
 
+mod light;
+mod process;
 #[cfg(test)]
 mod tests;
 
@@ -44,7 +46,9 @@ pub(super) struct AgentCollector {
 }
 
 impl Collector for AgentCollector {
-    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        light::encode(&mut encoder, &self.agent.light.totals())?;
+        process::encode(&mut encoder)?;
         encode(encoder, &self.agent.runs.totals(), &self.hooks)
     }
 }

@@ -6,13 +6,15 @@ mod tests;
 use std::collections::BTreeMap;
 
 use nettoll_core::{
-    api::{RunSide, RunSpec},
+    api::RunSide,
     device::{Device, DeviceId, DeviceKind},
     endpoint::PathKind,
     hop::{Direction, Side},
     report::{Program, Stage},
     stage::{End, Journey, waterfall},
 };
+
+use crate::probe::Way;
 
 /// The stage of two hops that the table of stages does not know. The report names them; a label
 /// with devices' names would have no bound.
@@ -84,14 +86,14 @@ impl Totals {
         &self.stages
     }
 
-    /// Adds what a run counted on this agent.
-    pub(crate) fn add_run(&mut self, spec: &RunSpec, side: &RunSide) {
+    /// Adds what was counted on this agent of a path of that kind.
+    pub(crate) fn add_side(&mut self, path: PathKind, way: &Way<'_>, side: &RunSide) {
         // Names are not unique between namespaces; these are, and stages carry them back.
         let named = |device: &Device| Device {
             name: unique(device.id),
             ..device.clone()
         };
-        let devices: Vec<_> = spec.devices.iter().map(named).collect();
+        let devices: Vec<_> = way.devices.iter().map(named).collect();
         let end = |netns| End {
             node: (devices.iter().find(|device| device.id.netns == netns))
                 .map_or("", |device| device.node.as_str()),
@@ -100,8 +102,8 @@ impl Totals {
         let found = waterfall(&Journey {
             sides: &[side],
             devices: &devices,
-            client: end(spec.client.netns),
-            server: end(spec.server.netns),
+            client: end(way.client),
+            server: end(way.server),
             // Only what was seen is counted here: nothing is derived from a round-trip time.
             one_kernel: true,
             rtt_mean_ns: None,
@@ -112,7 +114,7 @@ impl Totals {
                 continue;
             };
             let key = StageKey {
-                path: spec.path.kind,
+                path,
                 side: side_of_stage,
                 direction: stage.direction,
                 stage: stage

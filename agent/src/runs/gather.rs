@@ -9,7 +9,7 @@ use super::{
     instruments::{Observation, lock},
     run::Run,
 };
-use crate::{metrics::Totals, traffic::Seen};
+use crate::{metrics::Totals, probe::Way, traffic::Seen};
 
 impl Runs {
     /// Moves what was counted of the run to the totals of the past and frees what holds it.
@@ -42,7 +42,7 @@ impl Runs {
             None => self.measured(run, &observation),
         };
         match side {
-            Ok(side) => totals.add_run(&run.spec, &side),
+            Ok(side) => totals.add_side(run.spec.path.kind, &Way::of(&run.spec), &side),
             Err(error) => tracing::warn!(%error, run = run.spec.id, "the totals are without it"),
         }
     }

@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     fmt::{self, Display},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use nettoll_core::{
@@ -14,7 +17,7 @@ use nettoll_core::{
 
 use super::{RunError, counters::Counters};
 use crate::{
-    probe::{Calibration, FlowId, Hooks, Passed, Probe, ProbeError, Stamps},
+    probe::{Calibration, FlowId, Hooks, Passed, Probe, ProbeError, Stamps, Way},
     profile::Profiler,
     traffic::Sample,
 };
@@ -64,10 +67,17 @@ enum Slot {
 #[derive(Debug)]
 pub(super) struct Instruments {
     probe: Mutex<Lazy<Probe>>,
+    /// Rises whenever a run takes the probe from the light rounds. Changed under the probe's lock.
+    taken: AtomicU64,
+    /// Light rounds that are followed. Changed under the probe's lock.
+    watched: AtomicU64,
     profiler: Mutex<Lazy<Profiler>>,
     /// Slot `n` of the profiler is number `n - 1` here.
     slots: Mutex<[Slot; 255]>,
 }
+
+/// What was counted of a flow.
+pub(super) type Counted = (Vec<Edge>, Vec<SelfTime>);
 
 /// What the probe and the profiler hold for one run.
 #[derive(Default)]
@@ -109,10 +119,18 @@ fn hooks(test: TestType) -> Hooks {
     }
 }
 
+/// Of light rounds: exact self times, as everywhere.
+const LIGHT_HOOKS: Hooks = Hooks {
+    exact: true,
+    copy: false,
+};
+
 impl Instruments {
     pub(super) fn new() -> Self {
         Self {
             probe: Mutex::new(Lazy::NotYet),
+            taken: AtomicU64::new(0),
+            watched: AtomicU64::new(0),
             profiler: Mutex::new(Lazy::NotYet),
             slots: Mutex::new([Slot::Free; 255]),
         }
@@ -141,8 +159,9 @@ impl Instruments {
             Some(id) => id,
             None => *observation
                 .flow
-                .insert(probe.follow(flow, spec).map_err(refused)?),
+                .insert(probe.follow(flow, &Way::of(spec)).map_err(refused)?),
         };
+        self.take();
         probe.attach(hooks(spec.test)).map_err(refused)?;
         observation.before = Some(Counters::of(probe)?);
         Ok(probe.stamps(id))
@@ -160,6 +179,7 @@ impl Instruments {
     pub(super) fn begin_seams(&self, observation: &mut Observation) -> Result<(), RunError> {
         let mut probe = lock(&self.probe);
         let probe = probe.get(Probe::load).map_err(RunError::Probe)?;
+        self.take();
         probe.begin_seams().map_err(refused)?;
         observation.measures_seams = true;
         Ok(())
@@ -168,8 +188,60 @@ impl Instruments {
     /// Before a round without the probe, and when there are no runs any more.
     pub(super) fn detach(&self) {
         if let Some(probe) = lock(&self.probe).loaded() {
+            self.take();
             probe.detach();
         }
+    }
+
+    fn take(&self) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Before a light round: the probe is attached and follows its flow. Also gives what
+    /// [`Self::unwatch`] wants to know.
+    pub(super) fn watch(
+        &self,
+        flow: &FlowTuple,
+        way: &Way<'_>,
+    ) -> Result<(FlowId, u64, Stamps), RunError> {
+        let mut probe = lock(&self.probe);
+        let probe = probe.get(Probe::load).map_err(RunError::Probe)?;
+        let id = probe.follow(flow, way).map_err(refused)?;
+        if let Err(error) = probe.attach(LIGHT_HOOKS) {
+            // The first error is the one to tell.
+            let _ = probe.unfollow(id);
+            return Err(refused(error));
+        }
+        self.watched.fetch_add(1, Ordering::Relaxed);
+        let taken = self.taken.load(Ordering::Relaxed);
+        Ok((id, taken, probe.stamps(id)))
+    }
+
+    /// After a light round: what was counted in it, `None` where a run took the probe meanwhile.
+    /// Whoever follows last detaches, unless `keep`.
+    pub(super) fn unwatch(
+        &self,
+        id: FlowId,
+        taken: u64,
+        keep: bool,
+    ) -> Result<Option<Counted>, RunError> {
+        let mut probe = lock(&self.probe);
+        let Some(probe) = probe.loaded() else {
+            return Ok(None);
+        };
+        let whole = taken == self.taken.load(Ordering::Relaxed);
+        let counted = if whole {
+            probe
+                .edges(id)
+                .and_then(|edges| Ok(Some((edges, probe.self_times(id)?))))
+        } else {
+            Ok(None)
+        };
+        let ended = probe.unfollow(id);
+        if self.watched.fetch_sub(1, Ordering::Relaxed) == 1 && !keep {
+            probe.detach();
+        }
+        ended.and(counted).map_err(refused)
     }
 
     /// After a round: what was counted in it is the run's, unless it calibrated.
@@ -234,10 +306,7 @@ impl Instruments {
     }
 
     /// What was counted of the run's flow so far.
-    pub(super) fn counted(
-        &self,
-        observation: &Observation,
-    ) -> Result<(Vec<Edge>, Vec<SelfTime>), RunError> {
+    pub(super) fn counted(&self, observation: &Observation) -> Result<Counted, RunError> {
         let mut probe = lock(&self.probe);
         let (Some(flow), Some(probe)) = (observation.flow, probe.loaded()) else {
             return Ok((Vec::new(), Vec::new()));

@@ -22,7 +22,7 @@ pub(crate) fn run_hash(id: &str) -> u32 {
 
 /// A message of `bytes` with the run's header and sequence number 0; the rest is filled with
 /// what does not compress, at least [`HEADER_BYTES`] in all.
-pub(super) fn message(run: u32, bytes: usize) -> Box<[u8]> {
+pub(crate) fn message(run: u32, bytes: usize) -> Box<[u8]> {
     let mut random = nettoll_core::random::SplitMix64::new(u64::from(run));
     let mut message = vec![0; bytes.max(HEADER_BYTES)];
     message.fill_with(|| random.next_u64() as u8);
@@ -34,7 +34,7 @@ pub(super) fn message(run: u32, bytes: usize) -> Box<[u8]> {
 
 /// Numbers a message that has a header.
 #[inline]
-pub(super) fn set_sequence(message: &mut [u8], sequence: u64) {
+pub(crate) fn set_sequence(message: &mut [u8], sequence: u64) {
     if let Some(field) = message.get_mut(8..HEADER_BYTES) {
         field.copy_from_slice(&sequence.to_be_bytes());
     }

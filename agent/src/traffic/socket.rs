@@ -24,7 +24,7 @@ pub(super) const UDP_PATIENCE: Duration = Duration::from_secs(1);
 const BACKLOG: i32 = 16;
 
 /// Opens a bound socket inside a namespace.
-pub(super) fn open(
+pub(crate) fn open(
     netns: &Netns,
     protocol: Protocol,
     address: SocketAddr,
@@ -115,12 +115,12 @@ impl Stop {
 
     /// Whether the sockets were shut down from here, for whatever reason.
     #[inline]
-    pub(super) fn ended(&self) -> bool {
+    pub(crate) fn ended(&self) -> bool {
         self.0.ended.load(Ordering::Acquire) != 0
     }
 
     /// From now on [`Self::stop`] ends this socket too.
-    pub(super) fn watch(&self, socket: Socket) -> Arc<Socket> {
+    pub(crate) fn watch(&self, socket: Socket) -> Arc<Socket> {
         let socket = Arc::new(socket);
         let mut sockets = self.sockets();
         if self.ended() {

@@ -1,7 +1,7 @@
 //! A run of two pods whose devices all have one name.
 
 use nettoll_core::{
-    api::{Place, Role},
+    api::{Place, Role, RunSpec},
     endpoint::Path,
     hop::{Edge, Event, Hop, SelfTime},
     report::{Options, TestType},
@@ -145,7 +145,7 @@ fn stage<'a>(totals: &'a Totals, name: &str) -> &'a (StageKey, StageTotal) {
 #[test]
 fn a_run_is_added_stage_by_stage() {
     let mut totals = Totals::default();
-    totals.add_run(&spec(), &side());
+    totals.add_side(spec().path.kind, &Way::of(&spec()), &side());
     let (key, encap) = stage(&totals, "encap");
     assert_eq!((key.path, key.side), (PathKind::PodToPod, Side::Client));
     assert_eq!(key.device_kind, Some(DeviceKind::Vxlan));
@@ -162,7 +162,7 @@ fn a_run_is_added_stage_by_stage() {
 #[test]
 fn an_unknown_order_is_kept_without_its_devices_names() {
     let mut totals = Totals::default();
-    totals.add_run(&spec(), &side());
+    totals.add_side(spec().path.kind, &Way::of(&spec()), &side());
     assert_eq!(stage(&totals, UNKNOWN).1.packets, 10);
     assert!(
         totals
@@ -175,9 +175,9 @@ fn an_unknown_order_is_kept_without_its_devices_names() {
 #[test]
 fn runs_add_up() {
     let (mut once, mut twice) = (Totals::default(), Totals::default());
-    once.add_run(&spec(), &side());
-    twice.add_run(&spec(), &side());
-    twice.add_run(&spec(), &side());
+    once.add_side(spec().path.kind, &Way::of(&spec()), &side());
+    twice.add_side(spec().path.kind, &Way::of(&spec()), &side());
+    twice.add_side(spec().path.kind, &Way::of(&spec()), &side());
     assert_eq!(once.stages().len(), twice.stages().len());
     for ((key, one), (same, two)) in once.stages().iter().zip(twice.stages()) {
         assert_eq!(key, same);

@@ -1,0 +1,237 @@
+//! Sends the requests of all open rounds at their times and takes their answers, on one thread.
+//!
+//! It does nothing slow: sockets are opened, and the probe is attached and read, by the
+//! [keeper](super::keeper). Without open rounds it sleeps.
+
+use std::{
+    io::{self, Read, Write},
+    net::{SocketAddr, UdpSocket},
+    os::{fd::AsRawFd, unix::net::UnixStream},
+    sync::{Arc, Mutex, mpsc::Sender},
+    thread::{Builder, JoinHandle, sleep},
+    time::Duration,
+};
+
+use nettoll_core::hop::Direction;
+
+use super::{keeper::Event, lock, message, round::Round, wait};
+use crate::{
+    probe::Stamps,
+    runs::Watch,
+    traffic::{Seen, header::set_sequence, now_ns},
+};
+
+/// Most payload of a datagram.
+const DATAGRAM_BYTES: usize = 65_536;
+/// After an error that may come again at once.
+const REST: Duration = Duration::from_millis(10);
+
+/// A round that is to be made, is being made, or was made.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// Whose it is.
+    pub(super) token: u64,
+    pub(super) socket: Arc<UdpSocket>,
+    pub(super) to: SocketAddr,
+    /// The edge in the messages.
+    pub(super) run: u32,
+    pub(super) request: Box<[u8]>,
+    /// Of the first request; no other round of this edge ever has one of these.
+    pub(super) first_sequence: u64,
+    pub(super) round: Round,
+    /// Where the probe follows the round.
+    pub(super) probe: Option<Probed>,
+    /// The last refusal of a send.
+    pub(super) refused: Option<io::Error>,
+}
+
+/// What the probe needs of a round, and the round of the probe.
+#[derive(Debug)]
+pub(super) struct Probed {
+    pub(super) watch: Watch,
+    pub(super) stamps: Stamps,
+    pub(super) socket_rx: Seen,
+}
+
+/// The thread; it ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Pacer {
+    inbox: Arc<Mutex<Inbox>>,
+    wake: UnixStream,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    jobs: Vec<Job>,
+    ended: bool,
+}
+
+impl Pacer {
+    /// Starts the thread. Rounds that are over go to `done`.
+    pub(super) fn start(done: Sender<Event>) -> io::Result<Self> {
+        let inbox = Arc::<Mutex<Inbox>>::default();
+        let (wake, woken) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        woken.set_nonblocking(true)?;
+        let thread = {
+            let inbox = Arc::clone(&inbox);
+            Builder::new()
+                .name("nettoll-light".to_owned())
+                .spawn(move || Paced::new(inbox, woken, done).run())?
+        };
+        Ok(Self {
+            inbox,
+            wake,
+            thread: Some(thread),
+        })
+    }
+
+    /// Makes a round.
+    pub(super) fn begin(&self, job: Job) {
+        lock(&self.inbox).jobs.push(job);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        // Where there is no room for a further byte, there are enough to wake the thread.
+        let _ = (&self.wake).write(&[1]);
+    }
+}
+
+impl Drop for Pacer {
+    fn drop(&mut self) {
+        lock(&self.inbox).ended = true;
+        self.wake();
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            tracing::error!("the thread of the light rounds panicked");
+        }
+    }
+}
+
+/// The thread's own.
+struct Paced {
+    inbox: Arc<Mutex<Inbox>>,
+    woken: UnixStream,
+    done: Sender<Event>,
+    jobs: Vec<Job>,
+    waiting: wait::Waiting,
+    room: Vec<u8>,
+}
+
+impl Paced {
+    fn new(inbox: Arc<Mutex<Inbox>>, woken: UnixStream, done: Sender<Event>) -> Self {
+        Self {
+            inbox,
+            woken,
+            done,
+            jobs: Vec::new(),
+            waiting: wait::Waiting::default(),
+            room: vec![0; DATAGRAM_BYTES],
+        }
+    }
+
+    fn run(mut self) {
+        wait::be_punctual();
+        while self.take_jobs() {
+            self.jobs.iter_mut().for_each(Job::send_due);
+            self.end_rounds();
+            let fds = std::iter::once(self.woken.as_raw_fd())
+                .chain(self.jobs.iter().map(|job| job.socket.as_raw_fd()));
+            let until_ns = self.jobs.iter().map(|job| job.round.wake_ns()).min();
+            if let Err(error) = self.waiting.wait(fds, until_ns) {
+                tracing::warn!(%error, "cannot wait for light traffic");
+                sleep(REST);
+                continue;
+            }
+            for index in 0..self.jobs.len() {
+                if self.waiting.is_ready(index + 1) {
+                    self.receive(index);
+                }
+            }
+            if self.waiting.is_ready(0) {
+                let mut bytes = [0; 64];
+                while matches!((&self.woken).read(&mut bytes), Ok(length) if length == bytes.len())
+                {
+                }
+            }
+        }
+    }
+
+    /// False: it is time to end.
+    fn take_jobs(&mut self) -> bool {
+        let mut inbox = lock(&self.inbox);
+        for job in inbox.jobs.drain(..) {
+            if let Some(probe) = &job.probe {
+                probe.stamps.mark(true);
+            }
+            self.jobs.push(job);
+        }
+        !inbox.ended
+    }
+
+    fn end_rounds(&mut self) {
+        let now = now_ns();
+        for job in self.jobs.extract_if(.., |job| job.round.is_over(now)) {
+            if let Some(probe) = &job.probe {
+                probe.stamps.mark(false);
+            }
+            // Nobody wants it if the keeper is gone.
+            let _ = self.done.send(Event::Done(Box::new(job)));
+        }
+    }
+
+    /// Takes what has arrived on the socket of a job, for all jobs with this socket.
+    fn receive(&mut self, index: usize) {
+        let Some(socket) = self.jobs.get(index).map(|job| Arc::clone(&job.socket)) else {
+            return;
+        };
+        loop {
+            match socket.recv_from(&mut self.room) {
+                Ok((length, from)) => {
+                    let now = now_ns();
+                    let answered = self.room.get(..length).and_then(message::answered);
+                    if let Some((run, sequence)) = answered {
+                        let job = self.jobs.iter_mut().find(|job| {
+                            job.run == run && job.to == from && Arc::ptr_eq(&job.socket, &socket)
+                        });
+                        if let Some(job) = job {
+                            job.answered(sequence, now);
+                        }
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Nothing more, or an error that a datagram met on its way: its loss is counted.
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+impl Job {
+    fn send_due(&mut self) {
+        loop {
+            let now = now_ns();
+            let Some(number) = self.round.send(now) else {
+                return;
+            };
+            set_sequence(&mut self.request, self.first_sequence + number);
+            if let Some(probe) = &self.probe {
+                probe.stamps.sending(Direction::Request, now);
+            }
+            if let Err(error) = self.socket.send_to(&self.request, self.to) {
+                self.refused = Some(error);
+            }
+        }
+    }
+
+    fn answered(&mut self, sequence: u64, now_ns: u64) {
+        let number = sequence.checked_sub(self.first_sequence);
+        let counts = number.is_some_and(|number| self.round.answer(number, now_ns));
+        if let Some(probe) = self.probe.as_ref().filter(|_| counts)
+            && let Some(ns) = probe.stamps.received(Direction::Response, now_ns)
+        {
+            probe.socket_rx.record(ns);
+        }
+    }
+}

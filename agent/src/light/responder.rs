@@ -1,0 +1,149 @@
+//! Answers the light requests of other nodes on one port, on a thread inside the endpoint's
+//! network namespace.
+
+use std::{
+    io,
+    net::{SocketAddr, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread::sleep,
+    time::Duration,
+};
+
+use nettoll_core::api::{LightResponder, Protocol};
+
+use super::message;
+use crate::{
+    netns::{Inside, Netns},
+    traffic::{Stop, TrafficError, open},
+};
+
+/// Most payload of a datagram.
+const DATAGRAM_BYTES: usize = 65_536;
+/// After an error that may come again at once.
+const REST: Duration = Duration::from_millis(100);
+
+/// A responder that answers until it is dropped.
+#[derive(Debug)]
+pub(super) struct Responder {
+    netns: Netns,
+    stop: Stop,
+    thread: Option<Inside<()>>,
+    answered: Arc<AtomicU64>,
+}
+
+impl Responder {
+    /// Opens the port and answers from now on; `all` counts with it.
+    pub(super) fn open(
+        netns: Netns,
+        responder: &LightResponder,
+        all: &Arc<AtomicU64>,
+    ) -> Result<Self, TrafficError> {
+        let address = SocketAddr::new(responder.place.address, responder.port);
+        let stop = Stop::default();
+        let socket = UdpSocket::from(open(&netns, Protocol::Udp, address)?);
+        let to_end = socket
+            .try_clone()
+            .map_err(|source| TrafficError::Open { address, source })?;
+        stop.watch(to_end.into());
+        let answered = Arc::<AtomicU64>::default();
+        let counters = [Arc::clone(&answered), Arc::clone(all)];
+        let ended = stop.clone();
+        let thread = netns.on_thread("nettoll-echo", move || {
+            serve(&socket, &ended, |counted| {
+                for counter in &counters {
+                    counter.fetch_add(counted, Relaxed);
+                }
+            });
+        });
+        Ok(Self {
+            thread: Some(thread.map_err(TrafficError::Thread)?),
+            netns,
+            stop,
+            answered,
+        })
+    }
+
+    /// Whether its pod is still there.
+    pub(super) fn is_there(&self) -> bool {
+        self.netns.is_there()
+    }
+
+    /// Requests answered so far, for whoever wants to look later.
+    pub(super) fn answered(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.answered)
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        self.stop.stop();
+        if let Some(Err(error)) = self.thread.take().map(Inside::join) {
+            tracing::error!(%error, "a light responder failed");
+        }
+    }
+}
+
+fn serve(socket: &UdpSocket, stop: &Stop, count: impl Fn(u64)) {
+    let mut room = vec![0; DATAGRAM_BYTES];
+    while !stop.ended() {
+        match socket.recv_from(&mut room) {
+            Ok((length, client)) => {
+                if let Some(message) = room.get_mut(..length)
+                    && message::answer(message)
+                {
+                    // A response that cannot be sent is a loss, which the client counts.
+                    count(u64::from(socket.send_to(message, client).is_ok()));
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) if stop.ended() => {}
+            Err(error) => {
+                tracing::debug!(%error, "a light responder cannot receive");
+                sleep(REST);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nettoll_core::api::LightPlace;
+
+    #[test]
+    fn it_answers_requests_and_ends_when_dropped() {
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        let port = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let responder = LightResponder {
+            place: LightPlace {
+                endpoint: "node/n1".parse().unwrap(),
+                pod_uid: None,
+                address: "127.0.0.1".parse().unwrap(),
+            },
+            port: port.local_addr().unwrap().port(),
+        };
+        drop(port);
+        let all = Arc::default();
+        let own = Netns::own().unwrap();
+        let open = Responder::open(own, &responder, &all).unwrap();
+        let address = ("127.0.0.1", responder.port);
+        let request = message::request(9, 64);
+        let mut answer = [0; 100];
+        client.send_to(b"what others send", address).unwrap();
+        client.send_to(&request, address).unwrap();
+        let length = client.recv(&mut answer).unwrap();
+        assert_eq!(message::answered(&answer[..length]), Some((9, 0)));
+        assert_eq!(length, 64);
+        assert!(open.is_there());
+        let answered = open.answered();
+        drop(open);
+        assert_eq!((answered.load(Relaxed), all.load(Relaxed)), (1, 1));
+        UdpSocket::bind(address).unwrap();
+    }
+}

@@ -1,0 +1,69 @@
+//! Waiting for datagrams until a moment, with the kernel's finest timer.
+
+use std::{io, os::fd::RawFd};
+
+use crate::traffic::now_ns;
+
+/// Lets the calling thread's timers end when they should, not up to 50 µs later.
+#[expect(
+    unsafe_code,
+    reason = "prctl has no safe wrapper among our dependencies"
+)]
+pub(super) fn be_punctual() {
+    let slack_ns: libc::c_ulong = 1;
+    // SAFETY: takes numbers alone, and changes nothing but the calling thread's slack. It cannot
+    // fail for the own thread.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, slack_ns) };
+}
+
+/// What is waited for: readable descriptors.
+#[derive(Debug, Default)]
+pub(super) struct Waiting(Vec<libc::pollfd>);
+
+impl Waiting {
+    /// Waits for one of `fds`, at most until that moment. It may return early.
+    #[expect(
+        unsafe_code,
+        reason = "ppoll has no safe wrapper among our dependencies"
+    )]
+    pub(super) fn wait(
+        &mut self,
+        fds: impl Iterator<Item = RawFd>,
+        until_ns: Option<u64>,
+    ) -> io::Result<()> {
+        self.0.clear();
+        self.0.extend(fds.map(|fd| libc::pollfd {
+            fd,
+            events: libc::POLLIN,
+            revents: 0,
+        }));
+        let left = until_ns.map(|until_ns| until_ns.saturating_sub(now_ns()));
+        let time = left.map(|ns| libc::timespec {
+            tv_sec: (ns / 1_000_000_000) as libc::time_t,
+            tv_nsec: (ns % 1_000_000_000) as libc::c_long,
+        });
+        let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        // SAFETY: the array holds as many entries as is said, and the time is null or a timespec
+        // that outlives the call.
+        let ready = unsafe {
+            libc::ppoll(
+                self.0.as_mut_ptr(),
+                self.0.len() as libc::nfds_t,
+                time,
+                std::ptr::null(),
+            )
+        };
+        if ready >= 0 {
+            return Ok(());
+        }
+        match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            error => Err(error),
+        }
+    }
+
+    /// Whether there is something to read, or an error to take.
+    pub(super) fn is_ready(&self, index: usize) -> bool {
+        self.0.get(index).is_some_and(|fd| fd.revents != 0)
+    }
+}
