@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nettoll_core::api::METRICS_PORT;
+use nettoll_core::{annotation::Policy, api::METRICS_PORT};
 use serde::Deserialize;
 
 /// Port of the API where it listens on a loopback address.
@@ -43,8 +43,56 @@ pub(crate) struct Config {
     pub(crate) listen: Listen,
     /// Where `/metrics` is served.
     pub(crate) metrics_listen: SocketAddr,
-    /// The keys of the connections to the agents.
+    /// The keys of the connections to the agents. In Kubernetes they come from Secrets.
     pub(crate) tls: Tls,
+    /// What only matters in Kubernetes.
+    pub(crate) kubernetes: Kubernetes,
+    /// What annotations may ask for, in Kubernetes.
+    pub(crate) on_demand: OnDemand,
+}
+
+/// What only matters in Kubernetes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Kubernetes {
+    /// The pod network's name in paths and metrics.
+    pub(crate) network: String,
+}
+
+/// What annotations may ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct OnDemand {
+    /// Nodes that may be tested to, by name; `*` for all.
+    pub(crate) allow_nodes: Vec<String>,
+    /// URLs that may be tested to.
+    pub(crate) allow_urls: Vec<String>,
+    /// Most seconds of one test.
+    pub(crate) max_seconds: u32,
+    /// Most tests of a namespace in an hour.
+    pub(crate) tests_per_hour: u32,
+    /// Most seconds of tests of a namespace in an hour.
+    pub(crate) seconds_per_hour: u32,
+}
+
+impl OnDemand {
+    /// As decisions are made by it.
+    pub(crate) fn policy(&self) -> Policy {
+        let Self {
+            allow_nodes,
+            allow_urls,
+            max_seconds,
+            tests_per_hour,
+            seconds_per_hour,
+        } = self.clone();
+        Policy {
+            allow_nodes,
+            allow_urls,
+            max_seconds,
+            tests_per_hour,
+            seconds_per_hour,
+        }
+    }
 }
 
 /// The PEM files of mutual TLS.
@@ -103,6 +151,35 @@ impl Default for Config {
             listen: Listen::Tcp((Ipv4Addr::LOCALHOST, API_PORT).into()),
             metrics_listen: (Ipv4Addr::LOCALHOST, METRICS_PORT).into(),
             tls: Tls::default(),
+            kubernetes: Kubernetes::default(),
+            on_demand: OnDemand::default(),
+        }
+    }
+}
+
+impl Default for Kubernetes {
+    fn default() -> Self {
+        Self {
+            network: "pods".to_owned(),
+        }
+    }
+}
+
+impl Default for OnDemand {
+    fn default() -> Self {
+        let Policy {
+            allow_nodes,
+            allow_urls,
+            max_seconds,
+            tests_per_hour,
+            seconds_per_hour,
+        } = Policy::default();
+        Self {
+            allow_nodes,
+            allow_urls,
+            max_seconds,
+            tests_per_hour,
+            seconds_per_hour,
         }
     }
 }

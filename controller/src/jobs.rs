@@ -79,7 +79,7 @@ enum JobError {
 /// What jobs need and leave.
 pub(crate) struct Jobs {
     directory: Box<dyn Directory>,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     /// Held by the job that runs.
     slot: Arc<Mutex<()>>,
     stop: watch::Sender<bool>,
@@ -87,7 +87,7 @@ pub(crate) struct Jobs {
 
 impl Jobs {
     /// No job yet.
-    pub(crate) fn new(directory: impl Directory + 'static, metrics: Metrics) -> Self {
+    pub(crate) fn new(directory: impl Directory + 'static, metrics: Arc<Metrics>) -> Self {
         Self {
             directory: Box::new(directory),
             metrics,
@@ -116,10 +116,6 @@ impl Jobs {
         Ok(self.begin(Ordered { job, plan, known }, slot))
     }
 
-    #[expect(
-        dead_code,
-        reason = "annotations in Kubernetes ask for them, which comes next"
-    )]
     /// Begins a job between endpoints that only its asker knows, as soon as no other one runs.
     pub(crate) async fn queue(
         self: Arc<Self>,

@@ -10,6 +10,8 @@
 //! 3. [`jobs`]: plan → dispatch → results.
 //! 4. [`agents`]: the requests to the agents, over mutual TLS.
 //! 5. [`metrics`]: what finished jobs leave for Prometheus.
+//! 6. [`kubernetes`]: the same with what a cluster says: who leads, certificates, what there is,
+//!    and what annotations ask for.
 //!
 //! It fails with 2 where its configuration is wrong, with 1 where it cannot go on; a job that
 //! fails is told to the one who asked for it and ends nothing else.
@@ -20,6 +22,7 @@ mod config;
 mod directory;
 mod inventory;
 mod jobs;
+mod kubernetes;
 mod metrics;
 mod run;
 
@@ -38,11 +41,28 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve the API until SIGTERM or SIGINT
-    Run {
-        /// The configuration (TOML)
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
-    },
+    Run(Run),
+}
+
+#[derive(Debug, clap::Args)]
+struct Run {
+    /// The configuration (TOML); may be left out with --kubernetes
+    #[arg(long, value_name = "FILE", required_unless_present = "kubernetes")]
+    config: Option<PathBuf>,
+    /// Take nodes, pods and certificates from the cluster, and answer annotations
+    #[arg(long)]
+    kubernetes: bool,
+    /// The namespace of nettoll itself
+    #[arg(
+        long,
+        env = "NETTOLL_NAMESPACE",
+        value_name = "NAME",
+        default_value = "nettoll"
+    )]
+    namespace: String,
+    /// This instance's name among the controllers [default: the host's name and the process]
+    #[arg(long, env = "NETTOLL_POD", value_name = "NAME")]
+    pod: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -54,9 +74,9 @@ fn main() -> ExitCode {
         )
         .init();
     let Arguments {
-        command: Command::Run { config },
+        command: Command::Run(arguments),
     } = Arguments::parse();
-    match run::run(&config) {
+    match run::run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");

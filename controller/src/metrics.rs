@@ -5,6 +5,7 @@
 
 mod histogram;
 mod labels;
+mod process;
 
 use std::{
     sync::{Arc, atomic::AtomicU64},
@@ -25,6 +26,7 @@ use prometheus_client::{
 use self::{
     histogram::{Histograms, Labels, RTT_BOUNDS_NS, STAGE_BOUNDS_NS},
     labels::{Component, Edge, EdgeMetric, Outcome, edge, stage_label},
+    process::Process,
 };
 
 /// The type of the text that [`Metrics::text`] gives.
@@ -81,8 +83,19 @@ impl Metrics {
         metrics.registered()
     }
 
+    /// Those of the process alone: of an instance that does not lead.
+    pub(crate) fn of_process() -> Self {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Process));
+        Self {
+            registry,
+            ..Self::new()
+        }
+    }
+
     fn registered(mut self) -> Self {
         let registry = &mut self.registry;
+        registry.register_collector(Box::new(Process));
         registry.register_collector(Box::new(Arc::clone(&self.rtt)));
         registry.register_collector(Box::new(Arc::clone(&self.stages)));
         let mut gauge = |name, help, family: &Family<Edge, FloatGauge>| {

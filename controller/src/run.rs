@@ -1,16 +1,18 @@
 //! The process: reads what it needs, listens, and ends cleanly.
 
-use std::{io, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{io, process::ExitCode, sync::Arc, time::Duration};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
+    Run,
     agents::{Connector, Fleet, TlsError},
     api::{self, ListenError, Listener},
     config::{Config, ConfigError},
     directory::Known,
     inventory::{self, InventoryError},
     jobs::Jobs,
+    kubernetes::{self, KubernetesError, Place},
     metrics::Metrics,
 };
 
@@ -32,6 +34,9 @@ pub(crate) enum RunError {
     /// See [`ListenError`].
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// See [`KubernetesError`].
+    #[error(transparent)]
+    Kubernetes(#[from] KubernetesError),
     /// The operating system refuses threads or signals.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -42,31 +47,69 @@ impl RunError {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Config(_) | Self::Inventory(_) | Self::Tls(_) | Self::Listen(_) => 2.into(),
+            Self::Kubernetes(error) => error.exit_code(),
             Self::System(_) => ExitCode::FAILURE,
         }
     }
 }
 
 /// Serves until SIGTERM or SIGINT.
-pub(crate) fn run(config: &Path) -> Result<(), RunError> {
-    let config = Config::read(config)?;
+pub(crate) fn run(arguments: Run) -> Result<(), RunError> {
+    let Run {
+        config,
+        kubernetes,
+        namespace,
+        pod,
+    } = arguments;
+    let config = match config {
+        Some(path) => Config::read(&path)?,
+        None => Config::default(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    if kubernetes {
+        let place = Place::new(namespace, pod);
+        return runtime.block_on(async {
+            let stop = Stop::new()?;
+            Ok(kubernetes::serve(config, place, stop).await?)
+        });
+    }
     let inventory = inventory::read(&config.inventory)?;
     let agents = Arc::new(Fleet::new(Connector::new(&config.tls)?).of(&inventory));
     let known = Arc::new(Known { inventory, agents });
-    let jobs = Arc::new(Jobs::new(known, Metrics::new()));
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?
-        .block_on(serve(config, jobs))
+    let jobs = Arc::new(Jobs::new(known, Arc::new(Metrics::new())));
+    runtime.block_on(serve(config, jobs))
+}
+
+/// SIGTERM and SIGINT.
+pub(crate) struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for one of them.
+    pub(crate) async fn wanted(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+        tracing::info!("ending");
+    }
 }
 
 async fn serve(config: Config, jobs: Arc<Jobs>) -> Result<(), RunError> {
     let users = Listener::bind(&config.listen).await?;
     let scrapes = Listener::tcp(config.metrics_listen).await?;
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
+    let mut stop = Stop::new()?;
     tracing::info!(
         listen = ?config.listen, metrics = %config.metrics_listen,
         nodes = jobs.known().inventory.nodes.len(), "serving"
@@ -77,17 +120,18 @@ async fn serve(config: Config, jobs: Arc<Jobs>) -> Result<(), RunError> {
         () = scrapes.serve(move |request| {
             std::future::ready(api::answer_scrape(for_scrapes.metrics(), &request))
         }) => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = stop.wanted() => {}
     }
-    tracing::info!("ending");
-    if tokio::time::timeout(CLEAN_UP_DEADLINE, jobs.shut_down())
+    shut_down(&jobs, CLEAN_UP_DEADLINE).await;
+    Ok(())
+}
+
+/// Ends the job that runs, and has the agents forget it.
+pub(crate) async fn shut_down(jobs: &Jobs, deadline: Duration) {
+    if tokio::time::timeout(deadline, jobs.shut_down())
         .await
         .is_err()
     {
-        tracing::warn!(
-            "the job did not end in {CLEAN_UP_DEADLINE:?}; agents end its runs themselves"
-        );
+        tracing::warn!("the job did not end in {deadline:?}; agents end its runs themselves");
     }
-    Ok(())
 }

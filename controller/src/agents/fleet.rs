@@ -26,10 +26,6 @@ impl Fleet {
         }))
     }
 
-    #[expect(
-        dead_code,
-        reason = "certificates change in Kubernetes, which comes next"
-    )]
     /// New connections are made with other certificates; what runs keeps its own.
     pub(crate) fn trust(&self, connector: Connector) {
         let mut state = self.state();

@@ -1,7 +1,11 @@
 //! Mutual TLS towards the agents: both ends present a certificate of the same CA, and the
 //! agent's must name [`AGENT_TLS_NAME`].
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use nettoll_core::api::AGENT_TLS_NAME;
 use rustls::{
@@ -22,12 +26,18 @@ pub(crate) enum TlsError {
         /// Which file.
         path: PathBuf,
         /// Why.
+        source: io::Error,
+    },
+    /// What is in it is no PEM of that kind.
+    #[error("there is no {what} in PEM where one should be: {source}")]
+    Pem {
+        /// What should be there.
+        what: &'static str,
+        /// Why it is not.
         source: pem::Error,
     },
-    /// What the files hold does not fit together.
-    #[error(
-        "the certificates of the configuration's [tls] cannot be used: {0}; make new ones of one CA"
-    )]
+    /// What there is does not fit together.
+    #[error("the certificates cannot be used: {0}; make new ones of one CA")]
     Unfit(#[from] rustls::Error),
     /// The agents' name is no name.
     #[error("{AGENT_TLS_NAME} cannot be verified: {0}")]
@@ -42,39 +52,39 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// Reads the certificates and the key.
+    /// Reads the certificates and the key from the files of the configuration.
     pub(crate) fn new(tls: &Tls) -> Result<Self, TlsError> {
         let Tls {
             ca,
             certificate,
             key,
         } = tls;
-        let certificates = |key, path: &PathBuf| {
-            CertificateDer::pem_file_iter(path)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                .and_then(|all| {
-                    if all.is_empty() {
-                        Err(pem::Error::NoItemsFound)
-                    } else {
-                        Ok(all)
-                    }
-                })
-                .map_err(|source| TlsError::Read {
-                    key,
-                    path: path.clone(),
-                    source,
-                })
+        let read = |key, path: &Path| {
+            fs::read_to_string(path).map_err(|source| TlsError::Read {
+                key,
+                path: path.to_owned(),
+                source,
+            })
         };
+        Self::from_pem(
+            &read("ca", ca)?,
+            &read("certificate", certificate)?,
+            &read("key", key)?,
+        )
+    }
+
+    /// From PEM texts: the CAs to trust, the own certificate with its chain, and its key.
+    pub(crate) fn from_pem(ca: &str, certificate: &str, key: &str) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
-        for root in certificates("ca", ca)? {
+        for root in certificates("certificate of a CA", ca)? {
             roots.add(root)?;
         }
         let own = certificates("certificate", certificate)?;
-        let own_key = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsError::Read {
-            key: "key",
-            path: key.clone(),
-            source,
-        })?;
+        let own_key =
+            PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|source| TlsError::Pem {
+                what: "private key",
+                source,
+            })?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -85,4 +95,16 @@ impl Connector {
             server_name: ServerName::try_from(AGENT_TLS_NAME)?,
         })
     }
+}
+
+fn certificates(what: &'static str, text: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let all = CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<Vec<_>, _>>();
+    all.and_then(|all| {
+        if all.is_empty() {
+            Err(pem::Error::NoItemsFound)
+        } else {
+            Ok(all)
+        }
+    })
+    .map_err(|source| TlsError::Pem { what, source })
 }

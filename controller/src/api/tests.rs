@@ -35,7 +35,7 @@ impl Fixture {
             .for_each(|node| node.agent = agent);
         let agents = Arc::new(Fleet::new(Ca::new().connector()).of(&inventory));
         let known = Arc::new(Known { inventory, agents });
-        let jobs = Arc::new(Jobs::new(known, Metrics::new()));
+        let jobs = Arc::new(Jobs::new(known, Arc::new(Metrics::new())));
         let socket = folder.path().join("api.sock");
         let listener = Listener::bind(&Listen::Unix(socket)).await.unwrap();
         let served = Arc::clone(&jobs);

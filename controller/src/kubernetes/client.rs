@@ -1,0 +1,115 @@
+//! The connection to the API server, and what its errors say.
+
+use std::time::Duration;
+
+use kube::{Client, Config};
+
+/// How long the API server has for an answer that is no watch.
+const REQUEST: Duration = Duration::from_secs(10);
+
+/// Why a request to the API server gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    /// Neither a pod's service account nor a kubeconfig.
+    #[error(
+        "no way to an API server: {0}; run in a pod with a service account's token, or set KUBECONFIG"
+    )]
+    Config(Box<kube::config::InferConfigError>),
+    /// The API server says no.
+    #[error("cannot {what}: {told} (status {code}){}", hint(*code))]
+    Refused {
+        /// What was tried.
+        what: String,
+        /// Its words.
+        told: String,
+        /// Of HTTP.
+        code: u16,
+    },
+    /// It cannot be reached.
+    #[error("cannot {what}: {told}; is the API server up?")]
+    Failed {
+        /// What was tried.
+        what: String,
+        /// What happened.
+        told: String,
+    },
+}
+
+fn hint(code: u16) -> &'static str {
+    match code {
+        401 | 403 => "; see the RBAC of the service account nettoll-controller",
+        _ => "",
+    }
+}
+
+impl ApiError {
+    /// An error of a request that tried to do this.
+    pub(crate) fn of(what: impl Into<String>, error: &kube::Error) -> Self {
+        let what = what.into();
+        match error {
+            kube::Error::Api(status) => Self::Refused {
+                what,
+                told: status.message.clone(),
+                code: status.code,
+            },
+            other => Self::Failed {
+                what,
+                told: reason(other),
+            },
+        }
+    }
+
+    /// The HTTP status, where there is one.
+    pub(crate) fn code(&self) -> Option<u16> {
+        match self {
+            Self::Refused { code, .. } => Some(*code),
+            Self::Config(_) | Self::Failed { .. } => None,
+        }
+    }
+}
+
+/// An error with all that caused it, in one line, each part once.
+pub(crate) fn reason(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        next = cause.source();
+    }
+    text.replace('\n', " ")
+}
+
+/// By a kubeconfig where there is one, else as the pod's service account. Nothing is asked yet.
+pub(crate) async fn connect() -> Result<Client, ApiError> {
+    let config = Config::infer()
+        .await
+        .map_err(|error| ApiError::Config(error.into()))?;
+    Client::try_from(config).map_err(|error| ApiError::of("make a client", &error))
+}
+
+/// Asks, and gives up after a while.
+pub(crate) async fn ask<T>(
+    what: impl Into<String>,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ApiError> {
+    ask_within(REQUEST, what, request).await
+}
+
+/// Asks, and gives up after this time.
+pub(crate) async fn ask_within<T>(
+    deadline: Duration,
+    what: impl Into<String>,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ApiError> {
+    let what = what.into();
+    match tokio::time::timeout(deadline, request).await {
+        Ok(answer) => answer.map_err(|error| ApiError::of(what, &error)),
+        Err(_) => Err(ApiError::Failed {
+            what,
+            told: format!("no answer in {deadline:?}"),
+        }),
+    }
+}

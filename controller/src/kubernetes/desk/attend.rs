@@ -1,0 +1,410 @@
+//! One request, from the first look at it to its answer.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::{Api, core::PartialObjectMeta};
+use nettoll_core::{
+    annotation::{Answer, Decision, Refusal, Request, Status, TestAnswer, Usage, decide},
+    api::{Job, JobEvent, ProbeMode, TestJob},
+    endpoint::Endpoint,
+    inventory::{Event, PodFacts},
+    report::{Options, TestType},
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+
+use super::{
+    super::{
+        client::{ApiError, ask},
+        facts,
+        note::{Mood, Subject},
+    },
+    Desk, End, answer,
+};
+
+/// How long pods and agents are waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Time between two looks.
+const LOOK: Duration = Duration::from_secs(1);
+/// Before a failed test is tried again.
+const BREATH: Duration = Duration::from_secs(3);
+/// Pairs of rounds of a path and its baseline: what an interval needs.
+const PAIRS: u32 = 10;
+/// Before each round: TCP's window has grown by then.
+const WARMUP_MS: u32 = 20;
+/// What one call of a stream sends.
+const MESSAGE_BYTES: u32 = 128 << 10;
+/// The smallest Ethernet frame's size.
+const REQUEST_BYTES: u32 = 64;
+
+/// A request under way.
+pub(super) struct Attendance {
+    pub(super) desk: Arc<Desk>,
+    pub(super) subject: Subject,
+    pub(super) observed: String,
+    /// Its namespace has too many others.
+    pub(super) crowded: bool,
+}
+
+/// What came of a request.
+enum Verdict {
+    Done(Vec<TestAnswer>),
+    Failed(Vec<TestAnswer>, String),
+    Refused(Refusal),
+    /// Its pod is not there any more.
+    Gone,
+}
+
+/// What stands in the way of a request.
+enum Standing {
+    Ready(Box<Ends>),
+    Wait(String),
+    Refused(Refusal),
+    Gone,
+}
+
+/// Both ends of a path, as far as they are pods.
+struct Ends {
+    source: PodFacts,
+    target: Option<PodFacts>,
+}
+
+impl Attendance {
+    /// Sees the request through, unless it ends early.
+    pub(super) async fn attend(
+        self,
+        request: Result<Request, Refusal>,
+        mut end: watch::Receiver<Option<End>>,
+    ) {
+        let verdict = tokio::select! {
+            biased;
+            why = ended(&mut end) => match why {
+                End::SourceGone => Verdict::Gone,
+                End::TargetGone => {
+                    let target = request.as_ref().map(|request| request.to.to_string());
+                    let target = target.unwrap_or_default();
+                    Verdict::Failed(vec![], format!("{target} was deleted"))
+                }
+                End::Dropped => return,
+            },
+            verdict = self.measured(&request) => verdict,
+        };
+        // An answer that is being written is not given up for a pod that goes away; it is for
+        // one that asks for something else.
+        tokio::select! {
+            () = self.conclude(verdict) => {}
+            () = dropped(&mut end) => return,
+        }
+        self.desk.closed(&self.subject.uid, &self.observed);
+    }
+
+    async fn measured(&self, request: &Result<Request, Refusal>) -> Verdict {
+        let request = match request {
+            Ok(request) => request,
+            Err(refusal) => return Verdict::Refused(refusal.clone()),
+        };
+        match self.try_measured(request).await {
+            Ok(results) => Verdict::Done(results),
+            Err(verdict) => verdict,
+        }
+    }
+
+    async fn try_measured(&self, request: &Request) -> Result<Vec<TestAnswer>, Verdict> {
+        if self.crowded {
+            return Err(Verdict::Failed(
+                vec![],
+                format!(
+                    "{} requests of namespace {} are under way, no more are taken; set {} to \
+                     another value later",
+                    super::MAX_OPEN,
+                    self.subject.namespace,
+                    nettoll_core::annotation::RUN
+                ),
+            ));
+        }
+        let mut told = false;
+        let (ends, turn) = loop {
+            // One that may not run at all is not queued.
+            self.ready(request, true, &mut told).await?;
+            self.tell_pending(&mut told).await;
+            let turn = self.desk.turn.lock().await;
+            // Much may have changed meanwhile.
+            match self.standing(request, self.used()).await {
+                Standing::Ready(ends) => break (ends, turn),
+                Standing::Wait(_) => {}
+                Standing::Refused(refusal) => return Err(Verdict::Refused(refusal)),
+                Standing::Gone => return Err(Verdict::Gone),
+            }
+        };
+        let usage = Usage {
+            tests: request.tests.len() as u32,
+            seconds: request.seconds.saturating_mul(request.tests.len() as u32),
+        };
+        let now = std::time::Instant::now();
+        let namespace = &self.subject.namespace;
+        self.desk.state().usages.add(namespace, usage, now);
+        self.tell(Status::Running, vec![]).await;
+        let mut results = Vec::new();
+        let mut ends = *ends;
+        for &test in &request.tests {
+            match self.tested(request, test, &mut ends).await {
+                Ok(result) => results.push(result),
+                Err(Verdict::Failed(_, reason)) => {
+                    return Err(Verdict::Failed(results, format!("{test}: {reason}")));
+                }
+                Err(verdict) => return Err(verdict),
+            }
+        }
+        drop(turn);
+        Ok(results)
+    }
+
+    /// One test. Where it fails it is tried once more: an agent may have been restarted.
+    async fn tested(
+        &self,
+        request: &Request,
+        test: TestType,
+        ends: &mut Ends,
+    ) -> Result<TestAnswer, Verdict> {
+        let failed = match self.run(request, test, ends).await {
+            Ok(result) => return Ok(result),
+            Err(reason) => reason,
+        };
+        let Subject {
+            namespace, name, ..
+        } = &self.subject;
+        tracing::warn!("pod {namespace}/{name}: {test} is tried again: {failed}");
+        sleep(BREATH).await;
+        *ends = self.ready(request, false, &mut true).await?;
+        let again = self.run(request, test, ends).await;
+        again.map_err(|reason| Verdict::Failed(vec![], reason))
+    }
+
+    async fn run(
+        &self,
+        request: &Request,
+        test: TestType,
+        ends: &Ends,
+    ) -> Result<TestAnswer, String> {
+        let from = ends.source.endpoint();
+        let job = TestJob {
+            from: from.clone(),
+            to: request.to.clone(),
+            network: None,
+            test,
+            options: Options {
+                seconds: request.seconds.into(),
+                rounds: PAIRS,
+                warmup_ms: WARMUP_MS,
+                message_bytes: MESSAGE_BYTES,
+                request_bytes: REQUEST_BYTES,
+                response_bytes: REQUEST_BYTES,
+                sample_hz: 0,
+            },
+            against: None,
+            // Stages are for the always-on mesh and for `nettoll test`: an answer has none, and
+            // rounds with the probe would take as long again.
+            probe: ProbeMode::Off,
+        };
+        let pods: Vec<_> = [Some(&ends.source), ends.target.as_ref()]
+            .into_iter()
+            .flatten()
+            .collect();
+        let known = self.desk.live.with_pods(&pods);
+        let jobs = Arc::clone(&self.desk.jobs);
+        let mut events = jobs
+            .queue(Job::Test(job), known)
+            .await
+            .map_err(|error| error.to_string())?;
+        while let Some(event) = events.recv().await {
+            match event {
+                JobEvent::Done(result) => {
+                    let report = &result.report;
+                    let mut runs = report.runs.iter();
+                    let run = runs.find(|run| run.path.from == from && run.path.to == request.to);
+                    return run
+                        .map(|run| TestAnswer::of(run, &report.tolls))
+                        .ok_or_else(|| "the report has no such run".to_owned());
+                }
+                JobEvent::Failed { message } => return Err(message),
+                JobEvent::Planned { .. } | JobEvent::Progress { .. } | JobEvent::Warning { .. } => {
+                }
+            }
+        }
+        Err("the job ended without a result; see the controller's log".to_owned())
+    }
+
+    /// Waits until nothing stands in the way.
+    async fn ready(
+        &self,
+        request: &Request,
+        counted: bool,
+        told: &mut bool,
+    ) -> Result<Ends, Verdict> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let used = if counted {
+                self.used()
+            } else {
+                Usage::default()
+            };
+            match self.standing(request, used).await {
+                Standing::Ready(ends) => return Ok(*ends),
+                Standing::Wait(reason) if Instant::now() >= until => {
+                    let why = format!("{reason}; waited {} s", PATIENCE.as_secs());
+                    return Err(Verdict::Failed(vec![], why));
+                }
+                Standing::Wait(_) => self.tell_pending(told).await,
+                Standing::Refused(refusal) => return Err(Verdict::Refused(refusal)),
+                Standing::Gone => return Err(Verdict::Gone),
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    fn used(&self) -> Usage {
+        let now = std::time::Instant::now();
+        self.desk.state().usages.of(&self.subject.namespace, now)
+    }
+
+    async fn standing(&self, request: &Request, used: Usage) -> Standing {
+        match self.look(request, used).await {
+            Ok(standing) => standing,
+            Err(error) => Standing::Wait(error.to_string()),
+        }
+    }
+
+    /// Looks at both namespaces and pods, as they are at the API server.
+    async fn look(&self, request: &Request, used: Usage) -> Result<Standing, ApiError> {
+        let live = &self.desk.live;
+        let Subject {
+            namespace,
+            name,
+            uid,
+        } = &self.subject;
+        self.look_at_namespace(namespace).await?;
+        let source = self.pod(namespace, name).await?;
+        let Some(source) = source.filter(|source| source.uid == *uid && !source.gone) else {
+            return Ok(Standing::Gone);
+        };
+        let to = match &request.to {
+            Endpoint::Pod { namespace, name } => Some((namespace, name)),
+            _ => None,
+        };
+        if let Some((namespace, _)) = to {
+            self.look_at_namespace(namespace).await?;
+        }
+        let decide = || {
+            let cluster = live.cluster();
+            decide(request, &source, &cluster, &self.desk.policy, used)
+        };
+        // Of the target nothing is asked before it is known to be allowed.
+        let mut decision = decide();
+        let mut target = None;
+        if let Some((namespace, name)) = to
+            && !matches!(decision, Decision::Refuse(_))
+        {
+            target = self.pod(namespace, name).await?;
+            let outdated = live
+                .cluster()
+                .pod_named(namespace, name)
+                .map(|pod| pod.uid.clone())
+                .filter(|uid| target.as_ref().is_none_or(|target| target.uid != *uid));
+            if let Some(uid) = outdated {
+                live.apply(Event::PodGone { uid });
+            }
+            if let Some(target) = &target {
+                self.desk.set_target(uid, &target.uid);
+                live.apply(Event::Pod(target.clone()));
+            }
+            decision = decide();
+        }
+        Ok(match decision {
+            Decision::Run => Standing::Ready(Box::new(Ends { source, target })),
+            Decision::Wait(reason) => Standing::Wait(reason),
+            Decision::Refuse(refusal) => Standing::Refused(refusal),
+        })
+    }
+
+    async fn look_at_namespace(&self, name: &str) -> Result<(), ApiError> {
+        let api = Api::<PartialObjectMeta<Namespace>>::all(self.desk.client.clone());
+        let found = ask(format!("read namespace {name}"), api.get_opt(name)).await?;
+        self.desk.live.apply(found.map_or_else(
+            || Event::NamespaceGone(name.to_owned()),
+            |found| facts::namespace(&found),
+        ));
+        Ok(())
+    }
+
+    async fn pod(&self, namespace: &str, name: &str) -> Result<Option<PodFacts>, ApiError> {
+        let api = Api::<Pod>::namespaced(self.desk.client.clone(), namespace);
+        let pod = ask(format!("read pod {namespace}/{name}"), api.get_opt(name)).await?;
+        Ok(pod.map(|pod| facts::pod(&pod, &self.desk.namespace)))
+    }
+
+    async fn tell_pending(&self, told: &mut bool) {
+        if !*told {
+            self.tell(Status::Pending, vec![]).await;
+            *told = true;
+        }
+    }
+
+    async fn tell(&self, status: Status, results: Vec<TestAnswer>) -> bool {
+        let answer = Answer {
+            status,
+            observed: self.observed.clone(),
+            results,
+        };
+        answer::write(&self.desk.client, &self.subject, &answer).await
+    }
+
+    /// Writes what came of it.
+    async fn conclude(&self, verdict: Verdict) {
+        let (status, results, mood, reason, words) = match verdict {
+            Verdict::Done(results) => {
+                let words: Vec<_> = results.iter().map(TestAnswer::sentence).collect();
+                let words = words.join("; ");
+                (Status::Done, results, Mood::Normal, "NettollDone", words)
+            }
+            Verdict::Failed(results, why) => {
+                let mood = Mood::Warning;
+                (Status::Failed, results, mood, "NettollFailed", why)
+            }
+            Verdict::Refused(refusal) => {
+                let (mood, why) = (Mood::Warning, refusal.to_string());
+                (Status::Refused, vec![], mood, "NettollRefused", why)
+            }
+            Verdict::Gone => {
+                let why = "the pod was deleted before its tests ended".to_owned();
+                let (client, mood) = (&self.desk.client, Mood::Warning);
+                answer::note(client, &self.subject, mood, "NettollFailed", &why).await;
+                return;
+            }
+        };
+        if self.tell(status, results).await {
+            answer::note(&self.desk.client, &self.subject, mood, reason, &words).await;
+        }
+    }
+}
+
+async fn ended(end: &mut watch::Receiver<Option<End>>) -> End {
+    match end.wait_for(Option::is_some).await.as_deref() {
+        Ok(Some(why)) => *why,
+        // The desk is gone, or has forgotten this request.
+        Ok(None) | Err(_) => End::Dropped,
+    }
+}
+
+/// Waits until the request is dropped, for ever where it ended for another reason.
+async fn dropped(end: &mut watch::Receiver<Option<End>>) {
+    if end
+        .wait_for(|end| *end == Some(End::Dropped))
+        .await
+        .is_err()
+    {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,54 @@
+//! The cluster as the watches tell it, and the agents in it: a directory that is always of now.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nettoll_core::inventory::{Cluster, Event, PodFacts};
+
+use crate::{
+    agents::{Connector, Fleet},
+    directory::{Directory, Known},
+};
+
+/// The cluster and its agents.
+pub(crate) struct Live {
+    cluster: Mutex<Cluster>,
+    fleet: Fleet,
+}
+
+impl Live {
+    /// Nothing is known yet.
+    pub(crate) fn new(network: &str, connector: Connector) -> Self {
+        Self {
+            cluster: Mutex::new(Cluster::new(network)),
+            fleet: Fleet::new(connector),
+        }
+    }
+
+    /// Takes in what a watch told.
+    pub(crate) fn apply(&self, event: Event) {
+        self.cluster().apply(event);
+    }
+
+    /// To look something up; not to be held for long.
+    pub(crate) fn cluster(&self) -> MutexGuard<'_, Cluster> {
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Other certificates from now on.
+    pub(crate) fn trust(&self, connector: Connector) {
+        self.fleet.trust(connector);
+    }
+
+    /// As of now, with further pods.
+    pub(crate) fn with_pods(&self, pods: &[&PodFacts]) -> Arc<Known> {
+        let inventory = self.cluster().with_pods(pods);
+        let agents = Arc::new(self.fleet.of(&inventory));
+        Arc::new(Known { inventory, agents })
+    }
+}
+
+impl Directory for Arc<Live> {
+    fn now(&self) -> Arc<Known> {
+        self.with_pods(&[])
+    }
+}
