@@ -196,6 +196,14 @@ async fn respond(agent: Arc<Agent>, request: Request<Incoming>) -> Result<Vec<u8
             body::nothing(body)?;
             block(move || agent.runs.delete(&id)).await
         }
+        Route::DeleteAll => {
+            body::nothing(body)?;
+            block(move || {
+                agent.runs.delete_all();
+                Ok::<_, ApiError>(())
+            })
+            .await
+        }
     }
 }
 

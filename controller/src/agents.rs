@@ -186,6 +186,12 @@ impl Agent {
         .await
     }
 
+    /// Ends all runs: those of a controller that ended without a word.
+    pub(crate) async fn delete_all(&self) -> Result<(), AgentError> {
+        self.ask(Method::DELETE, "/v1/runs", &(), QUICK, LIMIT)
+            .await
+    }
+
     async fn of_run<T: DeserializeOwned>(
         &self,
         run: &str,

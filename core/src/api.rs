@@ -16,6 +16,7 @@
 //! | `POST /v1/runs/ID/end` | server, then client | `null` → [`RoundSide`]: the round's last mark |
 //! | `POST /v1/runs/ID/finish` | both | `null` → [`RunSide`] |
 //! | `DELETE /v1/runs/ID` | both | → `null`: whatever state it is in |
+//! | `DELETE /v1/runs` | all | → `null`: all runs, before a job of a controller that may be new |
 //!
 //! Beside runs, at any time ([`light`]):
 //!

@@ -20,6 +20,7 @@ pub(super) enum Route {
     End(String),
     Finish(String),
     Delete(String),
+    DeleteAll,
 }
 
 /// Why a request asks for nothing.
@@ -43,10 +44,16 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
             _ => Err(NoRoute::Method("GET, PUT")),
         };
     }
+    if parts == ["", "v1", "runs"] {
+        return match method.as_str() {
+            "POST" => Ok(Route::Prepare),
+            "DELETE" => Ok(Route::DeleteAll),
+            _ => Err(NoRoute::Method("POST, DELETE")),
+        };
+    }
     let (allowed, make): (&'static str, fn(String) -> Route) = match parts.as_slice() {
         ["", "v1", "info"] => ("GET", |_| Route::Info),
         ["", "v1", "resolve"] => ("POST", |_| Route::Resolve),
-        ["", "v1", "runs"] => ("POST", |_| Route::Prepare),
         ["", "v1", "runs", _] => ("DELETE", Route::Delete),
         ["", "v1", "runs", _, "flow"] => ("POST", Route::Flow),
         ["", "v1", "runs", _, "start"] => ("POST", Route::Start),
@@ -101,6 +108,7 @@ mod tests {
             (Method::POST, "/v1/runs/r-1_A/end", Route::End(id())),
             (Method::POST, "/v1/runs/r-1_A/finish", Route::Finish(id())),
             (Method::DELETE, "/v1/runs/r-1_A", Route::Delete(id())),
+            (Method::DELETE, "/v1/runs", Route::DeleteAll),
         ] {
             assert_eq!(route(&method, path), Ok(expected), "{path}");
         }

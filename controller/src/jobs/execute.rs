@@ -52,6 +52,10 @@ impl Execution<'_> {
                 .of(node)
                 .ok_or_else(|| JobError::NoAgent(node.to_owned()))?;
             infos.insert(node.to_owned(), agent.info().await?);
+            // One job runs at a time, so what an agent still holds is a dead controller's.
+            if let Err(error) = agent.delete_all().await {
+                tracing::warn!("runs of an earlier controller may be in the way: {error}");
+            }
         }
         let probe = self.usable(plan.probe, &infos).await;
         let mut groups = Vec::new();
