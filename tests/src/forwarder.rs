@@ -17,7 +17,7 @@ use std::{
 };
 
 use anyhow::Result;
-use nettoll_core::api::{TRAFFIC_PORT_FIRST, TRAFFIC_PORT_LAST};
+use nettoll_core::api::{LIGHT_CLIENT_PORT, TRAFFIC_PORT_LAST};
 use nettoll_lab::{Lab, tap};
 
 /// What one direction's thread is told and tells.
@@ -143,7 +143,7 @@ fn is_overlay_test(frame: &[u8]) -> bool {
             .map_or(0, |b| u16::from_be_bytes([b[0], b[1]]))
     };
     const INNER: usize = 14 + 20 + 8 + 8 + 14;
-    let test = TRAFFIC_PORT_FIRST..=TRAFFIC_PORT_LAST;
+    let test = LIGHT_CLIENT_PORT..=TRAFFIC_PORT_LAST;
     word(12) == 0x0800
         && frame.get(23) == Some(&17)
         && word(36) == 8472

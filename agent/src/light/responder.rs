@@ -3,7 +3,8 @@
 
 use std::{
     io,
-    net::{SocketAddr, UdpSocket},
+    mem::MaybeUninit,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -13,6 +14,7 @@ use std::{
 };
 
 use nettoll_core::api::{LightResponder, Protocol};
+use socket2::Socket;
 
 use super::message;
 use crate::{
@@ -43,11 +45,7 @@ impl Responder {
     ) -> Result<Self, TrafficError> {
         let address = SocketAddr::new(responder.place.address, responder.port);
         let stop = Stop::default();
-        let socket = UdpSocket::from(open(&netns, Protocol::Udp, address)?);
-        let to_end = socket
-            .try_clone()
-            .map_err(|source| TrafficError::Open { address, source })?;
-        stop.watch(to_end.into());
+        let socket = stop.watch(open(&netns, Protocol::Udp, address)?);
         let answered = Arc::<AtomicU64>::default();
         let counters = [Arc::clone(&answered), Arc::clone(all)];
         let ended = stop.clone();
@@ -77,25 +75,33 @@ impl Responder {
     }
 }
 
+impl Responder {
+    fn end(&mut self) -> io::Result<()> {
+        self.stop.stop();
+        self.thread.take().map_or(Ok(()), Inside::join)
+    }
+}
+
 impl Drop for Responder {
     fn drop(&mut self) {
-        self.stop.stop();
-        if let Some(Err(error)) = self.thread.take().map(Inside::join) {
+        if let Err(error) = self.end() {
             tracing::error!(%error, "a light responder failed");
         }
     }
 }
 
-fn serve(socket: &UdpSocket, stop: &Stop, count: impl Fn(u64)) {
-    let mut room = vec![0; DATAGRAM_BYTES];
+fn serve(socket: &Socket, stop: &Stop, count: impl Fn(u64)) {
+    let mut room = vec![MaybeUninit::new(0); DATAGRAM_BYTES];
     while !stop.ended() {
+        // Not by the standard library's sockets: those panic when a socket is shut down, for
+        // then there is no address.
         match socket.recv_from(&mut room) {
             Ok((length, client)) => {
-                if let Some(message) = room.get_mut(..length)
+                if let Some(message) = room.get_mut(..length).map(received)
                     && message::answer(message)
                 {
                     // A response that cannot be sent is a loss, which the client counts.
-                    count(u64::from(socket.send_to(message, client).is_ok()));
+                    count(u64::from(socket.send_to(message, &client).is_ok()));
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -108,8 +114,20 @@ fn serve(socket: &UdpSocket, stop: &Stop, count: impl Fn(u64)) {
     }
 }
 
+#[expect(
+    unsafe_code,
+    reason = "socket2 receives into what need not be initialized"
+)]
+fn received(bytes: &mut [MaybeUninit<u8>]) -> &mut [u8] {
+    // SAFETY: all of them were initialized when the room was made, and receiving into them never
+    // undoes that.
+    unsafe { bytes.assume_init_mut() }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::net::UdpSocket;
+
     use super::*;
     use nettoll_core::api::LightPlace;
 
@@ -131,7 +149,7 @@ mod tests {
         drop(port);
         let all = Arc::default();
         let own = Netns::own().unwrap();
-        let open = Responder::open(own, &responder, &all).unwrap();
+        let mut open = Responder::open(own, &responder, &all).unwrap();
         let address = ("127.0.0.1", responder.port);
         let request = message::request(9, 64);
         let mut answer = [0; 100];
@@ -142,6 +160,7 @@ mod tests {
         assert_eq!(length, 64);
         assert!(open.is_there());
         let answered = open.answered();
+        open.end().unwrap();
         drop(open);
         assert_eq!((answered.load(Relaxed), all.load(Relaxed)), (1, 1));
         UdpSocket::bind(address).unwrap();

@@ -2,7 +2,10 @@
 
 use std::fmt::Error;
 
-use prometheus_client::{encoding::DescriptorEncoder, metrics::MetricType};
+use prometheus_client::{
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, counter::ConstCounter},
+};
 
 use super::{Value, gauge, sample};
 use crate::light::LightTotals;
@@ -33,12 +36,11 @@ pub(super) fn encode(
         "Light requests of this agent.",
         &[("answered", totals.answered), ("lost", totals.lost)],
     )?;
-    let mut answers = encoder.encode_descriptor(
+    let answers = encoder.encode_descriptor(
         "nettoll_agent_light_answers",
         "Light requests of other nodes that this agent answered.",
         None,
         MetricType::Counter,
     )?;
-    let none: [(&str, &str); 0] = [];
-    sample(&mut answers, &none, Value::Whole(totals.answers))
+    ConstCounter::new(totals.answers).encode(answers)
 }

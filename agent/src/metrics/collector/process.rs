@@ -2,22 +2,25 @@
 
 use std::{fmt::Error, fs};
 
-use prometheus_client::{encoding::DescriptorEncoder, metrics::MetricType, registry::Unit};
+use prometheus_client::{
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, counter::ConstCounter},
+    registry::Unit,
+};
 
-use super::{Value, gauge, sample};
+use super::{NS_PER_SECOND, gauge};
 
 /// Of `/proc/self/status`, in KiB.
 const RESIDENT: &str = "VmRSS:";
 
 pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
-    let mut cpu = encoder.encode_descriptor(
+    let cpu = encoder.encode_descriptor(
         "process_cpu",
         "Processor time of the agent, user and system.",
         Some(&Unit::Seconds),
         MetricType::Counter,
     )?;
-    let none: [(&str, &str); 0] = [];
-    sample(&mut cpu, &none, Value::Seconds(cpu_ns()))?;
+    ConstCounter::new(cpu_ns() as f64 / NS_PER_SECOND).encode(cpu)?;
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let Some(bytes) = resident_bytes(&status) else {
         return Ok(());
