@@ -31,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_secs(1);
 /// Before a failed test is tried again.
 const BREATH: Duration = Duration::from_secs(3);
+/// After its first failure a test is tried again for so long: what an agent takes to start anew.
+const SECOND_CHANCE: Duration = Duration::from_secs(20);
 /// Pairs of rounds of a path and its baseline: what an interval needs.
 const PAIRS: u32 = 10;
 /// Before each round: TCP's window has grown by then.
@@ -162,25 +164,30 @@ impl Attendance {
         Ok(results)
     }
 
-    /// One test. Where it fails it is tried once more: an agent may have been restarted.
+    /// One test. Where it fails it is tried again: an agent may have been restarted.
     async fn tested(
         &self,
         request: &Request,
         test: TestType,
         ends: &mut Ends,
     ) -> Result<TestAnswer, Verdict> {
-        let failed = match self.run(request, test, ends).await {
-            Ok(result) => return Ok(result),
-            Err(reason) => reason,
-        };
         let Subject {
             namespace, name, ..
         } = &self.subject;
-        tracing::warn!("pod {namespace}/{name}: {test} is tried again: {failed}");
-        sleep(BREATH).await;
-        *ends = self.ready(request, false, &mut true).await?;
-        let again = self.run(request, test, ends).await;
-        again.map_err(|reason| Verdict::Failed(vec![], reason))
+        let mut until = None;
+        loop {
+            let failed = match self.run(request, test, ends).await {
+                Ok(result) => return Ok(result),
+                Err(reason) => reason,
+            };
+            let until = *until.get_or_insert(Instant::now() + SECOND_CHANCE);
+            if Instant::now() >= until {
+                return Err(Verdict::Failed(vec![], failed));
+            }
+            tracing::warn!("pod {namespace}/{name}: {test} is tried again: {failed}");
+            sleep(BREATH).await;
+            *ends = self.ready(request, false, &mut true).await?;
+        }
     }
 
     async fn run(
