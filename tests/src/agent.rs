@@ -271,7 +271,7 @@ fn kill(pid: i32, signal: i32) -> Result<()> {
     Ok(())
 }
 
-fn send(stream: &mut impl Write, method: &str, path: &str, body: &str) -> Result<()> {
+pub(crate) fn send(stream: &mut impl Write, method: &str, path: &str, body: &str) -> Result<()> {
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nhost: {AGENT_TLS_NAME}\r\nconnection: close\r\n\
@@ -282,7 +282,7 @@ fn send(stream: &mut impl Write, method: &str, path: &str, body: &str) -> Result
 }
 
 /// Reads an answer to the end of the connection.
-fn receive(mut stream: impl Read) -> Result<(u16, String)> {
+pub(crate) fn receive(mut stream: impl Read) -> Result<(u16, String)> {
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
         // The agent closes without a TLS goodbye; content-length tells whether all is there.

@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod bed;
+pub mod cluster;
 pub mod forwarder;
 pub mod session;
 pub mod spinner;

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: all tests that this machine can run, in lanes, and at the end what ran.
 
+mod cluster;
 mod lane;
 mod tally;
 
@@ -15,7 +16,8 @@ use crate::{
     setup::{self, Purpose},
     stop::Stop,
     test::{
-        lane::Lane,
+        cluster::Cluster,
+        lane::{Lane, Needs},
         tally::{Outcome, Row},
     },
 };
@@ -42,6 +44,7 @@ pub(crate) fn run(args: Args, places: &Places) -> Result<()> {
     } else {
         None
     };
+    let kit = cluster::kit();
     // Tests take their labs down themselves, but an interrupt ends them where they are.
     let nettoll = binaries.as_ref().map(|binaries| binaries.join("nettoll"));
     let down = nettoll.as_deref().map(Down::of);
@@ -49,7 +52,14 @@ pub(crate) fn run(args: Args, places: &Places) -> Result<()> {
     for lane in lanes {
         rows.push(Row {
             lane: lane.name(),
-            outcome: lane.run(only.is_some(), binaries.as_deref(), places)?,
+            outcome: match (lane, &kit) {
+                (Lane::Cluster, Some(kit)) => {
+                    let cluster = Cluster::up(kit, yes, places)?;
+                    lane.run(only.is_some(), Needs::Cluster(&cluster), places)?
+                }
+                (Lane::Cluster, None) => lane.not_run(only.is_some(), cluster::NO_KIT.to_owned()),
+                (_, _) => lane.run(only.is_some(), Needs::of(binaries.as_deref()), places)?,
+            },
         });
     }
     drop(down);

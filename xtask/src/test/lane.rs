@@ -13,7 +13,10 @@ use clap::ValueEnum;
 use crate::{
     exec,
     places::Places,
-    test::tally::{Outcome, Reader, Tally},
+    test::{
+        cluster::Cluster,
+        tally::{Outcome, Reader, Tally},
+    },
 };
 
 /// A kind of tests by what they need.
@@ -25,8 +28,26 @@ pub(crate) enum Lane {
     Lab,
     /// tests/tests/vm_*.rs: other kernels under QEMU
     Vm,
-    /// tests/tests/cluster_*.rs: a Kubernetes API server
+    /// tests/tests/cluster_*.rs: a real Kubernetes cluster, by the kit that NETTOLL_KIT names
     Cluster,
+}
+
+/// What a lane's tests are told of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Needs<'a> {
+    /// Cargo is all.
+    Nothing,
+    /// The folder of the built binaries.
+    Binaries(&'a Path),
+    /// A cluster that runs the image.
+    Cluster(&'a Cluster),
+}
+
+impl<'a> Needs<'a> {
+    /// The binaries where they were built.
+    pub(crate) fn of(binaries: Option<&'a Path>) -> Self {
+        binaries.map_or(Self::Nothing, Self::Binaries)
+    }
 }
 
 impl Lane {
@@ -43,13 +64,8 @@ impl Lane {
         }
     }
 
-    /// Runs it. `asked`: the user named this lane. `binaries`: the folder of the built ones.
-    pub(crate) fn run(
-        self,
-        asked: bool,
-        binaries: Option<&Path>,
-        places: &Places,
-    ) -> Result<Outcome> {
+    /// Runs it. `asked`: the user named this lane. `needs`: what was brought for it.
+    pub(crate) fn run(self, asked: bool, needs: Needs<'_>, places: &Places) -> Result<Outcome> {
         let tests = self.has_files(places)?;
         if !tests && self != Self::Pure {
             let why = format!("it has no tests yet (tests/tests/{}_*.rs)", self.name());
@@ -73,9 +89,13 @@ impl Lane {
         if tests {
             cargo.args(["--test", &pattern]);
         }
-        if let Some(binaries) = binaries {
-            cargo.env("NETTOLL_BIN_DIR", binaries);
-            cargo.env("NETTOLL_EBPF_DIR", places.bpf_objects());
+        match needs {
+            Needs::Nothing => {}
+            Needs::Binaries(binaries) => {
+                cargo.env("NETTOLL_BIN_DIR", binaries);
+                cargo.env("NETTOLL_EBPF_DIR", places.bpf_objects());
+            }
+            Needs::Cluster(cluster) => cluster.tell(&mut cargo),
         }
         colours(&mut cargo);
         if self != Self::Pure {
@@ -86,7 +106,7 @@ impl Lane {
     }
 
     /// A lane that was asked for and cannot run has failed.
-    fn not_run(self, asked: bool, why: String) -> Outcome {
+    pub(crate) fn not_run(self, asked: bool, why: String) -> Outcome {
         // The lab belongs to this product's promises: it is never skipped.
         if asked || self == Self::Lab {
             let tally = Tally::default();
