@@ -18,6 +18,8 @@ mod results;
 mod round;
 mod schedule;
 mod sockets;
+#[cfg(test)]
+mod tests;
 mod wait;
 mod watching;
 
@@ -190,8 +192,12 @@ impl Light {
 
     /// Drops the plan if the controller was not heard of for too long; call it every few seconds.
     pub(crate) fn reap(&self) {
+        self.reap_after(Duration::from_secs(LIGHT_IDLE_SECONDS));
+    }
+
+    fn reap_after(&self, most: Duration) {
         let mut kept = lock(&self.kept);
-        let idle = kept.heard.elapsed() >= Duration::from_secs(LIGHT_IDLE_SECONDS);
+        let idle = kept.heard.elapsed() >= most;
         if idle && kept.keeper.is_some() {
             tracing::warn!("no controller speaks of the light plan any more; it ends");
             self.drop_plan(&mut kept);

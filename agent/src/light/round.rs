@@ -29,8 +29,8 @@ impl Pace {
 pub(super) struct Round {
     pace: Pace,
     start_ns: u64,
-    /// How late each request was sent; its length is the number of those that were due.
-    late_ns: Vec<u64>,
+    /// When each request was sent; its length is the number of those that were due.
+    sent_ns: Vec<u64>,
     rtt_ns: Vec<Option<u64>>,
     answered: u32,
 }
@@ -41,7 +41,7 @@ pub(super) struct Tally {
     pub(super) sent: u64,
     pub(super) answered: u64,
     pub(super) rtt: Times,
-    /// Of the answered requests: from due to sent.
+    /// From due to sent, of the answered requests.
     pub(super) late_ns: u64,
     /// The latest of all.
     pub(super) latest_ns: u64,
@@ -52,7 +52,7 @@ impl Round {
         Self {
             pace,
             start_ns,
-            late_ns: Vec::with_capacity(pace.requests as usize),
+            sent_ns: Vec::with_capacity(pace.requests as usize),
             rtt_ns: vec![None; pace.requests as usize],
             answered: 0,
         }
@@ -65,23 +65,25 @@ impl Round {
 
     /// When the next request is due; `None` after the last one.
     fn next_ns(&self) -> Option<u64> {
-        let number = self.late_ns.len() as u64;
+        let number = self.sent_ns.len() as u64;
         (number < self.pace.requests.into()).then(|| self.due_ns(number))
     }
 
     /// The number of a request that is due, which now is sent.
     pub(super) fn send(&mut self, now_ns: u64) -> Option<u64> {
-        let due_ns = self.next_ns().filter(|due_ns| *due_ns <= now_ns)?;
-        let number = self.late_ns.len() as u64;
-        self.late_ns.push(now_ns - due_ns);
+        self.next_ns().filter(|due_ns| *due_ns <= now_ns)?;
+        let number = self.sent_ns.len() as u64;
+        self.sent_ns.push(now_ns);
         Some(number)
     }
 
     /// A request's answer is here. False: it is too late, or the second one, or to no request.
     pub(super) fn answer(&mut self, number: u64, now_ns: u64) -> bool {
-        let rtt_ns = now_ns.saturating_sub(self.due_ns(number));
-        let sent = number < self.late_ns.len() as u64;
-        if !sent || rtt_ns > self.pace.timeout_ns {
+        let Some(sent_ns) = self.sent_ns.get(number as usize) else {
+            return false;
+        };
+        let rtt_ns = now_ns.saturating_sub(*sent_ns);
+        if rtt_ns > self.pace.timeout_ns {
             return false;
         }
         match self.rtt_ns.get_mut(number as usize) {
@@ -96,9 +98,8 @@ impl Round {
 
     /// When there is something to do without an answer.
     pub(super) fn wake_ns(&self) -> u64 {
-        let last = u64::from(self.pace.requests.saturating_sub(1));
-        self.next_ns()
-            .unwrap_or_else(|| self.due_ns(last) + self.pace.timeout_ns)
+        let last_ns = self.sent_ns.last().copied().unwrap_or_default();
+        self.next_ns().unwrap_or(last_ns + self.pace.timeout_ns)
     }
 
     /// Nothing more is sent or waited for.
@@ -109,19 +110,21 @@ impl Round {
 
     pub(super) fn tally(&self) -> Tally {
         let mut rtt = Histogram::new(USER_SUB_BITS);
-        let mut late_ns = 0;
-        for (answered, late) in self.rtt_ns.iter().zip(&self.late_ns) {
+        let (mut late_ns, mut latest_ns) = (0, 0);
+        for ((number, sent_ns), answered) in (0..).zip(&self.sent_ns).zip(&self.rtt_ns) {
+            let late = sent_ns - self.due_ns(number);
+            latest_ns = latest_ns.max(late);
             if let Some(ns) = answered {
                 rtt.record(*ns);
                 late_ns += late;
             }
         }
         Tally {
-            sent: self.late_ns.len() as u64,
+            sent: self.sent_ns.len() as u64,
             answered: self.answered.into(),
             rtt: rtt.to_times(),
             late_ns,
-            latest_ns: self.late_ns.iter().copied().max().unwrap_or_default(),
+            latest_ns,
         }
     }
 }
@@ -152,12 +155,12 @@ mod tests {
         assert_eq!(round.wake_ns(), START + 10 * MS);
         assert_eq!(round.send(START + 11 * MS), Some(1));
         assert_eq!(round.send(START + 99 * MS), None);
-        assert_eq!(round.wake_ns(), START + 1_010 * MS);
+        assert_eq!(round.wake_ns(), START + 1_011 * MS);
         assert_eq!(round.tally().latest_ns, MS);
     }
 
     #[test]
-    fn latency_counts_from_the_time_when_a_request_was_due() {
+    fn the_agents_own_delay_is_told_apart() {
         let mut round = round(3);
         // The agent did not run for a while: all three are due at once.
         let now = START + 25 * MS;
@@ -169,7 +172,7 @@ mod tests {
         assert!(round.answer(0, now + 2 * MS));
         let tally = round.tally();
         assert_eq!((tally.sent, tally.answered), (3, 2));
-        assert_eq!(tally.rtt.sum_ns, (25 + 2) * MS + (5 + 1) * MS);
+        assert_eq!(tally.rtt.sum_ns, 3 * MS);
         assert_eq!((tally.late_ns, tally.latest_ns), (30 * MS, 25 * MS));
     }
 

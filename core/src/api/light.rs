@@ -53,7 +53,7 @@ pub struct LightPlan {
     pub payload_bytes: u32,
     /// How fast the requests of a round follow each other.
     pub requests_per_second: u32,
-    /// A request that is not answered in this time after it was due is lost.
+    /// A request that is not answered in this time is lost.
     pub timeout_ms: u32,
     /// Where this agent answers.
     pub responders: Vec<LightResponder>,
@@ -173,9 +173,11 @@ pub struct LightRound {
     pub answered: u64,
     /// Those without.
     pub lost: u64,
-    /// From the time at which each answered request was due to its answer.
+    /// From each answered request to its answer.
     pub rtt: Times,
-    /// How much of `rtt.sum_ns` passed before the requests were sent: the agent's own doing.
+    /// From the time at which the answered requests were due until they were sent, in all: how
+    /// late the agent itself was, and in no round-trip time. Nothing on the path delays a
+    /// request, for no request waits for the one before.
     pub late_ns: u64,
     /// Why the kernel refused to send, where it did; these requests are lost.
     pub refused: Option<String>,
