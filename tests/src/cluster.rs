@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod authority;
+pub mod fault;
 pub mod process;
 
 use std::{
@@ -28,6 +29,8 @@ pub const NAMESPACE: &str = "nettoll";
 pub const NETNS: &str = "kit-cp";
 /// An image with a shell, on every node.
 pub const TOOLS: &str = "registry.local/tools:1";
+/// For everything to be ready after the manifests were applied.
+const READY: Duration = Duration::from_secs(90);
 /// Between two looks.
 const POLL: Duration = Duration::from_millis(200);
 
@@ -109,6 +112,39 @@ pub fn pods(component: &str) -> Result<Vec<Pod>> {
         .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())
         .map(Pod::of)
         .collect())
+}
+
+/// Waits until agents and controllers are ready on both nodes.
+///
+/// # Errors
+/// Where they are not in time.
+pub fn ready() -> Result<()> {
+    eventually(READY, || {
+        for component in ["agent", "controller"] {
+            let pods = pods(component)?;
+            ensure!(
+                pods.len() == 2 && pods.iter().all(|pod| pod.ready),
+                "not all of {component} is ready: {:?}",
+                pods.iter()
+                    .map(|pod| (&pod.name, pod.ready))
+                    .collect::<Vec<_>>()
+            );
+        }
+        Ok(())
+    })
+}
+
+/// Two pods, `one` on n1 and `two` on n2, in a namespace that allows tests.
+///
+/// # Errors
+/// Where they or the product are not ready in time.
+pub fn pair(name: &str) -> Result<(Space, [Pod; 2])> {
+    ready()?;
+    let space = Space::new(name, true)?;
+    space.start("one", "n1")?;
+    space.start("two", "n2")?;
+    let pods = [space.ready("one")?, space.ready("two")?];
+    Ok((space, pods))
 }
 
 /// What tests ask of a pod.
@@ -249,6 +285,62 @@ impl Space {
             ensure!(pod.ready, "pod {} is not ready", pod.name);
             Ok(pod)
         })
+    }
+}
+
+impl Space {
+    /// Sets annotations of a pod, with any content.
+    ///
+    /// # Errors
+    /// As [`kubectl`].
+    pub fn annotate(&self, pod: &str, annotations: &Value) -> Result<()> {
+        let patch = json!({ "metadata": { "annotations": annotations } }).to_string();
+        let space = &self.name;
+        kubectl(&[
+            "patch",
+            "pod",
+            "-n",
+            space,
+            pod,
+            "--type=merge",
+            "-p",
+            &patch,
+        ])
+        .map(drop)
+    }
+
+    /// Waits until a request was answered for good, and returns the state's word and the pod.
+    ///
+    /// # Errors
+    /// Where it is not in time.
+    pub fn answered(&self, pod: &str, patience: Duration) -> Result<(String, Pod)> {
+        eventually(patience, || {
+            let pod = self.pod(pod)?;
+            let status = pod.annotation("nettoll.dev/status").unwrap_or_default();
+            ensure!(
+                ["done", "failed", "refused"].contains(&status),
+                "the request is '{status}': {}",
+                self.events(&pod.name)?.join("; ")
+            );
+            Ok((status.to_owned(), pod))
+        })
+    }
+
+    /// What Events of the controller say of a pod: reason and message.
+    ///
+    /// # Errors
+    /// As [`kubectl`].
+    pub fn events(&self, pod: &str) -> Result<Vec<String>> {
+        let about = format!("involvedObject.name={pod},source=nettoll-controller");
+        let list = get(&["events", "-n", &self.name, "--field-selector", &about])?;
+        let items = list["items"].as_array().context("no list of events")?;
+        Ok(items
+            .iter()
+            .map(|event| {
+                let text = |key: &str| event[key].as_str().unwrap_or_default();
+                format!("{}: {}", text("reason"), text("message"))
+            })
+            .collect())
     }
 }
 

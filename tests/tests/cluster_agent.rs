@@ -163,7 +163,7 @@ fn a_new_certificate_is_taken_without_a_restart() -> Result<()> {
         &patch,
     ])?;
     // Kubelet looks again at once when a pod changes, else in a minute or two.
-    let mark = format!("nettoll.dev/test-mark={}", std::process::id());
+    let mark = format!("example.org/mark={}", std::process::id());
     kubectl(&[
         "annotate",
         "pod",

@@ -71,6 +71,12 @@ impl Process {
         self.folder.join("root").join(path.trim_start_matches('/'))
     }
 
+    /// What the kernel tells of its network: a file of /proc/PID/net.
+    #[must_use]
+    pub fn net(&self, file: &str) -> PathBuf {
+        self.folder.join("net").join(file)
+    }
+
     /// Whether it cannot write into its root.
     ///
     /// # Errors

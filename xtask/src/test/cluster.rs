@@ -23,7 +23,7 @@ use crate::{
 const KIT: &str = "NETTOLL_KIT";
 /// Why the lane does not run without one.
 pub(crate) const NO_KIT: &str =
-    "there is no cluster: NETTOLL_KIT does not name a kit's command (see docs/kubernetes.md)";
+    "there is no cluster: NETTOLL_KIT does not name a kit's command (see CONTRIBUTING.md)";
 /// What is applied, in the workspace.
 const OVERLAY: &str = "deploy/overlays/kit";
 
