@@ -8,6 +8,7 @@ pub mod agent;
 pub mod authority;
 pub mod fault;
 pub mod process;
+pub mod prometheus;
 
 use std::{
     env,

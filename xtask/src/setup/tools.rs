@@ -82,6 +82,12 @@ pub(crate) const TOOLS: &[Tool] = &[
         purpose: Purpose::Test,
         what_for: "what round trips are compared with",
     },
+    Tool {
+        command: "prometheus",
+        package: "prometheus",
+        purpose: Purpose::Test,
+        what_for: "who reads the metrics in the lane 'cluster'",
+    },
 ];
 
 /// The programs of a purpose that this machine lacks.

@@ -1,0 +1,107 @@
+//! A real Prometheus scrapes a real cluster, and the questions that users have are answered.
+
+use anyhow::{Context as _, Result, ensure};
+use nettoll_core::{
+    api::{Job, ProbeMode, TestJob},
+    report::{Options, TestType},
+};
+use nettoll_tests::cluster::{
+    NAMESPACE, Pod, get, pods,
+    prometheus::{Forwarded, Prometheus},
+    ready,
+};
+
+fn leader() -> Result<String> {
+    let lease = get(&["lease", "-n", NAMESPACE, "nettoll-controller"])?;
+    let holder = lease["spec"]["holderIdentity"].as_str();
+    Ok(holder.context("nobody leads")?.to_owned())
+}
+
+fn endpoint(component: &str, node: &str) -> Result<Pod> {
+    let found = pods(component)?.into_iter().find(|pod| pod.node == node);
+    found.with_context(|| format!("no {component} on {node}"))
+}
+
+/// One measured path with everything: probe and samples.
+fn measure(api: &Forwarded) -> Result<()> {
+    let (from, to) = (endpoint("endpoint-a", "n1")?, endpoint("endpoint-a", "n2")?);
+    let job = Job::Test(TestJob {
+        from: format!("pod/{NAMESPACE}/{}", from.name).parse()?,
+        to: format!("pod/{NAMESPACE}/{}", to.name).parse()?,
+        network: None,
+        test: TestType::TcpRr,
+        options: Options {
+            seconds: 2.0,
+            rounds: 10,
+            warmup_ms: 20,
+            message_bytes: 131_072,
+            request_bytes: 64,
+            response_bytes: 64,
+            sample_hz: 997,
+        },
+        against: None,
+        probe: ProbeMode::On,
+    });
+    let (status, events) = api.ask("POST", "/api/v1/jobs", &serde_json::to_string(&job)?)?;
+    ensure!(
+        status == 200 && events.contains("\"done\""),
+        "{status} {events}"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_questions_of_users_are_answered() -> Result<()> {
+    ready()?;
+    let mut targets = Vec::new();
+    for component in ["agent", "controller"] {
+        let all = pods(component)?;
+        targets.extend(all.iter().map(|pod| format!("{}:9471", pod.address)));
+    }
+    assert_eq!(targets.len(), 4);
+    let prometheus = Prometheus::start(&targets)?;
+    measure(&Forwarded::to(&leader()?)?)?;
+
+    for (query, least) in [
+        ("count(up == 1)", 4.0),
+        // What does the overlay cost between these nodes?
+        (
+            r#"max by (from_node, to_node) (nettoll_toll_ratio{path="pod-to-pod", test="tcp_rr", metric="rtt_p50"})"#,
+            1.0,
+        ),
+        // How slow is it at worst?
+        (
+            r#"max by (from_node, to_node) (nettoll_rtt_p99_seconds{path="pod-to-pod"})"#,
+            1e-6,
+        ),
+        (
+            r#"histogram_quantile(0.99, sum by (le, path) (nettoll_rtt_seconds_bucket{path="pod-to-pod"}))"#,
+            1e-6,
+        ),
+        // Where does it go, and what does encapsulation cost of the processor?
+        (
+            r#"sum by (stage) (nettoll_stage_latency_seconds_sum{stage="encap"})"#,
+            1e-9,
+        ),
+        (
+            r#"sum(nettoll_agent_stage_cpu_seconds_total{stage="encap"}) / sum(nettoll_agent_stage_packets_total{stage="encap"})"#,
+            1e-9,
+        ),
+        (
+            r#"sum(nettoll_component_cpu_seconds_total{component="encap"})"#,
+            1e-9,
+        ),
+        // Is the probe there, and does it see everything?
+        (
+            r#"count(nettoll_hook_state{hook="net_dev_start_xmit", state="ready"} == 1)"#,
+            2.0,
+        ),
+    ] {
+        let vector = prometheus.answers(query)?;
+        println!("{query}: {vector:?}");
+        for (_, value) in vector {
+            ensure!(value >= least, "{query}: {value}");
+        }
+    }
+    Ok(())
+}
