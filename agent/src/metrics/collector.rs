@@ -76,7 +76,7 @@ fn encode(
     };
     counter(
         "nettoll_agent_stage_packets",
-        "Data-carrying sk_buffs of runs that passed the stage.",
+        "Data-carrying sk_buffs of runs and light rounds that passed the stage.",
         None,
         stages()
             .map(|(labels, total)| (labels, Value::Whole(total.packets)))
@@ -84,7 +84,7 @@ fn encode(
     )?;
     counter(
         "nettoll_agent_stage",
-        "Payload bytes of runs that passed the stage.",
+        "Payload bytes of runs and light rounds that passed the stage.",
         Some(&Unit::Bytes),
         stages()
             .filter_map(|(labels, total)| Some((labels, Value::Whole(total.bytes?))))
@@ -92,7 +92,7 @@ fn encode(
     )?;
     counter(
         "nettoll_agent_stage_cpu",
-        "Exact self time of the device's transmit function for packets of runs; absent where it was not measured.",
+        "Exact self time of the device's transmit function for packets of runs and light rounds; absent where it was not measured.",
         Some(&Unit::Seconds),
         stages()
             .filter_map(|(labels, total)| Some((labels, Value::Seconds(total.self_ns?))))
@@ -100,7 +100,7 @@ fn encode(
     )?;
     let mut latency = encoder.encode_descriptor(
         "nettoll_agent_stage_latency",
-        "Time that a data-carrying sk_buff of a run spent in the stage; the sum is exact, a bucket to within the resolution of the probe's own.",
+        "Time that a data-carrying sk_buff of a run or light round spent in the stage; the sum is exact, a bucket to within the resolution of the probe's own.",
         Some(&Unit::Seconds),
         MetricType::Histogram,
     )?;
