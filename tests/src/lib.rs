@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod bed;
 pub mod cluster;
+pub mod deploy;
 pub mod forwarder;
 pub mod session;
 pub mod spinner;

@@ -83,10 +83,10 @@ pub(crate) const TOOLS: &[Tool] = &[
         what_for: "what round trips are compared with",
     },
     Tool {
-        command: "prometheus",
+        command: "promtool",
         package: "prometheus",
         purpose: Purpose::Test,
-        what_for: "who reads the metrics in the lane 'cluster'",
+        what_for: "who checks the alert rules, and with prometheus reads the metrics of a cluster",
     },
 ];
 

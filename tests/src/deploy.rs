@@ -1,0 +1,59 @@
+//! The files of `deploy/`, as tests read them.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// The folder.
+#[must_use]
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")
+}
+
+/// One of its files.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn read(name: &str) -> Result<String> {
+    let path = folder().join(name);
+    fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// A query's metrics are those of docs/controller.md and docs/agent.md: a name that changed there
+/// leaves no dead query behind.
+///
+/// # Errors
+/// Naming those that are not there.
+pub fn ensure_documented(queries: &str) -> Result<()> {
+    let mut pages = read("../docs/controller.md")?;
+    pages += &read("../docs/agent.md")?;
+    let documented = metrics(&pages);
+    ensure!(documented.len() > 10, "the pages document no metrics");
+    let unknown: Vec<_> = metrics(queries)
+        .into_iter()
+        .filter(|name| {
+            let base = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|suffix| name.strip_suffix(suffix));
+            !documented.contains(name) && !base.is_some_and(|base| documented.contains(base))
+        })
+        .collect();
+    ensure!(
+        unknown.is_empty(),
+        "not in docs/controller.md or docs/agent.md: {}",
+        unknown.join(", ")
+    );
+    Ok(())
+}
+
+/// Names of metrics in a text. A folder or a file is called otherwise: after `nettoll` comes no
+/// underscore there.
+fn metrics(text: &str) -> BTreeSet<&str> {
+    text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+        .filter(|word| word.starts_with("nettoll_"))
+        .collect()
+}

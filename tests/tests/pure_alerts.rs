@@ -1,0 +1,68 @@
+//! The alert rules, by Prometheus' own checker: each fires where it must and nowhere else.
+
+use std::{env, path::PathBuf, process::Command};
+
+use anyhow::{Context as _, Result, ensure};
+use nettoll_tests::{BIN_DIR, deploy};
+
+/// Debian's package that has it is `prometheus`.
+const PROMTOOL: &str = "promtool";
+
+/// Runs it; `None` where this machine does not have it.
+///
+/// `cargo xtask test` installs it before the lane `lab`, and then it must be there.
+fn promtool(arguments: &[&str]) -> Result<Option<(bool, String)>> {
+    let folder: PathBuf = deploy::folder().join("alerts");
+    let mut command = Command::new(PROMTOOL);
+    let output = match command.args(arguments).current_dir(folder).output() {
+        Err(error) if env::var_os(BIN_DIR).is_none() => {
+            eprintln!("skipped: no {PROMTOOL} here ({error}); install Debian's package prometheus");
+            return Ok(None);
+        }
+        output => output.context("cannot run promtool; install Debian's package prometheus")?,
+    };
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text += &String::from_utf8_lossy(&output.stderr);
+    Ok(Some((output.status.success(), text)))
+}
+
+#[test]
+fn the_rules_are_well_formed() -> Result<()> {
+    if let Some((good, text)) = promtool(&["check", "rules", "nettoll.rules.yaml"])? {
+        ensure!(good, "{text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn each_alert_fires_where_it_must_and_nowhere_else() -> Result<()> {
+    if let Some((good, text)) = promtool(&["test", "rules", "nettoll.rules.test.yaml"])? {
+        ensure!(good, "{text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn each_alert_is_tested_and_documented() -> Result<()> {
+    let rules = deploy::read("alerts/nettoll.rules.yaml")?;
+    let tests = deploy::read("alerts/nettoll.rules.test.yaml")?;
+    let page = deploy::read("../docs/alerts.md")?;
+    let mut count = 0;
+    for line in rules.lines() {
+        let Some(alert) = line.trim_start().strip_prefix("- alert: ") else {
+            continue;
+        };
+        count += 1;
+        let fires = format!("alertname: {alert}\n    exp_alerts:\n    - ");
+        ensure!(tests.contains(&fires), "no test has {alert} fire");
+        let row = format!("| `{alert}` |");
+        ensure!(page.contains(&row), "docs/alerts.md does not have {alert}");
+    }
+    ensure!(count > 0, "no alerts in the file");
+    Ok(())
+}
+
+#[test]
+fn the_rules_use_documented_metrics_only() -> Result<()> {
+    deploy::ensure_documented(&deploy::read("alerts/nettoll.rules.yaml")?)
+}
