@@ -13,8 +13,8 @@ use bytes::Bytes;
 use hyper::Method;
 use nettoll_core::{
     api::{
-        AgentInfo, ErrorBody, FlowTuple, Prepared, ResolveRequest, Resolved, RoundSide, RoundSpec,
-        RunSide, RunSpec,
+        AgentInfo, ErrorBody, FlowTuple, LightPlan, LightResults, Prepared, ResolveRequest,
+        Resolved, RoundSide, RoundSpec, RunSide, RunSpec,
     },
     report::Options,
 };
@@ -192,6 +192,17 @@ impl Agent {
             .await
     }
 
+    /// Puts a plan of light rounds in the place of the last one.
+    pub(crate) async fn put_light(&self, plan: &LightPlan) -> Result<(), AgentError> {
+        self.ask(Method::PUT, "/v1/light", plan, QUICK, LIMIT).await
+    }
+
+    /// What came of light rounds after this sequence.
+    pub(crate) async fn light(&self, after: u64) -> Result<LightResults, AgentError> {
+        let path = format!("/v1/light?after={after}");
+        self.ask(Method::GET, &path, &(), QUICK, LIMIT).await
+    }
+
     async fn of_run<T: DeserializeOwned>(
         &self,
         run: &str,
@@ -222,7 +233,7 @@ impl Agent {
             address: self.address,
             fault,
         };
-        let body = if method == Method::POST {
+        let body = if method == Method::POST || method == Method::PUT {
             serde_json::to_vec(body)
                 .map_err(|e| error(Fault::Answer(e.to_string())))?
                 .into()

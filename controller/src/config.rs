@@ -6,7 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nettoll_core::{annotation::Policy, api::METRICS_PORT};
+use nettoll_core::{
+    annotation::Policy,
+    api::METRICS_PORT,
+    mesh::{self, SettingsError},
+};
 use serde::Deserialize;
 
 /// Port of the API where it listens on a loopback address.
@@ -31,6 +35,14 @@ pub(crate) enum ConfigError {
         /// Why.
         source: Box<toml::de::Error>,
     },
+    /// The mesh cannot be as it says.
+    #[error("{} is no configuration of the controller: {source}", path.display())]
+    Mesh {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: SettingsError,
+    },
 }
 
 /// All settings.
@@ -49,6 +61,8 @@ pub(crate) struct Config {
     pub(crate) kubernetes: Kubernetes,
     /// What annotations may ask for, in Kubernetes.
     pub(crate) on_demand: OnDemand,
+    /// The always-on mesh, in Kubernetes.
+    pub(crate) mesh: mesh::Settings,
 }
 
 /// What only matters in Kubernetes.
@@ -153,6 +167,7 @@ impl Default for Config {
             tls: Tls::default(),
             kubernetes: Kubernetes::default(),
             on_demand: OnDemand::default(),
+            mesh: mesh::Settings::default(),
         }
     }
 }
@@ -201,10 +216,15 @@ impl Config {
             path: path.to_owned(),
             source,
         })?;
-        toml::from_str(&text).map_err(|source| ConfigError::Parse {
+        let config: Self = toml::from_str(&text).map_err(|source| ConfigError::Parse {
             path: path.to_owned(),
             source: source.into(),
-        })
+        })?;
+        config.mesh.check().map_err(|source| ConfigError::Mesh {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(config)
     }
 }
 

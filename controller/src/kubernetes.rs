@@ -5,7 +5,8 @@
 //!    metrics of their process.
 //! 3. [`certificates`] and [`secrets`]: the CA, and the keys of the agents and of the controller.
 //! 4. [`watch`], [`facts`] and [`live`]: the watches feed the inventory of `nettoll-core`.
-//! 5. [`desk`]: annotations on pods become jobs, and jobs become answers; [`note`] tells of them
+//! 5. The [`mesh`](crate::mesh) begins when the inventory is known.
+//! 6. [`desk`]: annotations on pods become jobs, and jobs become answers; [`note`] tells of them
 //!    in Events.
 //!
 //! Who loses the Lease ends the process at once: agents end the runs of a controller that they
@@ -45,6 +46,7 @@ use crate::{
     api::{self, ListenError, Listener},
     config::Config,
     jobs::Jobs,
+    mesh::{Ground, Mesh},
     metrics::Metrics,
     run::{Stop, shut_down},
 };
@@ -147,8 +149,11 @@ async fn lead(
         () = stop.wanted() => return Ok(()),
     };
     let live = Arc::new(Live::new(&config.kubernetes.network, connector));
-    let metrics = Arc::new(Metrics::new());
+    let mesh = Arc::new(Mesh::new(config.mesh));
+    let metrics = Arc::new(Metrics::with_mesh(Arc::clone(&mesh)));
     *shown.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&metrics);
+    let ground: Arc<dyn Ground> = Arc::<Live>::clone(&live);
+    let mesh = mesh.run(ground, Arc::clone(&metrics));
     let jobs = Arc::new(Jobs::new(Arc::clone(&live), metrics));
     let users = Listener::bind(&config.listen).await?;
     let for_users = Arc::clone(&jobs);
@@ -161,7 +166,7 @@ async fn lead(
     ));
     tokio::select! {
         () = users.serve(move |request| api::answer(Arc::clone(&for_users), request)) => {}
-        () = watches::feed(&client, &place.namespace, &live, &desk) => {}
+        () = watches::feed(&client, &place.namespace, &live, &desk, mesh) => {}
         never = renew(&secrets, material, &live) => match never {},
         () = stop.wanted() => {}
     }

@@ -9,9 +9,9 @@
 //! 2. [`api`]: jobs in, events and the report out; one job at a time.
 //! 3. [`jobs`]: plan → dispatch → results.
 //! 4. [`agents`]: the requests to the agents, over mutual TLS.
-//! 5. [`metrics`]: what finished jobs leave for Prometheus.
+//! 5. [`metrics`]: what finished jobs and rounds leave for Prometheus.
 //! 6. [`kubernetes`]: the same with what a cluster says: who leads, certificates, what there is,
-//!    and what annotations ask for.
+//!    and what annotations ask for; and [`mesh`]: rounds that go on by themselves.
 //!
 //! It fails with 2 where its configuration is wrong, with 1 where it cannot go on; a job that
 //! fails is told to the one who asked for it and ends nothing else.
@@ -23,8 +23,10 @@ mod directory;
 mod inventory;
 mod jobs;
 mod kubernetes;
+mod mesh;
 mod metrics;
 mod run;
+mod simulate;
 
 use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
@@ -42,6 +44,9 @@ struct Arguments {
 enum Command {
     /// Serve the API until SIGTERM or SIGINT
     Run(Run),
+    /// Print what a cluster of this size would take, for `cargo xtask bench controller`
+    #[command(hide = true)]
+    Simulate(simulate::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -73,14 +78,20 @@ fn main() -> ExitCode {
             tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()),
         )
         .init();
-    let Arguments {
-        command: Command::Run(arguments),
-    } = Arguments::parse();
-    match run::run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error}");
-            error.exit_code()
-        }
+    match Arguments::parse().command {
+        Command::Run(arguments) => match run::run(arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!("{error}");
+                error.exit_code()
+            }
+        },
+        Command::Simulate(arguments) => match simulate::run(&arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!("cannot write the figures: {error}");
+                ExitCode::FAILURE
+            }
+        },
     }
 }

@@ -5,6 +5,7 @@
 
 mod histogram;
 mod labels;
+mod mesh;
 mod process;
 
 use std::{
@@ -13,9 +14,10 @@ use std::{
 };
 
 use nettoll_core::{
-    api::JobResult,
+    api::{JobResult, LightRound},
     endpoint::{Endpoint, Path},
-    report::{Run, TestType},
+    mesh::Accepted,
+    report::{Run, Stage, TestType},
 };
 use prometheus_client::{
     encoding::text,
@@ -26,8 +28,10 @@ use prometheus_client::{
 use self::{
     histogram::{Histograms, Labels, RTT_BOUNDS_NS, STAGE_BOUNDS_NS},
     labels::{Component, Edge, EdgeMetric, Outcome, edge, stage_label},
+    mesh::MeshCollector,
     process::Process,
 };
+use crate::mesh::Mesh;
 
 /// The type of the text that [`Metrics::text`] gives.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -38,6 +42,9 @@ type FloatCounter = Counter<f64, AtomicU64>;
 /// All metrics.
 pub(crate) struct Metrics {
     registry: Registry,
+    /// Finished jobs have series of their own for each edge. Where there is a mesh, the edges are
+    /// its: what users ask for on demand has no bound.
+    edges_of_jobs: bool,
     rtt: Arc<Histograms>,
     stages: Arc<Histograms>,
     up: Family<Edge, Gauge>,
@@ -54,10 +61,24 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Empty families.
+    /// Empty families; the edges are those of finished jobs.
     pub(crate) fn new() -> Self {
-        let metrics = Self {
+        Self::empty(true).registered().with_edges_of_jobs()
+    }
+
+    /// The same where the edges are those of a mesh.
+    pub(crate) fn with_mesh(mesh: Arc<Mesh>) -> Self {
+        let mut metrics = Self::empty(false).registered();
+        metrics
+            .registry
+            .register_collector(Box::new(MeshCollector(mesh)));
+        metrics
+    }
+
+    fn empty(edges_of_jobs: bool) -> Self {
+        Self {
             registry: Registry::default(),
+            edges_of_jobs,
             rtt: Arc::new(Histograms::new(
                 "nettoll_rtt_seconds",
                 "Round-trip times of requests (path_cost: one way)",
@@ -79,8 +100,7 @@ impl Metrics {
             throughput: Family::default(),
             component_cpu: Family::default(),
             tests: Family::default(),
-        };
-        metrics.registered()
+        }
     }
 
     /// Those of the process alone: of an instance that does not lead.
@@ -98,6 +118,21 @@ impl Metrics {
         registry.register_collector(Box::new(Process));
         registry.register_collector(Box::new(Arc::clone(&self.rtt)));
         registry.register_collector(Box::new(Arc::clone(&self.stages)));
+        registry.register(
+            "nettoll_component_cpu_seconds",
+            "Sampled CPU time during runs by what the kernel was busy with",
+            self.component_cpu.clone(),
+        );
+        registry.register(
+            "nettoll_tests",
+            "Runs by how they ended",
+            self.tests.clone(),
+        );
+        self
+    }
+
+    fn with_edges_of_jobs(mut self) -> Self {
+        let registry = &mut self.registry;
         let mut gauge = |name, help, family: &Family<Edge, FloatGauge>| {
             registry.register(name, help, family.clone());
         };
@@ -142,16 +177,6 @@ impl Metrics {
             "Path over baseline in the last comparison",
             self.toll_ratio.clone(),
         );
-        registry.register(
-            "nettoll_component_cpu_seconds",
-            "Sampled CPU time during runs by what the kernel was busy with",
-            self.component_cpu.clone(),
-        );
-        registry.register(
-            "nettoll_tests",
-            "Runs by how they ended",
-            self.tests.clone(),
-        );
         self
     }
 
@@ -184,7 +209,7 @@ impl Metrics {
             }
         }
         for toll in &result.report.tolls {
-            if Some(toll.baseline.kind) == toll.path.kind.baseline() {
+            if self.edges_of_jobs && Some(toll.baseline.kind) == toll.path.kind.baseline() {
                 let edge = edge(&toll.path, toll.test, &node);
                 let labels = EdgeMetric {
                     edge,
@@ -202,8 +227,26 @@ impl Metrics {
         test: TestType,
         node: impl Fn(&Endpoint) -> String,
     ) {
-        self.up.get_or_create(&edge(path, test, &node)).set(0);
+        if self.edges_of_jobs {
+            self.up.get_or_create(&edge(path, test, &node)).set(0);
+        }
         self.count(test, "failed");
+    }
+
+    /// Adds a light round to the series of its zones.
+    pub(crate) fn record_light(&self, accepted: &Accepted<'_>, round: &LightRound) {
+        let labels: Labels = vec![
+            ("path", accepted.path.as_str().to_owned()),
+            ("network", accepted.network.to_owned()),
+            ("from_zone", accepted.from_zone.to_owned()),
+            ("to_zone", accepted.to_zone.to_owned()),
+            ("test", TestType::UdpRr.as_str().to_owned()),
+        ];
+        if round.rtt.count > 0 {
+            let mean_ns = round.rtt.sum_ns as f64 / round.rtt.count as f64;
+            self.rtt.add(labels.clone(), &round.rtt.histogram, mean_ns);
+        }
+        self.record_stages(&round.stages, &labels);
     }
 
     fn count(&self, test: TestType, outcome: &'static str) {
@@ -217,6 +260,26 @@ impl Metrics {
 
     fn record_run(&self, run: &Run, edge: &Edge) {
         self.count(run.test, if run.valid { "valid" } else { "invalid" });
+        if self.edges_of_jobs {
+            self.record_edge(run, edge);
+        }
+        if !run.valid {
+            return;
+        }
+        let labels: Labels = vec![
+            ("path", edge.path.to_owned()),
+            ("network", edge.network.clone()),
+            ("from_zone", edge.from_zone.to_owned()),
+            ("to_zone", edge.to_zone.to_owned()),
+            ("test", edge.test.to_owned()),
+        ];
+        if let Some(rtt) = &run.rtt_ns {
+            self.rtt.add(labels.clone(), &rtt.histogram, rtt.mean);
+        }
+        self.record_stages(run.stages.iter().flatten(), &labels);
+    }
+
+    fn record_edge(&self, run: &Run, edge: &Edge) {
         self.up.get_or_create(edge).set(run.valid.into());
         let sum = |of: fn(&nettoll_core::report::Round) -> Option<u64>| {
             run.rounds.iter().filter_map(of).sum::<u64>()
@@ -248,21 +311,10 @@ impl Metrics {
         );
         set(&self.rtt_p50, run.rtt_ns.as_ref().map(|rtt| rtt.p50 / 1e9));
         set(&self.rtt_p99, run.rtt_ns.as_ref().map(|rtt| rtt.p99 / 1e9));
-        let labels: Labels = vec![
-            ("path", edge.path.to_owned()),
-            ("network", edge.network.clone()),
-            ("from_zone", edge.from_zone.to_owned()),
-            ("to_zone", edge.to_zone.to_owned()),
-            ("test", edge.test.to_owned()),
-        ];
-        if let Some(rtt) = &run.rtt_ns {
-            self.rtt.add(labels.clone(), &rtt.histogram, rtt.mean);
-        }
-        self.record_stages(run, &labels);
     }
 
-    fn record_stages(&self, run: &Run, labels: &Labels) {
-        for stage in run.stages.iter().flatten() {
+    fn record_stages<'a>(&self, stages: impl IntoIterator<Item = &'a Stage>, labels: &Labels) {
+        for stage in stages {
             let of = |histogram: &Option<Vec<(u64, u64)>>| histogram.clone().unwrap_or_default();
             let mut buckets = of(&stage.histogram);
             buckets.extend(of(&stage.histogram_many_segments));

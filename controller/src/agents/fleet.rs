@@ -2,10 +2,11 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use nettoll_core::api::{Inventory, InventoryNode};
+use nettoll_core::api::Inventory;
 
 use super::{Agent, Agents, Connector};
 
@@ -37,12 +38,20 @@ impl Fleet {
     pub(crate) fn of(&self, inventory: &Inventory) -> Agents {
         let mut state = self.state();
         let agents = inventory.nodes.iter().map(|node| {
-            let agent = state.agent(node);
+            let agent = state.agent(&node.name, node.agent);
             (node.name.clone(), agent)
         });
         let agents: BTreeMap<_, _> = agents.collect();
         state.agents.clone_from(&agents);
         Agents(agents)
+    }
+
+    /// The agent of a node at this address; the others stay.
+    pub(crate) fn at(&self, node: &str, address: SocketAddr) -> Arc<Agent> {
+        let mut state = self.state();
+        let agent = state.agent(node, address);
+        state.agents.insert(node.to_owned(), Arc::clone(&agent));
+        agent
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -52,14 +61,10 @@ impl Fleet {
 
 impl State {
     /// The known one, unless it has moved.
-    fn agent(&self, node: &InventoryNode) -> Arc<Agent> {
-        match self.agents.get(&node.name) {
-            Some(known) if known.address == node.agent => Arc::clone(known),
-            _ => Arc::new(Agent::new(
-                node.name.clone(),
-                node.agent,
-                self.connector.clone(),
-            )),
+    fn agent(&self, node: &str, address: SocketAddr) -> Arc<Agent> {
+        match self.agents.get(node) {
+            Some(known) if known.address == address => Arc::clone(known),
+            _ => Arc::new(Agent::new(node.to_owned(), address, self.connector.clone())),
         }
     }
 }

@@ -1,12 +1,19 @@
 //! The cluster as the watches tell it, and the agents in it: a directory that is always of now.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use nettoll_core::inventory::{Cluster, Event, PodFacts};
+use nettoll_core::{
+    inventory::{Cluster, Event, PodFacts},
+    mesh::{Plan, Settings},
+};
 
 use crate::{
-    agents::{Connector, Fleet},
+    agents::{Agent, Connector, Fleet},
     directory::{Directory, Known},
+    mesh::Ground,
 };
 
 /// The cluster and its agents.
@@ -50,5 +57,23 @@ impl Live {
 impl Directory for Arc<Live> {
     fn now(&self) -> Arc<Known> {
         self.with_pods(&[])
+    }
+}
+
+impl Ground for Live {
+    fn generation(&self) -> u64 {
+        self.cluster().generation()
+    }
+
+    fn plan(&self, settings: &Settings) -> Plan {
+        Plan::new(&self.cluster(), settings)
+    }
+
+    fn agent(&self, node: &str, address: SocketAddr) -> Arc<Agent> {
+        self.fleet.at(node, address)
+    }
+
+    fn retire(&self, node: &str) {
+        self.cluster().retire(node);
     }
 }

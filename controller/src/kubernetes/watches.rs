@@ -7,7 +7,7 @@
 //! | namespaces | metadata | the label that allows tests |
 //! | all pods | metadata | annotations, and pods that go away |
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::{Api, Client, ResourceExt as _, core::PartialObjectMeta, runtime::watcher};
@@ -22,8 +22,14 @@ use super::{
 };
 
 /// Watches for ever. The desk hears of pods only when all else is known, for it refuses what it
-/// does not know.
-pub(crate) async fn feed(client: &Client, namespace: &str, live: &Arc<Live>, desk: &Arc<Desk>) {
+/// does not know; the mesh begins then, so as not to plan for a part of the cluster.
+pub(crate) async fn feed(
+    client: &Client,
+    namespace: &str,
+    live: &Arc<Live>,
+    desk: &Arc<Desk>,
+    mesh: impl Future<Output = Infallible>,
+) {
     let synced = Synced::new(3);
     let nodes = follow(
         "nodes",
@@ -81,7 +87,11 @@ pub(crate) async fn feed(client: &Client, namespace: &str, live: &Arc<Live>, des
         )
         .await;
     };
-    tokio::join!(nodes, own, namespaces, annotated);
+    let meshed = async {
+        synced.wait().await;
+        mesh.await
+    };
+    tokio::join!(nodes, own, namespaces, annotated, meshed);
 }
 
 /// Counts the watches that have told all that is there.

@@ -3,13 +3,16 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, NoLabelSet},
-    metrics::MetricType,
+    encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet},
+    metrics::{MetricType, counter::ConstCounter},
 };
 
 /// Bounds of round-trip times in ns: 10 µs to 1 s in steps 1-2-5.
@@ -49,6 +52,9 @@ pub(super) const STAGE_BOUNDS_NS: [u64; 13] = [
     100_000_000,
 ];
 
+/// Most sets of labels of one histogram. What comes beyond is left out and counted.
+const MAX_SETS: usize = 800;
+
 /// A series' labels.
 pub(super) type Labels = Vec<(&'static str, String)>;
 
@@ -59,6 +65,8 @@ pub(super) struct Histograms {
     help: &'static str,
     bounds_ns: &'static [u64],
     series: Mutex<BTreeMap<Labels, Series>>,
+    /// Calls of [`Self::add`] that were left out.
+    left_out: AtomicU64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -75,6 +83,7 @@ impl Histograms {
             help,
             bounds_ns,
             series: Mutex::default(),
+            left_out: AtomicU64::new(0),
         }
     }
 
@@ -84,6 +93,10 @@ impl Histograms {
     /// one of its own buckets too high, never too low.
     pub(super) fn add(&self, labels: Labels, buckets: &[(u64, u64)], mean_ns: f64) {
         let mut all = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= MAX_SETS && !all.contains_key(&labels) {
+            self.left_out.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         let series = all.entry(labels).or_default();
         series.counts.resize(self.bounds_ns.len() + 1, 0);
         for &(upper, count) in buckets {
@@ -127,13 +140,33 @@ impl Collector for Histograms {
                 .encode_family(labels)?
                 .encode_histogram::<NoLabelSet>(*sum_seconds, count, &buckets, None)?;
         }
-        Ok(())
+        let name = format!("{}_left_out", self.name.trim_end_matches("_seconds"));
+        let help = "Additions to the histogram that had too many sets of labels";
+        let left_out = ConstCounter::new(self.left_out.load(Ordering::Relaxed));
+        let family = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
+        left_out.encode(family)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sets_of_labels_have_an_end() {
+        let histograms = Histograms::new("x_seconds", "X.", &RTT_BOUNDS_NS);
+        for number in 0..MAX_SETS + 7 {
+            let labels = vec![("zone", number.to_string())];
+            histograms.add(labels, &[(10_000, 1)], 1_000.0);
+        }
+        histograms.add(vec![("zone", "0".to_owned())], &[(10_000, 1)], 1_000.0);
+        let mut registry = prometheus_client::registry::Registry::default();
+        registry.register_collector(Box::new(histograms));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        assert!(text.contains("x_left_out_total 7\n"), "{text}");
+        assert_eq!(text.matches("x_seconds_count").count(), MAX_SETS);
+    }
 
     #[test]
     fn buckets_go_below_the_first_bound_that_holds_them_whole() {

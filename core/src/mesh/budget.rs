@@ -60,7 +60,7 @@ mod tests {
         assert_eq!(pair_bits_per_second(&Settings::default()), 6_986);
         assert_eq!(budget.of_node, 25);
         assert_eq!(budget.of_cluster, 143_143);
-        assert_eq!(budget.exported, 10_000);
+        assert_eq!(budget.exported, 8_571);
     }
 
     #[test]

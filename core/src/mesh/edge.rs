@@ -7,7 +7,7 @@ use crate::api::LightRound;
 pub const LOST_ROUNDS: u8 = 3;
 /// After so many periods without a round nothing is known of an edge any more.
 const STALE_PERIODS: u64 = 4;
-/// No agent keeps rounds for longer.
+/// What is older says nothing of now, and no agent goes on for longer without a controller.
 const MAX_AGE_MS: u64 = 600_000;
 
 /// What becomes of a round.
@@ -21,6 +21,8 @@ pub enum Round {
     Unknown,
     /// Its numbers contradict each other.
     Senseless,
+    /// It ended too long ago, by the agent's word.
+    Old,
 }
 
 impl Round {
@@ -32,11 +34,18 @@ impl Round {
             Self::Failed => "failed",
             Self::Unknown => "unknown",
             Self::Senseless => "senseless",
+            Self::Old => "old",
         }
     }
 
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Counted, Self::Failed, Self::Unknown, Self::Senseless];
+    pub const ALL: [Self; 5] = [
+        Self::Counted,
+        Self::Failed,
+        Self::Unknown,
+        Self::Senseless,
+        Self::Old,
+    ];
 }
 
 /// The state of an edge.
@@ -58,7 +67,7 @@ pub(super) struct EdgeState {
 impl EdgeState {
     /// Takes in a round and says when it ended, by the caller's clock.
     pub(super) fn add(&mut self, round: &LightRound, now_ms: u64) -> u64 {
-        let at_ms = now_ms.saturating_sub(round.age_ms.min(MAX_AGE_MS));
+        let at_ms = now_ms.saturating_sub(round.age_ms);
         self.requests = self.requests.saturating_add(round.sent);
         self.lost = self.lost.saturating_add(round.lost);
         self.last_ms = self.last_ms.max(Some(at_ms));
@@ -89,6 +98,9 @@ impl EdgeState {
 pub(super) fn judge(round: &LightRound) -> Round {
     if round.failed.is_some() || round.sent == 0 {
         return Round::Failed;
+    }
+    if round.age_ms > MAX_AGE_MS {
+        return Round::Old;
     }
     let counted = round
         .rtt
@@ -132,15 +144,17 @@ mod tests {
     }
 
     #[test]
-    fn an_age_is_never_beyond_what_agents_keep() {
+    fn nothing_is_known_without_news() {
         let mut edge = EdgeState::default();
         let mut old = round("x", 50, 0, 1e5);
-        old.age_ms = u64::MAX;
+        old.age_ms = 600_000;
+        assert_eq!(judge(&old), Round::Counted);
         assert_eq!(edge.add(&old, 1_000_000), 400_000);
-        assert_eq!(edge.add(&old, 5), 0);
         assert!(edge.is_fresh(520_000, 30_000) && !edge.is_fresh(520_001, 30_000));
-        // Its clock may stand before the last round.
+        // The caller's clock may stand before the last round.
         assert!(edge.is_fresh(0, 30_000));
+        old.age_ms = u64::MAX;
+        assert_eq!(judge(&old), Round::Old);
     }
 
     #[test]

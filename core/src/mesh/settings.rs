@@ -55,7 +55,7 @@ impl Default for Settings {
             node_bits_per_second: 1_000_000,
             cluster_bits_per_second: 1_000_000_000,
             node_cpu_permille: 5,
-            max_series: 140_000,
+            max_series: 120_000,
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{
     window,
 };
 use crate::{
-    api::LightRound,
+    api::{LightPlan, LightRound},
     endpoint::PathKind,
     histogram::USER_SUB_BITS,
     inventory::{Cluster, Member},
@@ -24,6 +24,8 @@ const KINDS: [PathKind; 2] = [PathKind::HostToHost, PathKind::PodToPod];
 #[derive(Debug, Default)]
 pub struct State {
     plan: Plan,
+    /// Where each member is in the plan, by name.
+    members: HashMap<String, usize>,
     pairs: HashMap<u64, PairState>,
 }
 
@@ -123,7 +125,18 @@ impl State {
             });
             self.pairs.insert(pair.id, state);
         }
+        let named = plan.members().iter().enumerate();
+        self.members = named
+            .map(|(index, member)| (member.name.clone(), index))
+            .collect();
         self.plan = plan;
+    }
+
+    /// A member, and what its agent has to do.
+    #[must_use]
+    pub fn orders(&self, node: &str) -> Option<(&Member, LightPlan)> {
+        let index = *self.members.get(node)?;
+        Some((self.plan.members().get(index)?, self.plan.light(index)))
     }
 
     /// Plans for a cluster as it is now, and takes that up.
