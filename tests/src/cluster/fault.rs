@@ -30,7 +30,9 @@ impl StoppedApi {
         let cluster = status.split_once("cluster:").context("no cluster")?.1;
         let mut words = cluster.split_whitespace();
         words.by_ref().find(|word| *word == "kube-apiserver");
-        let pid = words.nth(1).context("no API server")?.parse()?;
+        // As in `kube-apiserver pid 123, 456 MB`.
+        let pid = words.nth(1).context("no API server")?;
+        let pid = pid.trim_end_matches(',').parse()?;
         signal(pid, libc::SIGSTOP)?;
         Ok(Self { pid })
     }
