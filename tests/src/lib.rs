@@ -9,6 +9,7 @@ pub mod bed;
 pub mod cluster;
 pub mod deploy;
 pub mod forwarder;
+pub mod mesh;
 pub mod session;
 pub mod spinner;
 

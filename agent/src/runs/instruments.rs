@@ -1,5 +1,7 @@
 //! The probe and the profiler, shared by all runs and loaded when the first run wants them.
 
+mod watch;
+
 use std::{
     collections::BTreeMap,
     fmt::{self, Display},
@@ -119,12 +121,6 @@ fn hooks(test: TestType) -> Hooks {
     }
 }
 
-/// Of light rounds: exact self times, as everywhere.
-const LIGHT_HOOKS: Hooks = Hooks {
-    exact: true,
-    copy: false,
-};
-
 impl Instruments {
     pub(super) fn new() -> Self {
         Self {
@@ -195,53 +191,6 @@ impl Instruments {
 
     fn take(&self) {
         self.taken.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Before a light round: the probe is attached and follows its flow. Also gives what
-    /// [`Self::unwatch`] wants to know.
-    pub(super) fn watch(
-        &self,
-        flow: &FlowTuple,
-        way: &Way<'_>,
-    ) -> Result<(FlowId, u64, Stamps), RunError> {
-        let mut probe = lock(&self.probe);
-        let probe = probe.get(Probe::load).map_err(RunError::Probe)?;
-        let id = probe.follow(flow, way).map_err(refused)?;
-        if let Err(error) = probe.attach(LIGHT_HOOKS) {
-            // The first error is the one to tell.
-            let _ = probe.unfollow(id);
-            return Err(refused(error));
-        }
-        self.watched.fetch_add(1, Ordering::Relaxed);
-        let taken = self.taken.load(Ordering::Relaxed);
-        Ok((id, taken, probe.stamps(id)))
-    }
-
-    /// After a light round: what was counted in it, `None` where a run took the probe meanwhile.
-    /// Whoever follows last detaches, unless `keep`.
-    pub(super) fn unwatch(
-        &self,
-        id: FlowId,
-        taken: u64,
-        keep: bool,
-    ) -> Result<Option<Counted>, RunError> {
-        let mut probe = lock(&self.probe);
-        let Some(probe) = probe.loaded() else {
-            return Ok(None);
-        };
-        let whole = taken == self.taken.load(Ordering::Relaxed);
-        let counted = if whole {
-            probe
-                .edges(id)
-                .and_then(|edges| Ok(Some((edges, probe.self_times(id)?))))
-        } else {
-            Ok(None)
-        };
-        let ended = probe.unfollow(id);
-        if self.watched.fetch_sub(1, Ordering::Relaxed) == 1 && !keep {
-            probe.detach();
-        }
-        ended.and(counted).map_err(refused)
     }
 
     /// After a round: what was counted in it is the run's, unless it calibrated.
