@@ -8,6 +8,7 @@
 //! 5. The [`mesh`](crate::mesh) begins when the inventory is known.
 //! 6. [`desk`]: annotations on pods become jobs, and jobs become answers; [`note`] tells of them
 //!    in Events.
+//! 6. [`reload`]: a changed configuration is taken up without a restart.
 //!
 //! Who loses the Lease ends the process at once: agents end the runs of a controller that they
 //! hear no more of, and the next leader takes up what the annotations still ask for.
@@ -19,6 +20,7 @@ mod facts;
 mod lease;
 mod live;
 mod note;
+mod reload;
 mod secrets;
 mod watch;
 mod watches;
@@ -26,6 +28,7 @@ mod watches;
 use std::{
     convert::Infallible,
     fs,
+    path::Path,
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -106,6 +109,7 @@ impl Place {
 /// Serves until told to stop, or until the Lease is lost.
 pub(crate) async fn serve(
     config: Config,
+    path: Option<&Path>,
     place: Place,
     mut stop: Stop,
 ) -> Result<(), KubernetesError> {
@@ -129,7 +133,7 @@ pub(crate) async fn serve(
     tracing::info!("this instance leads");
     let ended = tokio::select! {
         lost = lease.keep() => return Err(lost.into()),
-        ended = lead(config, &place, client, &shown, &mut stop) => ended,
+        ended = lead(config, path, &place, client, &shown, &mut stop) => ended,
     };
     lease.give_back().await;
     ended
@@ -138,6 +142,7 @@ pub(crate) async fn serve(
 /// The leader's work, until told to stop.
 async fn lead(
     config: Config,
+    path: Option<&Path>,
     place: &Place,
     client: Client,
     shown: &Mutex<Arc<Metrics>>,
@@ -149,11 +154,11 @@ async fn lead(
         () = stop.wanted() => return Ok(()),
     };
     let live = Arc::new(Live::new(&config.kubernetes.network, connector));
-    let mesh = Arc::new(Mesh::new(config.mesh));
+    let mesh = Arc::new(Mesh::new(config.mesh.clone()));
     let metrics = Arc::new(Metrics::with_mesh(Arc::clone(&mesh)));
     *shown.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&metrics);
     let ground: Arc<dyn Ground> = Arc::<Live>::clone(&live);
-    let mesh = mesh.run(ground, Arc::clone(&metrics));
+    let running = Arc::clone(&mesh).run(ground, Arc::clone(&metrics));
     let jobs = Arc::new(Jobs::new(Arc::clone(&live), metrics));
     let users = Listener::bind(&config.listen).await?;
     let for_users = Arc::clone(&jobs);
@@ -164,10 +169,15 @@ async fn lead(
         Arc::clone(&jobs),
         config.on_demand.policy(),
     ));
+    let take = |config: &Config| {
+        desk.allow(config.on_demand.policy());
+        mesh.set(config.mesh.clone());
+    };
     tokio::select! {
         () = users.serve(move |request| api::answer(Arc::clone(&for_users), request)) => {}
-        () = watches::feed(&client, &place.namespace, &live, &desk, mesh) => {}
+        () = watches::feed(&client, &place.namespace, &live, &desk, running) => {}
         never = renew(&secrets, material, &live) => match never {},
+        never = reload::follow(path, config, &client, place, take) => match never {},
         () = stop.wanted() => {}
     }
     // What is under way is taken up by the next leader.

@@ -46,7 +46,7 @@ pub(crate) trait Ground: Send + Sync + 'static {
 /// What is planned and known.
 pub(crate) struct Mesh {
     begin: Instant,
-    settings: Settings,
+    settings: watch::Sender<Settings>,
     state: Mutex<State>,
     /// Counts plans: who waits for a next one watches it.
     plans: watch::Sender<u64>,
@@ -74,13 +74,22 @@ impl Mesh {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             begin: Instant::now(),
-            settings,
+            settings: watch::Sender::new(settings),
             state: Mutex::default(),
             plans: watch::Sender::new(0),
             rounds: Default::default(),
             missed: AtomicU64::new(0),
             answering: Mutex::default(),
         }
+    }
+
+    /// Plans by other settings from now on.
+    pub(crate) fn set(&self, settings: Settings) {
+        self.settings.send_if_modified(|known| {
+            let new = *known != settings;
+            *known = settings;
+            new
+        });
     }
 
     /// What is known; not to be held across anything that waits.
@@ -127,12 +136,15 @@ impl Mesh {
         let mut tasks = Tasks::default();
         let mut away = BTreeMap::new();
         let mut planned = None;
+        let mut settings = self.settings.subscribe();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
             let generation = ground.generation();
-            if planned != Some(generation) {
+            let other_settings = settings.has_changed().unwrap_or(false);
+            if planned != Some(generation) || other_settings {
+                settings.mark_unchanged();
                 self.replan(&ground).await;
                 planned = Some(generation);
                 tasks.follow(&self, &ground, &metrics);
@@ -145,7 +157,7 @@ impl Mesh {
     }
 
     async fn replan(&self, ground: &Arc<dyn Ground>) {
-        let (ground, settings) = (Arc::clone(ground), self.settings.clone());
+        let (ground, settings) = (Arc::clone(ground), self.settings.borrow().clone());
         // Some ten milliseconds in a large cluster.
         let Ok(plan) = tokio::task::spawn_blocking(move || ground.plan(&settings)).await else {
             tracing::error!("the mesh was not planned");

@@ -61,8 +61,9 @@ pub(crate) fn run(arguments: Run) -> Result<(), RunError> {
         namespace,
         pod,
     } = arguments;
-    let config = match config {
-        Some(path) => Config::read(&path)?,
+    let path = config;
+    let config = match &path {
+        Some(path) => Config::read(path)?,
         None => Config::default(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -72,7 +73,7 @@ pub(crate) fn run(arguments: Run) -> Result<(), RunError> {
         let place = Place::new(namespace, pod);
         return runtime.block_on(async {
             let stop = Stop::new()?;
-            Ok(kubernetes::serve(config, place, stop).await?)
+            Ok(kubernetes::serve(config, path.as_deref(), place, stop).await?)
         });
     }
     let inventory = inventory::read(&config.inventory)?;

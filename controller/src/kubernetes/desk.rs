@@ -11,7 +11,7 @@ mod usage;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -36,7 +36,7 @@ pub(crate) struct Desk {
     namespace: String,
     live: Arc<Live>,
     jobs: Arc<Jobs>,
-    policy: Policy,
+    policy: RwLock<Policy>,
     state: Mutex<State>,
     /// Held by the request that measures.
     turn: tokio::sync::Mutex<()>,
@@ -93,23 +93,17 @@ impl Desk {
             namespace: namespace.to_owned(),
             live,
             jobs,
-            policy,
+            policy: RwLock::new(policy),
             state: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Whether the end of this pod matters.
-    pub(crate) fn concerns(&self, pod: &ObjectMeta) -> bool {
-        let annotations = pod.annotations.iter().flatten();
-        let asks = annotations
-            .into_iter()
-            .any(|(key, _)| key.starts_with(PREFIX));
-        asks || pod.uid.as_ref().is_some_and(|uid| {
-            let state = self.state();
-            let mut entries = state.requests.values();
-            entries.any(|entry| entry.target.as_ref() == Some(uid))
-        })
+    /// Whether the end of this pod matters although it may be missed. The end of a target that
+    /// is missed makes its test fail.
+    pub(crate) fn concerns(pod: &ObjectMeta) -> bool {
+        let mut annotations = pod.annotations.iter().flatten();
+        annotations.any(|(key, _)| key.starts_with(PREFIX))
     }
 
     /// A pod is there, or has changed.
@@ -130,16 +124,14 @@ impl Desk {
             return;
         }
         let annotations = annotations.unwrap_or_default();
-        let request = Request::of(&annotations, self.policy.max_seconds);
+        let request = Request::of(&annotations, self.policy().max_seconds);
         let observed = observed(&annotations);
         let mut state = self.state();
         let known = state.requests.get(&uid);
         if known.is_some_and(|entry| request.is_some() && entry.observed == observed) {
             return;
         }
-        if let Some(entry) = state.requests.remove(&uid) {
-            entry.end(End::Dropped);
-        }
+        self.remove(&mut state, &uid, End::Dropped);
         let Some(request) = request else {
             return;
         };
@@ -178,13 +170,21 @@ impl Desk {
     /// A pod is gone, or about to go.
     pub(crate) fn gone(&self, uid: &str) {
         let mut state = self.state();
-        if let Some(entry) = state.requests.remove(uid) {
-            entry.end(End::SourceGone);
-        }
+        self.remove(&mut state, uid, End::SourceGone);
         let entries = state.requests.values();
         entries
             .filter(|entry| entry.target.as_deref() == Some(uid))
             .for_each(|entry| entry.end(End::TargetGone));
+    }
+
+    /// Decides by another policy from now on.
+    pub(crate) fn allow(&self, policy: Policy) {
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = policy;
+    }
+
+    fn policy(&self) -> Policy {
+        let policy = self.policy.read().unwrap_or_else(PoisonError::into_inner);
+        policy.clone()
     }
 
     /// Nothing more is taken or written.
@@ -197,30 +197,43 @@ impl Desk {
     }
 
     /// The pod that a request goes to.
-    fn set_target(&self, source: &str, target: &str) {
-        if let Some(entry) = self.state().requests.get_mut(source) {
+    fn set_target(&self, source: &str, observed: &str, target: &str) {
+        let mut state = self.state();
+        let entry = state.requests.get_mut(source);
+        if let Some(entry) = entry.filter(|entry| entry.observed == observed) {
             entry.target = Some(target.to_owned());
         }
     }
 
-    /// A request has ended. Its target is forgotten where nobody else needs it.
+    /// A request has ended.
     fn closed(&self, source: &str, observed: &str) {
         let mut state = self.state();
         let entry = state.requests.get_mut(source);
-        let Some(entry) = entry.filter(|entry| entry.observed == observed) else {
-            return;
-        };
-        entry.end = None;
-        let Some(target) = entry.target.take() else {
-            return;
-        };
-        let mut entries = state.requests.values();
-        if entries.any(|entry| entry.target.as_ref() == Some(&target)) {
-            return;
+        if let Some(entry) = entry.filter(|entry| entry.observed == observed) {
+            entry.end = None;
+            let target = entry.target.take();
+            self.forget(&state, target);
         }
-        let role = self.live.cluster().pod(&target).map(|pod| pod.role);
+    }
+
+    fn remove(&self, state: &mut State, source: &str, why: End) {
+        if let Some(entry) = state.requests.remove(source) {
+            entry.end(why);
+            self.forget(state, entry.target);
+        }
+    }
+
+    /// Forgets a target that no request needs any more; nobody else watches it.
+    fn forget(&self, state: &State, target: Option<String>) {
+        let mut entries = state.requests.values();
+        let Some(uid) =
+            target.filter(|target| entries.all(|entry| entry.target.as_ref() != Some(target)))
+        else {
+            return;
+        };
+        let role = self.live.cluster().pod(&uid).map(|pod| pod.role);
         if role == Some(Role::Other) {
-            self.live.apply(Event::PodGone { uid: target });
+            self.live.apply(Event::PodGone { uid });
         }
     }
 

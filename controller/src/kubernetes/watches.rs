@@ -78,7 +78,7 @@ pub(crate) async fn feed(
             Api::<PartialObjectMeta<Pod>>::all(client.clone()),
             watcher::Config::default(),
             |pod| pod.uid().unwrap_or_default(),
-            |pod| desk.concerns(&pod.metadata),
+            |pod| Desk::concerns(&pod.metadata),
             |change| match change {
                 Change::There(pod) => desk.see(pod.metadata),
                 Change::Gone(uid) => desk.gone(&uid),

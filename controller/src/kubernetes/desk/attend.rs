@@ -304,9 +304,10 @@ impl Attendance {
         if let Some((namespace, _)) = to {
             self.look_at_namespace(namespace).await?;
         }
+        let policy = self.desk.policy();
         let decide = || {
             let cluster = live.cluster();
-            decide(request, &source, &cluster, &self.desk.policy, used)
+            decide(request, &source, &cluster, &policy, used)
         };
         // Of the target nothing is asked before it is known to be allowed.
         let mut decision = decide();
@@ -324,7 +325,7 @@ impl Attendance {
                 live.apply(Event::PodGone { uid });
             }
             if let Some(target) = &target {
-                self.desk.set_target(uid, &target.uid);
+                self.desk.set_target(uid, &self.observed, &target.uid);
                 live.apply(Event::Pod(target.clone()));
             }
             decision = decide();

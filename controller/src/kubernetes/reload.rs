@@ -1,0 +1,90 @@
+//! The configuration, taken up again when its file changes, as a ConfigMap's does.
+//!
+//! What cannot be used is refused with an Event about the own pod, and the one before stays.
+
+use std::{convert::Infallible, path::Path, time::Duration};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Client, ResourceExt as _};
+use tokio::time::sleep;
+
+use super::{
+    Place,
+    client::ask,
+    note::{self, Mood, Subject},
+};
+use crate::config::Config;
+
+/// Time between two looks.
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// Follows the file for ever, and tells of each new configuration.
+pub(crate) async fn follow(
+    path: Option<&Path>,
+    mut config: Config,
+    client: &Client,
+    place: &Place,
+    mut take: impl FnMut(&Config),
+) -> Infallible {
+    let Some(path) = path else {
+        return std::future::pending().await;
+    };
+    let mut seen = tokio::fs::read(path).await.ok();
+    loop {
+        sleep(PERIOD).await;
+        let found = tokio::fs::read(path).await.ok();
+        if found == seen {
+            continue;
+        }
+        seen = found;
+        match Config::read(path) {
+            Ok(new) if new == config => {}
+            Ok(new) => {
+                tracing::info!("took up the configuration {}", path.display());
+                if !same_at_start(&new, &config) {
+                    tracing::warn!(
+                        "listen, metrics_listen and kubernetes.network are taken up at the next start"
+                    );
+                }
+                take(&new);
+                config = new;
+            }
+            Err(error) => {
+                let refused = error.to_string().replace('\n', " ");
+                let message = format!("the configuration before stays in use: {refused}");
+                tracing::error!("{message}");
+                tell(client, place, &message).await;
+            }
+        }
+    }
+}
+
+fn same_at_start(one: &Config, other: &Config) -> bool {
+    one.listen == other.listen
+        && one.metrics_listen == other.metrics_listen
+        && one.kubernetes == other.kubernetes
+}
+
+/// In an Event about the own pod, where this is one.
+async fn tell(client: &Client, place: &Place, message: &str) {
+    let Place {
+        namespace,
+        identity,
+    } = place;
+    let api = Api::<Pod>::namespaced(client.clone(), namespace);
+    let told = async {
+        let Some(pod) = ask("read the own pod", api.get_opt(identity)).await? else {
+            return Ok(());
+        };
+        let subject = Subject {
+            namespace: namespace.clone(),
+            name: identity.clone(),
+            uid: pod.uid().unwrap_or_default(),
+        };
+        let reason = "NettollConfigurationRefused";
+        note::write(client, &subject, Mood::Warning, reason, message).await
+    };
+    if let Err(error) = told.await {
+        tracing::warn!("{error}");
+    }
+}
