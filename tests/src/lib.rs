@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod bed;
 pub mod cluster;
+pub mod control_plane;
 pub mod deploy;
 pub mod forwarder;
 pub mod mesh;

@@ -63,7 +63,7 @@ pub(crate) fn make(out: Option<PathBuf>, ready: &Ready, places: &Places) -> Resu
     }
     exec::run_ok(&mut cargo, "building the static binaries")?;
 
-    let folder = places.target.join(&target).join(PROFILE);
+    let folder = folder(&linkage, places);
     let files = BINARIES.map(|name| (name, folder.join(name)));
     let version = env!("CARGO_PKG_VERSION");
     let image = Image::new(&format!("nettoll:{version}"), read(&files)?)?;
@@ -73,6 +73,15 @@ pub(crate) fn make(out: Option<PathBuf>, ready: &Ready, places: &Places) -> Resu
     });
     write(&out, &image.archive()?)?;
     Ok(out)
+}
+
+/// Where the image's binaries are built.
+pub(crate) fn binaries(places: &Places) -> Result<PathBuf> {
+    Ok(folder(&Linkage::find()?, places))
+}
+
+fn folder(linkage: &Linkage, places: &Places) -> PathBuf {
+    places.target.join(linkage.target()).join(PROFILE)
 }
 
 fn read(files: &[(&str, PathBuf)]) -> Result<Vec<(String, Vec<u8>)>> {

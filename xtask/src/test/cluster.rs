@@ -39,6 +39,8 @@ pub(crate) fn kit() -> Option<PathBuf> {
 pub(crate) struct Cluster {
     kit: PathBuf,
     assets: String,
+    /// The folder of the image's binaries, for tests that run them outside of it.
+    binaries: PathBuf,
     keep: bool,
 }
 
@@ -61,6 +63,7 @@ impl Cluster {
             assets: exec::ask(Command::new(kit).arg("assets"))?
                 .trim()
                 .to_owned(),
+            binaries: image::binaries(places)?,
             keep,
         };
         run("bringing the cluster up", &["cluster", "up"])?;
@@ -81,6 +84,7 @@ impl Cluster {
     pub(crate) fn tell(&self, cargo: &mut Command) {
         cargo.env(KIT, &self.kit);
         cargo.env("KUBEBUILDER_ASSETS", &self.assets);
+        cargo.env("NETTOLL_BIN_DIR", &self.binaries);
     }
 }
 
