@@ -21,6 +21,8 @@ const PORT: u16 = 9090;
 const FORWARDED: u16 = 19472;
 /// For a program to listen.
 const LISTENS: Duration = Duration::from_secs(20);
+/// For the mesh to have had some rounds.
+const ROUNDS: Duration = Duration::from_secs(100);
 /// For one answer.
 const ANSWER: Duration = Duration::from_secs(60);
 
@@ -122,7 +124,7 @@ impl Prometheus {
     /// # Errors
     /// Where it gives nothing in time.
     pub fn answers(&self, query: &str) -> Result<Vec<(Value, f64)>> {
-        eventually(Duration::from_secs(15), || {
+        eventually(ROUNDS, || {
             let vector = self.query(query)?;
             ensure!(!vector.is_empty(), "{query}: nothing");
             Ok(vector)
