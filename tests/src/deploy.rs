@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 
 /// The folder.
 #[must_use]
@@ -56,4 +57,37 @@ fn metrics(text: &str) -> BTreeSet<&str> {
     text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
         .filter(|word| word.starts_with("nettoll_"))
         .collect()
+}
+
+/// What the dashboard asks Prometheus: a panel's title, and its query with values in place of the
+/// dashboard's variables, all paths and nodes together.
+///
+/// # Errors
+/// Where the file is not a dashboard.
+pub fn dashboard_queries() -> Result<Vec<(String, String)>> {
+    let dashboard: Value = serde_json::from_str(&read("dashboards/nettoll.json")?)?;
+    let panels = dashboard["panels"].as_array().context("no panels")?;
+    let mut queries = Vec::new();
+    for panel in panels {
+        let title = panel["title"].as_str().context("a panel has no title")?;
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            let query = target["expr"].as_str().context("a target has no query")?;
+            queries.push((title.to_owned(), with_values(query)));
+        }
+    }
+    Ok(queries)
+}
+
+/// Longer names first: `$path` is not the beginning of another variable.
+fn with_values(query: &str) -> String {
+    query
+        .replace("$__rate_interval", "2m")
+        .replace("$metric", "rtt_mean")
+        .replace("$from_zone", ".*")
+        .replace("$to_zone", ".*")
+        .replace("$from_node", ".*")
+        .replace("$to_node", ".*")
+        .replace("$network", ".*")
+        .replace("$path", ".*")
+        .replace("$test", ".*")
 }

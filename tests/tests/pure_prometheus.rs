@@ -1,6 +1,7 @@
-//! The alert rules, by Prometheus' own checker: each fires where it must and nowhere else.
+//! The alert rules and the dashboard's queries, by Prometheus' own checker: each alert fires where
+//! it must and nowhere else.
 
-use std::{env, path::PathBuf, process::Command};
+use std::{env, fmt::Write as _, fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use nettoll_tests::{BIN_DIR, deploy};
@@ -65,4 +66,49 @@ fn each_alert_is_tested_and_documented() -> Result<()> {
 #[test]
 fn the_rules_use_documented_metrics_only() -> Result<()> {
     deploy::ensure_documented(&deploy::read("alerts/nettoll.rules.yaml")?)
+}
+
+#[test]
+fn the_dashboard_asks_what_prometheus_understands() -> Result<()> {
+    let queries = deploy::dashboard_queries()?;
+    ensure!(queries.len() > 20, "{} queries", queries.len());
+    // As recording rules, since the checker takes files of rules.
+    let mut rules = "groups:\n- name: dashboard\n  rules:\n".to_owned();
+    for (number, (title, query)) in queries.iter().enumerate() {
+        ensure!(
+            !query.contains('$'),
+            "{title}: a variable is left in {query}"
+        );
+        let query = serde_json::to_string(query)?;
+        writeln!(rules, "  - {{record: query:{number}, expr: {query}}}")?;
+    }
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("dashboard.yaml");
+    fs::write(&file, rules)?;
+    let file = file.to_string_lossy();
+    if let Some((good, text)) = promtool(&["check", "rules", &file])? {
+        ensure!(good, "{text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_dashboard_shows_documented_metrics_and_each_of_the_edges() -> Result<()> {
+    let dashboard = deploy::read("dashboards/nettoll.json")?;
+    deploy::ensure_documented(&dashboard)?;
+    for metric in [
+        "nettoll_up",
+        "nettoll_rtt_seconds_bucket",
+        "nettoll_rtt_p99_seconds",
+        "nettoll_stage_latency_seconds_sum",
+        "nettoll_toll_ratio",
+        "nettoll_lost_total",
+        "nettoll_closure_ratio",
+        "nettoll_last_success_timestamp_seconds",
+        "nettoll_component_cpu_seconds_total",
+        "nettoll_probe_lost_total",
+    ] {
+        ensure!(dashboard.contains(metric), "{metric} is on no panel");
+    }
+    Ok(())
 }
