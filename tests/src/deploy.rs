@@ -1,5 +1,7 @@
 //! The files of `deploy/`, as tests read them.
 
+pub mod chart;
+
 use std::{
     collections::BTreeSet,
     fs,

@@ -12,6 +12,7 @@ mod doctor;
 mod exec;
 mod image;
 mod lab;
+mod manifests;
 mod places;
 mod privilege;
 mod setup;
@@ -42,6 +43,8 @@ enum Command {
     Build(build::Args),
     /// Write the container image as an archive, without a container engine
     Image(image::Args),
+    /// Make the Helm chart and the operator's alerts anew (needs kubectl)
+    Manifests(manifests::Args),
     /// Measure the toll of an overlay in a two-node lab on this machine (needs root)
     Lab(lab::Args),
     /// Compare: with the probe and without it, and our traffic with other tools' (needs root)
@@ -71,6 +74,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Setup(args) => setup::run(args, &places),
         Command::Build(args) => build::run(args, &places),
         Command::Image(args) => image::run(args, &places),
+        Command::Manifests(args) => manifests::run(args, &places),
         Command::Lab(args) => lab::run(args, &places),
         Command::Bench(command) => bench::run(command, &places),
         Command::Test(args) => test::run(args, &places),
