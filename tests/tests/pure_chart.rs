@@ -136,3 +136,30 @@ fn an_object_lands_in_the_release_s_namespace() -> Result<()> {
     ensure!(image.context("no image")?.ends_with(&version));
     Ok(())
 }
+
+#[test]
+fn the_overlay_for_selinux_changes_the_agent_alone() -> Result<()> {
+    let Some(kubectl) = kubectl() else {
+        eprintln!("skipped: there is no kubectl here; name one in KUBECTL");
+        return Ok(());
+    };
+    let make = |overlay: &str| {
+        let overlay = deploy::folder().join("overlays").join(overlay);
+        run(Command::new(&kubectl).arg("kustomize").arg(overlay)).map(|text| objects(&text))
+    };
+    let (plain, selinux) = (make("default")?, make("selinux")?);
+    let changed: Vec<_> = selinux.difference(&plain).collect();
+    let [agent] = changed[..] else {
+        anyhow::bail!("not one object is changed: {changed:#?}");
+    };
+    ensure!(agent.contains("  name: nettoll-agent\n") && agent.contains("type: spc_t"));
+    let lines = agent.lines().filter(|line| !line.trim().is_empty()).count();
+    let before = plain
+        .difference(&selinux)
+        .map(|agent| agent.lines().count());
+    ensure!(
+        before.eq([lines - 2]),
+        "more than seLinuxOptions is changed"
+    );
+    Ok(())
+}
