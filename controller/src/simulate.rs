@@ -49,6 +49,7 @@ struct Figures {
     pairs: usize,
     most_pairs_of_a_node: usize,
     event_mean_us: f64,
+    event_p999_us: f64,
     event_max_us: f64,
     plan_ms: f64,
     orders_ms: f64,
@@ -91,27 +92,29 @@ pub(crate) fn run(args: &Args) -> Result<(), serde_json::Error> {
     a_minute(&mesh, &metrics, &mut figures)?;
     scrape(&metrics, &mesh, &mut figures);
     figures.memory_mib = memory_mib("VmRSS:");
-    join(&mut cluster, args, &settings, &mut figures);
     figures.memory_peak_mib = memory_mib("VmHWM:");
+    join(&mut cluster, args, &settings, &mut figures);
     println!("{}", serde_json::to_string_pretty(&figures)?);
     Ok(())
 }
 
 /// All events of the cluster, and all once more with other readiness, each timed alone.
 fn grow(cluster: &mut Cluster, args: &Args, figures: &mut Figures) {
-    let (mut sum, mut most, mut count) = (0.0, 0.0_f64, 0_u32);
+    let mut times = Vec::new();
     for ready in [true, false, true] {
         for number in 0..args.nodes {
             for event in node(number, args.zones, ready) {
                 let begin = Instant::now();
                 cluster.apply(event);
-                let us = begin.elapsed().as_secs_f64() * 1e6;
-                (sum, most, count) = (sum + us, most.max(us), count + 1);
+                times.push(begin.elapsed().as_secs_f64() * 1e6);
             }
         }
     }
-    figures.event_mean_us = sum / f64::from(count.max(1));
-    figures.event_max_us = most;
+    times.sort_unstable_by(f64::total_cmp);
+    let at = |part: f64| times.get((times.len() as f64 * part) as usize).copied();
+    figures.event_mean_us = times.iter().sum::<f64>() / times.len().max(1) as f64;
+    figures.event_p999_us = at(0.999).unwrap_or_default();
+    figures.event_max_us = times.last().copied().unwrap_or_default();
 }
 
 /// A node and its pods as watches tell of them.
@@ -325,12 +328,13 @@ fn best<T>(times: usize, mut what: impl FnMut() -> T) -> (f64, T) {
         let value = what();
         (begin.elapsed().as_secs_f64() * 1e3, value)
     };
-    let (mut least, mut value) = timed();
+    let mut least = f64::INFINITY;
     for _ in 1..times {
-        let (took, next) = timed();
-        (least, value) = (least.min(took), next);
+        // Its value is gone before the next one comes.
+        least = least.min(timed().0);
     }
-    (least, value)
+    let (took, value) = timed();
+    (least.min(took), value)
 }
 
 /// By /proc/self/status; 0 where there is none.

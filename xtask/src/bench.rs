@@ -1,10 +1,12 @@
-//! `cargo xtask bench`: figures side by side, from the real binaries in a real lab.
+//! `cargo xtask bench`: figures side by side, from the real binaries in a real lab (`controller`:
+//! without one).
 //!
 //! Nothing is timed here. Ours comes from `nettoll test -o json`, theirs from the other tool's
 //! own output; this module interleaves, pairs, compares with the goals and says how sure it is.
 
 mod bed;
 mod comparison;
+mod controller;
 mod peers;
 mod probe;
 mod table;
@@ -32,6 +34,8 @@ pub(crate) enum Command {
     Probe(Args),
     /// Our traffic over that of iperf3, sockperf and qperf
     Traffic(Args),
+    /// What clusters of many nodes take of the controller (simulated; needs no root)
+    Controller(controller::Args),
 }
 
 /// Of each bench.
@@ -80,15 +84,22 @@ impl Effort {
     }
 }
 
+/// What measures in a lab.
+type Bench = fn(&mut Bed<'_>, Effort) -> Result<Vec<Comparison>>;
+
 pub(crate) fn run(command: Command, places: &Places) -> Result<()> {
-    let (name, args, seconds) = match &command {
-        Command::Probe(args) => ("cargo xtask bench probe", args, 5),
-        Command::Traffic(args) => ("cargo xtask bench traffic", args, 1),
+    let (args, seconds, bench): (_, _, Bench) = match &command {
+        Command::Probe(args) => {
+            Privilege::read()?.for_lab("cargo xtask bench probe")?;
+            (args, 5, probe::run)
+        }
+        Command::Traffic(args) => {
+            Privilege::read()?.for_lab("cargo xtask bench traffic")?;
+            peers::ready()?;
+            (args, 1, traffic::run)
+        }
+        Command::Controller(args) => return controller::run(args, places),
     };
-    Privilege::read()?.for_lab(name)?;
-    if let Command::Traffic(_) = command {
-        peers::ready()?;
-    }
     let ready = setup::ensure(Purpose::Lab, args.yes, places)?;
     let binaries = build::build(build::Options::RELEASE, &ready, places)?;
     let nettoll = binaries.join("nettoll");
@@ -98,10 +109,7 @@ pub(crate) fn run(command: Command, places: &Places) -> Result<()> {
         max_pairs: args.max_pairs,
         seconds: args.seconds.unwrap_or(seconds),
     };
-    let comparisons = match command {
-        Command::Probe(_) => probe::run(&mut bed, effort)?,
-        Command::Traffic(_) => traffic::run(&mut bed, effort)?,
-    };
+    let comparisons = bench(&mut bed, effort)?;
     print(args.output, &comparisons, bed.commands())
 }
 

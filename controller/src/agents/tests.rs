@@ -63,7 +63,7 @@ impl Ca {
     }
 
     /// An agent's end: it has a certificate for `name` and asks for one of this CA.
-    fn acceptor(&self, name: &str) -> TlsAcceptor {
+    pub(crate) fn acceptor(&self, name: &str) -> TlsAcceptor {
         use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();

@@ -192,3 +192,6 @@ impl Order {
         POLL.min(Duration::from_millis(u64::from(self.plan.period_ms) / 2))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,21 +1,21 @@
 //! The state machine.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     slice,
 };
 
 use super::{Event, Member, MemberPod, NodeFacts, PodFacts, Role};
 use crate::api::{AGENT_PORT, Inventory, InventoryNode, InventoryPod};
 
-/// All that the watches told so far.
+/// All that the watches told so far. In trees: a hash table moves all its entries now and then.
 #[derive(Clone, Debug)]
 pub struct Cluster {
     network: String,
     nodes: BTreeMap<String, Node>,
-    pods: HashMap<String, PodFacts>,
+    pods: BTreeMap<String, PodFacts>,
     /// Pods by namespace and name. A name's next pod may come before its last one is gone.
-    named: HashMap<(String, String), BTreeSet<String>>,
+    named: BTreeMap<(String, String), BTreeSet<String>>,
     namespaces: BTreeMap<String, bool>,
     generation: u64,
 }
@@ -36,8 +36,8 @@ impl Cluster {
         Self {
             network: network.into(),
             nodes: BTreeMap::new(),
-            pods: HashMap::new(),
-            named: HashMap::new(),
+            pods: BTreeMap::new(),
+            named: BTreeMap::new(),
             namespaces: BTreeMap::new(),
             generation: 0,
         }

@@ -1,4 +1,4 @@
-use std::{net::IpAddr, time::Instant};
+use std::net::IpAddr;
 
 use super::*;
 
@@ -219,16 +219,4 @@ fn pods_and_namespaces_are_found_until_they_are_gone() {
     }
     cluster.apply(Event::NamespaceGone("shop".to_owned()));
     assert!(!cluster.allows("shop") && !cluster.allows("other"));
-}
-
-#[test]
-fn an_event_costs_the_same_in_a_large_cluster() {
-    let mut cluster = cluster(5_000);
-    let events: Vec<Event> = (1..=1_000).flat_map(|n| node(n, "zone-x")).collect();
-    let count = events.len() as u32;
-    let begin = Instant::now();
-    events.into_iter().for_each(|event| cluster.apply(event));
-    let each = begin.elapsed() / count;
-    // The bound is 1 ms; this is a debug build on a busy machine.
-    assert!(each.as_micros() < 1_000, "{each:?}");
 }

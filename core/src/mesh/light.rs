@@ -1,12 +1,15 @@
 //! What each agent has to do for the plan.
 
-use std::collections::HashSet;
+use std::{
+    fmt::{self, Write as _},
+    net::IpAddr,
+};
 
 use super::{Pair, Plan, Why};
 use crate::{
     api::{LIGHT_CLIENT_PORT, LIGHT_PORT, LightEdge, LightPlace, LightPlan, LightResponder},
     endpoint::{Endpoint, Path, PathKind},
-    hash,
+    hash::{self, Fnv},
     inventory::Member,
 };
 
@@ -39,23 +42,25 @@ impl Plan {
         let Some(from) = self.members().get(member) else {
             return plan;
         };
-        for place in places(from) {
+        let from = places(from);
+        for place in &from {
             plan.responders.push(LightResponder {
-                place,
+                place: place.clone(),
                 port: LIGHT_PORT,
             });
         }
-        let mut taken = HashSet::new();
+        let mut taken = Vec::new();
         for (pair, begin_ms) in self.pairs_from(member).iter().zip(self.begins(member)) {
             let Some(to) = self.members().get(pair.to) else {
                 continue;
             };
-            for (from, to_place) in places(from).into_iter().zip(places(to)) {
+            for (from, to_place) in from.iter().zip(places(to)) {
                 // Two nodes with one address cannot be told apart by their flows.
-                let one_family = from.address.is_ipv4() == to_place.address.is_ipv4();
-                if one_family && taken.insert((from.address, to_place.address)) {
+                let flow = (from.address, to_place.address);
+                if flow.0.is_ipv4() == flow.1.is_ipv4() && !taken.contains(&flow) {
+                    taken.push(flow);
                     plan.edges
-                        .push(self.edge(pair, from, to_place, to, begin_ms));
+                        .push(self.edge(pair, from.clone(), to_place, to, begin_ms));
                 }
             }
         }
@@ -113,13 +118,12 @@ impl Plan {
             hash::mixed(&["phase", &member.name]) % u64::from(period_ms)
         });
         let pairs = self.pairs_from(member);
-        let mut used = HashSet::new();
+        let mut used = vec![false; slots as usize];
         let slot = |pair: &Pair| {
             let wanted = (pair.id % u64::from(slots)) as u32;
-            let free = (0..slots).map(|next| (wanted + next) % slots);
-            let mut free = free.filter(|slot| !used.contains(slot));
-            let slot = free.next().unwrap_or(wanted);
-            used.insert(slot);
+            let mut next = (0..slots).map(|further| (wanted + further) % slots);
+            let slot = next.find(|&slot| !used[slot as usize]).unwrap_or(wanted);
+            used[slot as usize] = true;
             ((phase + u64::from(slot) * u64::from(slot_ms)) % u64::from(period_ms)) as u32
         };
         pairs.iter().map(slot).collect()
@@ -141,36 +145,68 @@ fn places(member: &Member) -> Vec<LightPlace> {
     [Some(node), pod].into_iter().flatten().collect()
 }
 
+/// What is written to it is hashed.
+struct Hashing(Fnv);
+
+impl fmt::Write for Hashing {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.add(text.as_bytes());
+        Ok(())
+    }
+}
+
+impl Hashing {
+    fn number(&mut self, number: impl Into<u64>) {
+        self.0.add(&number.into().to_le_bytes());
+    }
+
+    fn endpoint(&mut self, endpoint: &Endpoint) {
+        // Nothing fails here.
+        let _ = writeln!(self, "{endpoint}");
+    }
+
+    fn address(&mut self, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => self.0.add(&address.octets()),
+            IpAddr::V6(address) => self.0.add(&address.octets()),
+        }
+    }
+
+    fn place(&mut self, place: &LightPlace) {
+        self.endpoint(&place.endpoint);
+        self.0
+            .add(place.pod_uid.as_deref().unwrap_or_default().as_bytes());
+        self.address(place.address);
+    }
+}
+
 fn version(plan: &LightPlan) -> String {
-    let mut texts = vec![format!(
-        "{} {} {} {} {}",
+    let mut hash = Hashing(Fnv::new());
+    for number in [
         plan.period_ms,
         plan.requests,
         plan.payload_bytes,
         plan.requests_per_second,
-        plan.timeout_ms
-    )];
-    let place = |place: &LightPlace| {
-        let uid = place.pod_uid.as_deref().unwrap_or_default();
-        format!("{} {uid} {}", place.endpoint, place.address)
-    };
-    for LightResponder { place: at, port } in &plan.responders {
-        texts.push(format!("{} {port}", place(at)));
+        plan.timeout_ms,
+    ] {
+        hash.number(number);
+    }
+    for responder in &plan.responders {
+        hash.place(&responder.place);
+        hash.number(responder.port);
     }
     for edge in &plan.edges {
-        texts.push(format!(
-            "{} {} {} {} {:?} {} {} {} {}",
-            edge.id,
-            place(&edge.from),
-            edge.path.to,
-            edge.to,
-            edge.to_node,
-            edge.from_port,
-            edge.to_port,
-            edge.offset_ms,
-            edge.probe
-        ));
+        hash.0.add(edge.id.as_bytes());
+        hash.place(&edge.from);
+        hash.endpoint(&edge.path.to);
+        hash.0
+            .add(edge.path.network.as_deref().unwrap_or_default().as_bytes());
+        hash.address(edge.to);
+        if let Some(node) = edge.to_node {
+            hash.address(node);
+        }
+        hash.number(edge.offset_ms);
+        hash.number(u8::from(edge.probe));
     }
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    format!("{:016x}", hash::mixed(&texts))
+    format!("{:016x}", hash.0.value())
 }

@@ -26,13 +26,14 @@ pub struct State {
     plan: Plan,
     /// Where each member is in the plan, by name.
     members: HashMap<String, usize>,
-    pairs: HashMap<u64, PairState>,
+    /// Where each pair is in the plan, by id.
+    ids: HashMap<u64, usize>,
+    /// Those of the plan's pairs.
+    pairs: Vec<PairState>,
 }
 
 #[derive(Debug, Default)]
 struct PairState {
-    /// In the plan.
-    index: usize,
     edges: [EdgeState; 2],
     toll: Toll,
 }
@@ -104,26 +105,28 @@ impl State {
     /// pair whose node or pod is another one than before begins anew.
     pub fn replan(&mut self, plan: Plan) {
         let mut before = std::mem::take(&mut self.pairs);
-        self.pairs = HashMap::with_capacity(plan.pairs().len());
-        let addresses = |plan: &Plan, index: usize| {
+        let known = std::mem::take(&mut self.ids);
+        let places = |plan: &Plan, index: usize| {
             let pair = plan.pairs().get(index)?;
             let ends = [plan.members().get(pair.from)?, plan.members().get(pair.to)?];
-            Some(ends.map(|end| (end.address, end.pod.as_ref().map(|pod| pod.uid.clone()))))
+            Some(ends.map(|end| {
+                let pod = end.pod.as_ref().map(|pod| (pod.address, pod.uid.clone()));
+                (end.address, pod)
+            }))
         };
         for (index, pair) in plan.pairs().iter().enumerate() {
-            let kept = before.remove(&pair.id).map(|mut state| {
-                let moved = addresses(&self.plan, state.index) != addresses(&plan, index);
-                if moved {
+            let old = known.get(&pair.id);
+            let kept = old.and_then(|&old| Some((old, std::mem::take(before.get_mut(old)?))));
+            let mut state = PairState::default();
+            if let Some((old, kept)) = kept {
+                state = kept;
+                if places(&self.plan, old) != places(&plan, index) {
                     state.edges[1] = EdgeState::default();
                     state.toll = Toll::default();
                 }
-                PairState { index, ..state }
-            });
-            let state = kept.unwrap_or_else(|| PairState {
-                index,
-                ..PairState::default()
-            });
-            self.pairs.insert(pair.id, state);
+            }
+            self.pairs.push(state);
+            self.ids.insert(pair.id, index);
         }
         let named = plan.members().iter().enumerate();
         self.members = named
@@ -159,11 +162,12 @@ impl State {
         now_ms: u64,
     ) -> (Round, Option<Accepted<'_>>) {
         let found = light::pair_of(&round.edge)
-            .and_then(|(id, kind)| Some((self.pairs.get_mut(&id)?, kind)));
-        let Some((state, kind)) = found else {
+            .and_then(|(id, kind)| Some((*self.ids.get(&id)?, kind)))
+            .and_then(|(index, kind)| Some((index, self.pairs.get_mut(index)?, kind)));
+        let Some((index, state, kind)) = found else {
             return (Round::Unknown, None);
         };
-        let pair = self.plan.pairs().get(state.index);
+        let pair = self.plan.pairs().get(index);
         let ends = pair.and_then(|pair| {
             let members = self.plan.members();
             Some((members.get(pair.from)?, members.get(pair.to)?))
@@ -199,11 +203,10 @@ impl State {
     /// The edges of which something is known, in the order of the plan; `exported`: only those
     /// with series of their own.
     pub fn edges(&self, now_ms: u64, exported: bool) -> impl Iterator<Item = EdgeView<'_>> {
-        let pairs = self.plan.pairs().iter();
+        let pairs = self.plan.pairs().iter().zip(&self.pairs);
         pairs
-            .filter(move |pair| pair.exported || !exported)
-            .filter_map(move |pair| {
-                let state = self.pairs.get(&pair.id)?;
+            .filter(move |(pair, _)| pair.exported || !exported)
+            .filter_map(move |(pair, state)| {
                 let members = self.plan.members();
                 let ends = [members.get(pair.from)?, members.get(pair.to)?];
                 Some(

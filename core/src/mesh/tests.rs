@@ -294,7 +294,7 @@ fn rounds_become_edges_and_tolls() {
     assert_eq!((pod.requests, pod.lost), (600, 12));
     assert_eq!((pod.from.name.as_str(), pod.to.name.as_str()), ("n1", "n2"));
     let [p50, p99] = pod.rtt_ns.unwrap();
-    assert!((p50 / 150_000.0 - 1.0).abs() < 0.04 && (p99 / 150_000.0 - 1.0).abs() < 0.04);
+    assert!((p50 / 150_000.0 - 1.0).abs() < 0.07 && (p99 / 150_000.0 - 1.0).abs() < 0.07);
     assert!(host.toll.is_none());
     let toll = pod.toll.unwrap();
     let [mean, median] = toll.ratios().unwrap();

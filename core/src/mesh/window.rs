@@ -2,8 +2,8 @@
 
 use crate::histogram::{index, upper_bound};
 
-/// Buckets of 3 %.
-const SUB_BITS: u32 = 5;
+/// Buckets of 6 %.
+const SUB_BITS: u32 = 4;
 /// A window is the rounds of this generation and all of the last one.
 const ROUNDS: u8 = 10;
 
@@ -29,7 +29,7 @@ impl Window {
         self.rounds += 1;
         for &(bound, count) in buckets {
             let count = u16::try_from(count).unwrap_or(u16::MAX);
-            // 1,920 buckets in all.
+            // 976 buckets in all.
             let bucket = index(SUB_BITS, bound) as u16;
             match self.now.binary_search_by_key(&bucket, |entry| entry.0) {
                 Ok(at) => self.now[at].1 = self.now[at].1.saturating_add(count),
@@ -115,8 +115,8 @@ mod tests {
             window.add(&round((0..100).map(|i| 100_000 + 1_000 * (10 * i + first))).to_buckets());
         }
         let [p50, p99] = window.percentiles([50.0, 99.0]).unwrap();
-        assert!((p50 / 600_000.0 - 1.0).abs() < 0.04, "{p50}");
-        assert!((p99 / 1_090_000.0 - 1.0).abs() < 0.04, "{p99}");
+        assert!((p50 / 600_000.0 - 1.0).abs() < 0.07, "{p50}");
+        assert!((p99 / 1_090_000.0 - 1.0).abs() < 0.07, "{p99}");
         assert_eq!(Window::default().percentiles([50.0]), None);
     }
 

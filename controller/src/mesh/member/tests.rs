@@ -1,0 +1,245 @@
+//! The talk with an agent, over real TLS on 127.0.0.1.
+
+use std::{
+    net::SocketAddr,
+    sync::{Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::{Method, Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use nettoll_core::{
+    api::{AGENT_TLS_NAME, LightRound, Times},
+    histogram::{Histogram, USER_SUB_BITS},
+    inventory::{Cluster, Event, NodeFacts, PodFacts, Role},
+    mesh::{Plan, Settings},
+};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::agents::{Connector, Fleet, tests::Ca};
+
+/// An agent as far as the mesh knows it.
+#[derive(Default)]
+struct Told {
+    instance: u64,
+    plans: Vec<LightPlan>,
+    /// All rounds of this start.
+    rounds: Vec<LightRound>,
+    asked_after: Vec<u64>,
+}
+
+type Shared = Arc<Mutex<Told>>;
+
+fn told(shared: &Shared) -> std::sync::MutexGuard<'_, Told> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Serves one agent's part of the mesh.
+async fn serve(ca: &Ca, shared: Shared) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let acceptor = ca.acceptor(AGENT_TLS_NAME);
+    tokio::spawn(async move {
+        loop {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let tls = acceptor.accept(tcp).await.unwrap();
+            let shared = Arc::clone(&shared);
+            let service = service_fn(move |request| answer(Arc::clone(&shared), request));
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(tls), service));
+        }
+    });
+    address
+}
+
+async fn answer(
+    shared: Shared,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let mut told = told(&shared);
+    if head.method == Method::PUT {
+        told.plans.push(serde_json::from_slice(&body).unwrap());
+        return Ok(Response::new("null".into()));
+    }
+    let after = head.uri.query().unwrap().trim_start_matches("after=");
+    let after: u64 = after.parse().unwrap();
+    told.asked_after.push(after);
+    let rounds: Vec<_> = told.rounds.iter().filter(|r| r.sequence > after).collect();
+    let rounds: Vec<_> = rounds
+        .into_iter()
+        .take(MAX_LIGHT_ROUNDS_PER_ANSWER)
+        .cloned()
+        .collect();
+    let results = LightResults {
+        version: told.plans.last().map(|plan| plan.version.clone()),
+        instance: told.instance,
+        next: rounds.last().map_or(after, |round| round.sequence),
+        missed: 0,
+        rounds,
+        responders: Vec::new(),
+    };
+    Ok(Response::new(serde_json::to_vec(&results).unwrap().into()))
+}
+
+/// A cluster of two nodes whose agents are one server.
+struct Bed {
+    cluster: Cluster,
+    fleet: Fleet,
+    address: SocketAddr,
+}
+
+impl Ground for Bed {
+    fn generation(&self) -> u64 {
+        self.cluster.generation()
+    }
+
+    fn plan(&self, settings: &Settings) -> Plan {
+        Plan::new(&self.cluster, settings)
+    }
+
+    fn agent(&self, node: &str, _: SocketAddr) -> Arc<Agent> {
+        self.fleet.at(node, self.address)
+    }
+
+    fn retire(&self, _: &str) {}
+}
+
+fn cluster() -> Cluster {
+    let mut cluster = Cluster::new("vxlan");
+    for (name, last) in [("n1", 1), ("n2", 2)] {
+        let pod = |role, network| {
+            Event::Pod(PodFacts {
+                uid: format!("{name}-{role:?}"),
+                namespace: "nettoll".to_owned(),
+                name: format!("{name}-{role:?}").to_lowercase(),
+                node: Some(name.to_owned()),
+                address: Some([198, 18, network, last].into()),
+                host_network: false,
+                ready: true,
+                gone: false,
+                role,
+            })
+        };
+        cluster.apply(Event::Node(NodeFacts {
+            name: name.to_owned(),
+            address: Some([198, 18, 0, last].into()),
+            zone: None,
+            ready: true,
+            chosen: true,
+        }));
+        cluster.apply(pod(Role::Agent, 0));
+        cluster.apply(pod(Role::EndpointA, 1));
+    }
+    cluster
+}
+
+async fn attending(shared: &Shared) -> Attending {
+    let ca = Ca::new();
+    let connector: Connector = ca.connector();
+    let bed = Bed {
+        cluster: cluster(),
+        fleet: Fleet::new(connector),
+        address: serve(&ca, Arc::clone(shared)).await,
+    };
+    let mesh = Arc::new(Mesh::new(Settings::default()));
+    mesh.state().replan(bed.plan(&Settings::default()));
+    let metrics = Arc::new(Metrics::with_mesh(Arc::clone(&mesh)));
+    Attending::new("n1".to_owned(), mesh, Arc::new(bed), metrics)
+}
+
+fn round(sequence: u64, edge: &str) -> LightRound {
+    let mut times = Histogram::new(USER_SUB_BITS);
+    times.record_n(100_000, 50);
+    LightRound {
+        sequence,
+        edge: edge.to_owned(),
+        age_ms: 10,
+        sent: 50,
+        answered: 50,
+        lost: 0,
+        rtt: Times {
+            max_ns: 100_000,
+            ..times.to_times()
+        },
+        late_ns: 0,
+        refused: None,
+        stages: Vec::new(),
+        no_probe: None,
+        failed: None,
+    }
+}
+
+#[tokio::test]
+async fn an_agent_gets_its_plan_once_and_its_rounds_become_series() {
+    let shared = Shared::default();
+    let mut attending = attending(&shared).await;
+    let order = attending.order().unwrap();
+    attending.tell(&order).await.unwrap();
+    attending.tell(&order).await.unwrap();
+    assert_eq!(told(&shared).plans, std::slice::from_ref(&order.plan));
+    assert_eq!(order.plan.check(), Ok(()));
+    for (number, edge) in order.plan.edges.iter().enumerate() {
+        told(&shared)
+            .rounds
+            .push(round(number as u64 + 1, &edge.id));
+    }
+    let asked = attending.ask(&order).await;
+    assert!(attending.settle(asked));
+    let text = attending.metrics.text();
+    for line in [
+        "nettoll_up{path=\"host-to-host\",network=\"\",from_node=\"n1\",to_node=\"n2\",from_zone=\"\",to_zone=\"\",test=\"udp_rr\"} 1.0\n",
+        "nettoll_requests_total{path=\"pod-to-pod\",network=\"vxlan\",from_node=\"n1\",to_node=\"n2\",from_zone=\"\",to_zone=\"\",test=\"udp_rr\"} 50\n",
+        "test=\"udp_rr\",metric=\"rtt_mean\"} 1.0\n",
+        "nettoll_mesh_members{agent=\"answers\"} 1.0\n",
+        "nettoll_mesh_members{agent=\"silent\"} 1.0\n",
+        "nettoll_mesh_rounds_total{outcome=\"counted\"} 2\n",
+        "nettoll_rtt_seconds_count{path=\"pod-to-pod\"",
+        "nettoll_rtt_left_out_total 0\n",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn many_rounds_come_in_many_answers() {
+    let shared = Shared::default();
+    let mut attending = attending(&shared).await;
+    let order = attending.order().unwrap();
+    attending.tell(&order).await.unwrap();
+    let edge = &order.plan.edges[0].id;
+    told(&shared)
+        .rounds
+        .extend((1..=300).map(|number| round(number, edge)));
+    attending.ask(&order).await.unwrap();
+    assert_eq!(told(&shared).asked_after, [0, 128, 256]);
+    attending.ask(&order).await.unwrap();
+    assert_eq!(told(&shared).asked_after.last(), Some(&300));
+}
+
+#[tokio::test]
+async fn an_agent_that_began_anew_gets_its_plan_again() {
+    let shared = Shared::default();
+    let mut attending = attending(&shared).await;
+    let order = attending.order().unwrap();
+    attending.tell(&order).await.unwrap();
+    let edge = order.plan.edges[0].id.clone();
+    told(&shared).rounds.push(round(7, &edge));
+    attending.ask(&order).await.unwrap();
+    *told(&shared) = Told {
+        instance: 1,
+        rounds: vec![round(1, &edge)],
+        ..Told::default()
+    };
+    attending.ask(&order).await.unwrap();
+    let now = told(&shared);
+    // Asked after the old sequence, then from the beginning.
+    assert_eq!(now.asked_after, [7, 0]);
+    assert_eq!(now.plans, [order.plan]);
+    drop(now);
+    let text = attending.metrics.text();
+    assert!(text.contains("outcome=\"counted\"} 2\n"), "{text}");
+}

@@ -1,0 +1,117 @@
+//! The always-on mesh of a real cluster, as Prometheus sees it.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use nettoll_core::api::METRICS_PORT;
+use nettoll_lab::netns;
+use nettoll_tests::cluster::{eventually, pods};
+
+/// For everything to be ready, and the first tolls 60 s later.
+const PATIENCE: Duration = Duration::from_secs(150);
+/// A node's network namespace: pods are reached from there.
+const NODE: &str = "kit-n1";
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// What the leading controller exposes.
+fn metrics() -> Result<String> {
+    for pod in pods("controller")? {
+        let Ok(address) = pod.address.parse() else {
+            continue;
+        };
+        let address = SocketAddr::new(address, METRICS_PORT);
+        let text = netns::within(NODE, move || page(address))??;
+        if text.contains("nettoll_mesh_members") {
+            return Ok(text);
+        }
+    }
+    anyhow::bail!("no controller leads")
+}
+
+fn page(address: SocketAddr) -> Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, CONNECT)?;
+    stream.set_read_timeout(Some(CONNECT))?;
+    let ask = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(ask.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// The value of the first series with this name and all these parts of its labels.
+fn value(text: &str, name: &str, parts: &[&str]) -> Result<f64> {
+    let line = text.lines().find(|line| {
+        line.strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with('{'))
+            && parts.iter().all(|part| line.contains(part))
+    });
+    let line = line.with_context(|| format!("no {name} {parts:?} in\n{text}"))?;
+    let value = line.rsplit(' ').next().context("no value")?;
+    Ok(value.parse()?)
+}
+
+#[test]
+fn each_pair_of_nodes_has_its_toll() -> Result<()> {
+    let text = eventually(PATIENCE, || {
+        let text = metrics()?;
+        for [from, to] in [["n1", "n2"], ["n2", "n1"]] {
+            let ends = [format!("from_node=\"{from}\""), format!("to_node=\"{to}\"")];
+            let of = |name, path, more: &[&str]| {
+                let path = format!("path=\"{path}\"");
+                let mut parts = vec![path.as_str(), &ends[0], &ends[1]];
+                parts.extend(more);
+                value(&text, name, &parts)
+            };
+            for path in ["host-to-host", "pod-to-pod"] {
+                ensure!(
+                    of("nettoll_up", path, &[])? == 1.0,
+                    "{from} {to} {path} is not up"
+                );
+                let [p50, p99] = [
+                    of("nettoll_rtt_p50_seconds", path, &[])?,
+                    of("nettoll_rtt_p99_seconds", path, &[])?,
+                ];
+                ensure!(0.0 < p50 && p50 <= p99 && p99 < 1.0, "{p50} {p99}");
+                ensure!(
+                    of("nettoll_requests_total", path, &[])? >= 50.0,
+                    "few requests"
+                );
+            }
+            for metric in ["metric=\"rtt_mean\"", "metric=\"rtt_p50\""] {
+                let toll = of("nettoll_toll_ratio", "pod-to-pod", &[metric])?;
+                // A noisy machine may show an overlay that costs nothing, but nothing absurd.
+                ensure!((0.2..20.0).contains(&toll), "{metric}: {toll}");
+            }
+        }
+        let encap = value(
+            &text,
+            "nettoll_stage_latency_seconds_count",
+            &[
+                "stage=\"encap\"",
+                "device_kind=\"vxlan\"",
+                "test=\"udp_rr\"",
+            ],
+        )?;
+        ensure!(encap > 0.0, "no packet was encapsulated");
+        Ok(text)
+    })?;
+    assert_eq!(
+        value(&text, "nettoll_mesh_members", &["agent=\"answers\""])?,
+        2.0
+    );
+    assert_eq!(
+        value(&text, "nettoll_mesh_pairs", &["state=\"exported\""])?,
+        2.0
+    );
+    for outcome in ["unknown", "senseless"] {
+        let outcome = format!("outcome=\"{outcome}\"");
+        assert_eq!(value(&text, "nettoll_mesh_rounds_total", &[&outcome])?, 0.0);
+    }
+    let edges = text.matches("from_node=\"n1\",to_node=\"n2\"").count();
+    assert!(edges <= 20, "{edges} series of a pair");
+    Ok(())
+}

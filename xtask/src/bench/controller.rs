@@ -1,0 +1,234 @@
+//! `cargo xtask bench controller`: what clusters of some sizes take of the controller.
+//!
+//! The controller's own binary simulates them: its state machine, planner and encoder are the real
+//! ones, the rounds are made up. No lab, no root.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+
+use super::Output;
+use crate::{exec, places::Places};
+
+/// Of this bench.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// How to show the figures
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+/// Nodes and neighbours of the simulated clusters. The large one has the bounds of the issue, the
+/// small one says how they grow, the last one is what its series are bounded for.
+const CLUSTERS: [(u32, u32); 3] = [(500, 16), (5_000, 16), (1_000, 5)];
+
+/// A figure and what it shall be at most.
+struct Figure {
+    name: String,
+    value: f64,
+    most: Option<f64>,
+}
+
+pub(super) fn run(args: &Args, places: &Places) -> Result<()> {
+    let mut cargo = places.cargo("build");
+    cargo.args(["--release", "--locked", "--package", "nettoll-controller"]);
+    exec::run_ok(&mut cargo, "the build")?;
+    let binary = places.binaries(true).join("nettoll-controller");
+    let mut simulated = Vec::new();
+    for (nodes, neighbours) in CLUSTERS {
+        let (nodes, neighbours) = (nodes.to_string(), neighbours.to_string());
+        let mut command = Command::new(&binary);
+        command.args(["simulate", "--nodes", &nodes, "--neighbours", &neighbours]);
+        let text = exec::ask(&mut command)?;
+        let value: Value = serde_json::from_str(&text).context("the simulation prints no JSON")?;
+        simulated.push(value);
+    }
+    let [small, large, usual] = simulated.as_slice() else {
+        bail!("not all clusters were simulated");
+    };
+    let figures = figures(small, large, usual)?;
+    match args.output {
+        Output::Table => print!("{}", render(&figures)),
+        Output::Json => {
+            let figures: Vec<_> = figures.iter().map(Figure::to_json).collect();
+            let all = json!({ "figures": figures, "simulated": simulated });
+            println!("{}", serde_json::to_string_pretty(&all)?);
+        }
+    }
+    let missed: Vec<_> = figures.iter().filter(|figure| !figure.met()).collect();
+    if let Some(figure) = missed.first() {
+        bail!(
+            "{} of the bounds are missed, the first: {}",
+            missed.len(),
+            figure.name
+        );
+    }
+    Ok(())
+}
+
+fn figures(small: &Value, large: &Value, usual: &Value) -> Result<Vec<Figure>> {
+    let of = |cluster: &Value, key: &str| {
+        let value = cluster[key].as_f64();
+        value.with_context(|| format!("the simulation has no {key}"))
+    };
+    let named = |cluster: &Value, key: &str, what: &str, most: Option<f64>| {
+        let (nodes, neighbours) = (&cluster["nodes"], &cluster["neighbours"]);
+        Ok::<_, anyhow::Error>(Figure {
+            name: format!("{what}, {nodes} nodes, k = {neighbours}"),
+            value: of(cluster, key)?,
+            most,
+        })
+    };
+    let neighbours = of(large, "neighbours")?;
+    let round =
+        |cluster| Ok::<_, anyhow::Error>(of(cluster, "plan_ms")? + of(cluster, "orders_ms")?);
+    let growth = |name: &str, small: f64, large: f64, most: f64| Figure {
+        name: format!("{name}: 5000 nodes over 500"),
+        value: large / small,
+        most: Some(most),
+    };
+    Ok(vec![
+        named(large, "plan_ms", "planning all pairs, ms", None)?,
+        Figure {
+            name: "planning a full round with all agents' orders, ms, 5000 nodes, k = 16"
+                .to_owned(),
+            value: round(large)?,
+            most: Some(100.0),
+        },
+        // Some of it is the logarithm of sorting, and caches that no longer hold it.
+        growth("the same", round(small)?, round(large)?, 15.0),
+        named(large, "replan_ms", "taking a plan up, ms", None)?,
+        named(
+            large,
+            "event_mean_us",
+            "an event of a watch, µs, mean",
+            None,
+        )?,
+        named(
+            large,
+            "event_max_us",
+            "an event of a watch, µs, most",
+            Some(1_000.0),
+        )?,
+        named(
+            large,
+            "join_ring_begun",
+            "ring pairs that a node begins",
+            Some(2.0 * neighbours + 2.0),
+        )?,
+        named(
+            large,
+            "join_ring_ended",
+            "ring pairs that it ends",
+            Some(2.0 * neighbours + 2.0),
+        )?,
+        // Two each of the 4 pairs of zones that its zone is in.
+        named(
+            large,
+            "join_zones_most",
+            "zones' pairs that begin or end",
+            Some(8.0),
+        )?,
+        named(
+            large,
+            "most_pairs_of_a_node",
+            "pairs of a node, most",
+            Some(neighbours + 8.0),
+        )?,
+        named(
+            large,
+            "answers_per_minute",
+            "agents' answers in a minute",
+            None,
+        )?,
+        named(
+            large,
+            "answers_cpu_seconds",
+            "taking these in, s",
+            Some(60.0),
+        )?,
+        named(large, "scrape_ms", "a scrape, ms", None)?,
+        named(large, "scrape_bytes", "its bytes", None)?,
+        named(large, "series", "series", Some(150_000.0))?,
+        named(
+            large,
+            "unexported_pairs",
+            "pairs without series of their own",
+            None,
+        )?,
+        named(large, "memory_mib", "memory, MiB", None)?,
+        named(large, "memory_peak_mib", "memory, MiB, most", Some(300.0))?,
+        growth(
+            "memory",
+            of(small, "memory_peak_mib")?,
+            of(large, "memory_peak_mib")?,
+            10.0,
+        ),
+        named(usual, "series", "series", Some(150_000.0))?,
+        named(
+            usual,
+            "series_of_a_pair_most",
+            "series of a pair",
+            Some(20.0),
+        )?,
+        named(usual, "scrape_ms", "a scrape, ms", None)?,
+        named(usual, "memory_peak_mib", "memory, MiB, most", Some(300.0))?,
+    ])
+}
+
+impl Figure {
+    fn met(&self) -> bool {
+        self.most.is_none_or(|most| self.value <= most)
+    }
+
+    fn to_json(&self) -> Value {
+        json!({ "name": self.name, "value": self.value, "at_most": self.most, "met": self.met() })
+    }
+}
+
+fn render(figures: &[Figure]) -> String {
+    let width = figures
+        .iter()
+        .map(|figure| figure.name.chars().count())
+        .max()
+        .unwrap_or(0);
+    let mut text = format!(
+        "{:width$}  {:>12}  {:>10}  MET\n",
+        "FIGURE", "VALUE", "AT MOST"
+    );
+    for figure in figures {
+        let value = if figure.value.fract() == 0.0 {
+            format!("{:.0}", figure.value)
+        } else {
+            format!("{:.2}", figure.value)
+        };
+        let (most, met) = match figure.most {
+            Some(most) => (
+                format!("{most:.0}"),
+                if figure.met() { "yes" } else { "no" },
+            ),
+            None => ("-".to_owned(), "-"),
+        };
+        text += &format!("{:width$}  {value:>12}  {most:>10}  {met}\n", figure.name);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_without_a_bound_is_met() {
+        let figure = |value, most| Figure {
+            name: "x".to_owned(),
+            value,
+            most,
+        };
+        assert!(figure(5.0, None).met() && figure(5.0, Some(5.0)).met());
+        assert!(!figure(5.1, Some(5.0)).met());
+        let text = render(&[figure(5.25, Some(5.0)), figure(3.0, None)]);
+        assert!(text.contains("5.25           5  no\n"), "{text}");
+    }
+}
