@@ -56,7 +56,8 @@ fn ring(why: Why) -> bool {
 fn each_node_probes_k_and_is_probed_by_k() {
     for nodes in [1, 2, 3, 5, 6, 7, 50, 333] {
         for k in [1, 2, 5, 16] {
-            let plan = Plan::new(&cluster(nodes), &with(|s| s.neighbours = k));
+            let settings = with(|s| (s.neighbours, s.node_cpu_permille) = (k, 20));
+            let plan = Plan::new(&cluster(nodes), &settings);
             let mut degrees: BTreeMap<String, [usize; 2]> = BTreeMap::new();
             for (from, to) in named(&plan, ring) {
                 assert_ne!(from, to);
