@@ -1,7 +1,8 @@
 //! The API: what the controller asks for, by the table in [`nettoll_core::api`].
 //!
-//! A request is bounded before it is read, decoded strictly, and done on a thread that may
-//! block. When the controller closes the connection in the middle of a round, the run ends.
+//! A request is bounded before it is read, decoded strictly, and only then done on a
+//! [privileged](crate::privilege) thread, which may block. When the controller closes the
+//! connection in the middle of a round, the run ends.
 
 mod body;
 mod route;
@@ -16,7 +17,6 @@ use nettoll_core::{
     endpoint::Endpoint,
 };
 use serde::Serialize;
-use tokio::task::spawn_blocking;
 
 use self::route::{NoRoute, Route, after, is_run_id, route};
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
     http::{Answer, Limits, answer},
     light::{Light, LightError},
     path::{MAX_DEVICES, Node, PathError},
+    privilege::Privileged,
     runs::{RunError, Runs},
 };
 
@@ -108,9 +109,13 @@ impl ApiError {
 }
 
 /// Answers one request.
-pub(crate) async fn handle(agent: Arc<Agent>, request: Request<Incoming>) -> Answer {
+pub(crate) async fn handle(
+    agent: Arc<Agent>,
+    privileged: Privileged,
+    request: Request<Incoming>,
+) -> Answer {
     let what = format!("{} {}", request.method(), request.uri().path());
-    match respond(agent, request).await {
+    match respond(agent, &privileged, request).await {
         Ok(body) => {
             tracing::debug!("{what}: done");
             answer(StatusCode::OK, "application/json", body)
@@ -132,7 +137,11 @@ pub(crate) async fn handle(agent: Arc<Agent>, request: Request<Incoming>) -> Ans
     }
 }
 
-async fn respond(agent: Arc<Agent>, request: Request<Incoming>) -> Result<Vec<u8>, ApiError> {
+async fn respond(
+    agent: Arc<Agent>,
+    privileged: &Privileged,
+    request: Request<Incoming>,
+) -> Result<Vec<u8>, ApiError> {
     let path = request.uri().path();
     let route = route(request.method(), path).map_err(|no| match no {
         NoRoute::Path => ApiError::NotFound(path.to_owned()),
@@ -145,60 +154,63 @@ async fn respond(agent: Arc<Agent>, request: Request<Incoming>) -> Result<Vec<u8
     match route {
         Route::Info => {
             body::nothing(body)?;
-            block(move || info(&agent)).await
+            block(privileged, move || info(&agent)).await
         }
         Route::Resolve => {
             let ask = body::decode(body)?;
-            block(move || agent.node.resolve(&ask)).await
+            block(privileged, move || agent.node.resolve(&ask)).await
         }
         Route::PutLight => {
             let plan = body::decode(body)?;
-            block(move || agent.light.put(plan)).await
+            block(privileged, move || agent.light.put(plan)).await
         }
         Route::Light => {
             body::nothing(body)?;
             let after = after(query.as_deref()).ok_or(ApiError::Query)?;
-            block(move || Ok::<_, ApiError>(agent.light.results(after))).await
+            block(privileged, move || {
+                Ok::<_, ApiError>(agent.light.results(after))
+            })
+            .await
         }
         Route::Prepare => {
             let spec = body::decode(body)?;
             check(&spec)?;
-            block(move || agent.runs.prepare(spec)).await
+            block(privileged, move || agent.runs.prepare(spec)).await
         }
         Route::Flow(id) => {
             let flow = body::decode(body)?;
-            block(move || agent.runs.flow(&id, flow)).await
+            block(privileged, move || agent.runs.flow(&id, flow)).await
         }
         Route::Start(id) => {
             body::nothing(body)?;
-            block(move || agent.runs.start(&id)).await
+            block(privileged, move || agent.runs.start(&id)).await
         }
         Route::Begin(id) => {
             let round = body::decode(body)?;
-            block(move || agent.runs.begin(&id, round)).await
+            block(privileged, move || agent.runs.begin(&id, round)).await
         }
         Route::Run(id) => {
             let round = body::decode(body)?;
-            let mut abandoned = Abandoned::new(&agent, &id);
-            let side = block(move || agent.runs.run(&id, round)).await;
+            let mut abandoned = Abandoned::new(&agent, privileged, &id);
+            let side = block(privileged, move || agent.runs.run(&id, round)).await;
             abandoned.answered();
             side
         }
         Route::End(id) => {
             body::nothing(body)?;
-            block(move || agent.runs.end(&id)).await
+            block(privileged, move || agent.runs.end(&id)).await
         }
         Route::Finish(id) => {
             body::nothing(body)?;
-            block(move || agent.runs.finish(&id)).await
+            block(privileged, move || agent.runs.finish(&id)).await
         }
         Route::Delete(id) => {
             body::nothing(body)?;
-            block(move || agent.runs.delete(&id)).await
+            block(privileged, move || agent.runs.delete(&id)).await
         }
         Route::DeleteAll => {
             body::nothing(body)?;
-            block(move || {
+            block(privileged, move || {
                 agent.runs.delete_all();
                 Ok::<_, ApiError>(())
             })
@@ -207,21 +219,23 @@ async fn respond(agent: Arc<Agent>, request: Request<Incoming>) -> Result<Vec<u8
     }
 }
 
-/// Does what may block on a thread for it, and encodes what it gave.
-async fn block<T, E>(f: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<Vec<u8>, ApiError>
+/// Does what may block or needs privilege on a thread for it, and encodes what it gave.
+async fn block<T, E>(
+    privileged: &Privileged,
+    f: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<Vec<u8>, ApiError>
 where
     T: Serialize + Send + 'static,
     E: Into<ApiError> + Send + 'static,
 {
-    let done = spawn_blocking(move || {
+    let done = privileged.run(move || {
         let value = f().map_err(Into::into)?;
         serde_json::to_vec(&value).map_err(|error| {
             tracing::error!("an answer cannot be encoded: {error}");
             ApiError::Lost
         })
     });
-    // The thread panicked, or the agent ends.
-    done.await.map_err(|_| ApiError::Lost)?
+    done.await.ok_or(ApiError::Lost)?
 }
 
 fn info(agent: &Agent) -> Result<AgentInfo, ApiError> {
@@ -252,12 +266,14 @@ fn check(spec: &RunSpec) -> Result<(), ApiError> {
 /// Deletes a run when its round's request is dropped before the answer: the controller is gone.
 struct Abandoned {
     run: Option<(Arc<Agent>, String)>,
+    privileged: Privileged,
 }
 
 impl Abandoned {
-    fn new(agent: &Arc<Agent>, id: &str) -> Self {
+    fn new(agent: &Arc<Agent>, privileged: &Privileged, id: &str) -> Self {
         Self {
             run: Some((agent.clone(), id.to_owned())),
+            privileged: privileged.clone(),
         }
     }
 
@@ -270,7 +286,10 @@ impl Drop for Abandoned {
     fn drop(&mut self) {
         if let Some((agent, id)) = self.run.take() {
             tracing::warn!("the controller left run {id} in the middle of a round; it ends");
-            spawn_blocking(move || agent.runs.delete(&id));
+            self.privileged.order(move || {
+                // Somebody else may have deleted it since.
+                let _ = agent.runs.delete(&id);
+            });
         }
     }
 }

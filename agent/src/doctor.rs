@@ -23,7 +23,7 @@ use self::{
 use crate::{
     context,
     probe::{Probe, ProbeError},
-    profile::Profiler,
+    profile::{Kallsyms, Profiler},
 };
 
 /// How the findings are written.
@@ -135,8 +135,8 @@ fn not_loading() -> Vec<String> {
         )),
         Ok(_) => None,
     };
-    let profiler =
-        (Profiler::load().err()).map(|error| format!("the CPUs cannot be sampled: {error}"));
+    let profiler = (Profiler::load(&Kallsyms::open()).err())
+        .map(|error| format!("the CPUs cannot be sampled: {error}"));
     probe.into_iter().chain(profiler).collect()
 }
 

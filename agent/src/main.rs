@@ -16,6 +16,7 @@ mod light;
 mod metrics;
 mod netns;
 mod path;
+mod privilege;
 mod probe;
 mod profile;
 mod runs;

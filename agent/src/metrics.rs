@@ -7,7 +7,6 @@ use std::{sync::Arc, time::Duration};
 
 use hyper::{Method, Request, StatusCode, body::Incoming};
 use prometheus_client::{encoding::text, registry::Registry};
-use tokio::task::spawn_blocking;
 
 use self::collector::AgentCollector;
 pub(crate) use self::totals::Totals;
@@ -15,6 +14,7 @@ use crate::{
     api::Agent,
     doctor::hooks::Hook,
     http::{Answer, Limits, answer},
+    privilege::Privileged,
 };
 
 /// A few scrapers and probes.
@@ -36,6 +36,7 @@ pub(crate) fn registry(agent: Arc<Agent>, hooks: Vec<Hook>) -> Registry {
 /// Answers one request. `waits_for`: what the agent cannot do its work without, if anything.
 pub(crate) async fn handle(
     registry: Arc<Registry>,
+    privileged: Privileged,
     waits_for: Option<String>,
     request: Request<Incoming>,
 ) -> Answer {
@@ -47,8 +48,8 @@ pub(crate) async fn handle(
         );
     }
     match request.uri().path() {
-        "/metrics" => match spawn_blocking(move || scrape(&registry)).await {
-            Ok(Some(page)) => answer(StatusCode::OK, OPEN_METRICS, page),
+        "/metrics" => match privileged.run(move || scrape(&registry)).await {
+            Some(Some(page)) => answer(StatusCode::OK, OPEN_METRICS, page),
             _ => answer(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 TEXT,

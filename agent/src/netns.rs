@@ -2,7 +2,8 @@
 //!
 //! A thread has exactly one network namespace, and a socket keeps the one of the thread that
 //! made it. So nothing here changes the calling thread: [`Netns::on_thread`] starts a fresh one,
-//! moves that, and lets it end.
+//! moves that, and lets it end. Once inside the thread needs no capability and has none: most of
+//! them read what the network brings.
 
 mod cgroup;
 
@@ -14,6 +15,8 @@ use std::{
     sync::{Arc, mpsc},
     thread::{Builder, JoinHandle},
 };
+
+use crate::privilege;
 
 /// Where `ip netns add` keeps its namespaces.
 const NAMED: &str = "/run/netns";
@@ -120,7 +123,8 @@ impl Netns {
         self.inode
     }
 
-    /// Runs `f` on a fresh thread inside this namespace. Returns once the thread is inside.
+    /// Runs `f` on a fresh thread inside this namespace, without capabilities. Returns once the
+    /// thread is inside.
     ///
     /// # Errors
     /// The thread could not be started, or the namespace not be entered.
@@ -132,7 +136,7 @@ impl Netns {
         let netns = self.clone();
         let (tell, told) = mpsc::sync_channel(1);
         let thread = Builder::new().name(thread_name.to_owned()).spawn(move || {
-            let entered = netns.enter();
+            let entered = netns.enter().and_then(|()| privilege::drop_all());
             let inside = entered.is_ok();
             // Nobody listens only if the caller's thread is gone.
             let heard = tell.send(entered).is_ok();

@@ -5,7 +5,7 @@
 //! [`Profiler::take`] turns addresses into names, once a run.
 //!
 //! What fails: loading needs the agent built with its eBPF programs, CAP_BPF, CAP_PERFMON, and
-//! CAP_SYSLOG for the symbols. A sample that cannot be counted is never dropped silently, see
+//! before that CAP_SYSLOG, to open the file of the symbols. A sample that cannot be counted is never dropped silently, see
 //! [`Stacks::lost`].
 
 mod events;
@@ -22,6 +22,7 @@ use aya::{
 };
 use nettoll_core::api::{Stack, Stacks};
 
+pub(crate) use self::symbols::Kallsyms;
 use self::{
     events::{Events, Source},
     maps::{Maps, Taken},
@@ -122,11 +123,11 @@ struct Slot {
 
 impl Profiler {
     /// Loads the program; nothing is sampled yet.
-    pub(crate) fn load() -> Result<Self, ProfileError> {
+    pub(crate) fn load(kallsyms: &Kallsyms) -> Result<Self, ProfileError> {
         if OBJECT.is_empty() {
             return Err(ProfileError::NotBuilt);
         }
-        let symbols = Symbols::read()?;
+        let symbols = Symbols::read(kallsyms)?;
         let mut loader = EbpfLoader::new();
         for (map, size) in maps::SIZES {
             loader.map_max_entries(map, size);

@@ -1,7 +1,12 @@
 //! The agent's life: configuration, API, metrics, and a signal that ends it.
 
 use std::{
-    convert::Infallible, io, net::SocketAddr, path::Path, process::ExitCode, sync::Arc,
+    convert::Infallible,
+    io,
+    net::{self, SocketAddr},
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
@@ -10,7 +15,6 @@ use tokio::{
     runtime::Builder,
     select,
     signal::unix::{SignalKind, signal},
-    task::spawn_blocking,
     time::{MissedTickBehavior, interval},
 };
 
@@ -19,6 +23,7 @@ use crate::{
     config::{Config, ConfigError, Identity},
     doctor::{capabilities, hooks},
     http, metrics,
+    privilege::{self, Privileged},
     tls::Keeper,
 };
 
@@ -26,7 +31,9 @@ use crate::{
 const REAP_INTERVAL: Duration = Duration::from_secs(1);
 /// Threads for connections: the work is done on others.
 const WORKERS: usize = 2;
-/// For running rounds to notice the end.
+/// Their name.
+const NETWORK: &str = "nettoll-network";
+/// For connections to end.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The exit code after Ctrl-C.
@@ -92,8 +99,10 @@ fn serve(path: &Path, identity: Identity) -> Result<ExitCode, ServeError> {
     for hook in hooks.iter().filter(|hook| hook.required && !hook.works) {
         tracing::warn!("no probe: {} {}", hook.name, hook.detail);
     }
+    let privileged = drop_privileges()?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(WORKERS)
+        .thread_name(NETWORK)
         .enable_all()
         .build()?;
     let ended = runtime.block_on(async {
@@ -102,38 +111,72 @@ fn serve(path: &Path, identity: Identity) -> Result<ExitCode, ServeError> {
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,
         );
-        let api = listen("listen", config.listen).await?;
-        let metrics = listen("metrics_listen", config.metrics_listen).await?;
+        let api = listen(&privileged, "listen", config.listen).await?;
+        let metrics = listen(&privileged, "metrics_listen", config.metrics_listen).await?;
         tracing::info!(node = config.node, api = %config.listen, "the agent serves");
         let commands = {
-            let agent = agent.clone();
-            move |request| api::handle(agent.clone(), request)
+            let (agent, privileged) = (agent.clone(), privileged.clone());
+            move |request| api::handle(agent.clone(), privileged.clone(), request)
         };
         let pages = {
             let registry = Arc::new(metrics::registry(agent.clone(), hooks));
-            let tls = tls.clone();
-            move |request| metrics::handle(registry.clone(), tls.waits_for(), request)
+            let (tls, privileged) = (tls.clone(), privileged.clone());
+            move |request| {
+                metrics::handle(
+                    registry.clone(),
+                    privileged.clone(),
+                    tls.waits_for(),
+                    request,
+                )
+            }
         };
-        let never = select! {
-            never = http::serve(api, Some(tls.clone()), api::LIMITS, commands) => never,
-            never = http::serve(metrics, None, metrics::LIMITS, pages) => never,
-            never = tls.follow() => never,
-            never = reap(agent.clone()) => never,
-            _ = interrupt.recv() => return Ok(ExitCode::from(INTERRUPTED)),
-            _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+        let code = select! {
+            never = http::serve(api, Some(tls.clone()), api::LIMITS, commands) => match never {},
+            never = http::serve(metrics, None, metrics::LIMITS, pages) => match never {},
+            never = tls.follow(privileged.clone()) => match never {},
+            never = reap(agent.clone(), privileged.clone()) => match never {},
+            _ = interrupt.recv() => ExitCode::from(INTERRUPTED),
+            _ = terminate.recv() => ExitCode::SUCCESS,
         };
-        match never {}
+        tracing::info!("the agent ends");
+        let end = move || {
+            agent.light.end();
+            agent.runs.delete_all();
+        };
+        if privileged.run(end).await.is_none() {
+            tracing::error!("ending the runs failed");
+        }
+        Ok(code)
     });
-    tracing::info!("the agent ends");
-    agent.light.end();
-    agent.runs.delete_all();
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     ended
 }
 
-async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address)
-        .await
+/// Leaves the calling thread, and all that it will start, without capabilities: they are on the
+/// threads that this gives. `CAP_SYSLOG` is on none, for the kernel's symbols are open already.
+fn drop_privileges() -> io::Result<Privileged> {
+    privilege::forbid_gains()?;
+    privilege::drop_syslog()?;
+    let privileged = Privileged::start()?;
+    privilege::drop_all()?;
+    Ok(privileged)
+}
+
+/// Low ports need privilege, too.
+async fn listen(
+    privileged: &Privileged,
+    key: &'static str,
+    address: SocketAddr,
+) -> Result<TcpListener, ServeError> {
+    let bind = move || {
+        let listener = net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    let bound = privileged.run(bind).await;
+    bound
+        .unwrap_or_else(|| Err(io::Error::other("the thread for it panicked")))
+        .and_then(TcpListener::from_std)
         .map_err(|error| ServeError::Listen {
             key,
             address,
@@ -142,7 +185,7 @@ async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, S
 }
 
 /// Ends the runs, and the light plan, that nobody has spoken of for too long.
-async fn reap(agent: Arc<Agent>) -> Infallible {
+async fn reap(agent: Arc<Agent>, privileged: Privileged) -> Infallible {
     let mut ticks = interval(REAP_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -152,7 +195,7 @@ async fn reap(agent: Arc<Agent>) -> Infallible {
             agent.runs.reap();
             agent.light.reap();
         };
-        if spawn_blocking(look).await.is_err() {
+        if privileged.run(look).await.is_none() {
             tracing::error!("looking for abandoned runs failed");
         }
     }

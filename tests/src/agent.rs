@@ -161,6 +161,12 @@ impl Agent {
         Ok(stream)
     }
 
+    /// The number of its process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks as the controller, and takes an answer of status 200.
     ///
     /// # Errors

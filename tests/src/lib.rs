@@ -10,9 +10,11 @@ pub mod cluster;
 pub mod control_plane;
 pub mod deploy;
 pub mod forwarder;
+pub mod loopback;
 pub mod mesh;
 pub mod session;
 pub mod spinner;
+pub mod threads;
 
 use std::{
     env, fs,

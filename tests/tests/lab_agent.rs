@@ -10,17 +10,15 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use nettoll_core::{
-    api::{
-        Place, Prepared, ResolveRequest, Resolved, Role, RoundSide, RoundSpec, RunSpec,
-        TRAFFIC_PORT_FIRST,
-    },
-    endpoint::{Path, PathKind},
-    report::{Options as RunOptions, TestType},
+    api::{Prepared, RoundSide, RoundSpec},
+    report::TestType,
 };
 use nettoll_lab::{Lab, Network, Options};
 use nettoll_tests::{
     agent::{Agent, Certificates},
-    binary, require_root,
+    binary,
+    loopback::loopback,
+    require_root,
 };
 use serde_json::Value;
 
@@ -155,51 +153,6 @@ fn its_metrics_are_there_before_any_run() -> Result<()> {
     Ok(())
 }
 
-/// A run over the loopback device of `node/n1`.
-fn loopback(agent: &Agent, id: &str) -> Result<RunSpec> {
-    let address = "198.18.0.1".parse()?;
-    let ask = ResolveRequest {
-        endpoint: "node/n1".parse()?,
-        pod_uid: None,
-        local_address: address,
-        peer_address: address,
-        peer_node_address: None,
-    };
-    let Resolved { netns, devices } = agent.ask("POST", "/v1/resolve", &ask)?;
-    let place = Place {
-        endpoint: ask.endpoint,
-        pod_uid: None,
-        netns,
-        address,
-    };
-    Ok(RunSpec {
-        id: id.to_owned(),
-        path: Path {
-            kind: PathKind::Loopback,
-            from: place.endpoint.clone(),
-            to: place.endpoint.clone(),
-            network: None,
-        },
-        test: TestType::TcpRr,
-        options: RunOptions {
-            seconds: 1.0,
-            rounds: 1,
-            warmup_ms: 10,
-            message_bytes: 1,
-            request_bytes: 64,
-            response_bytes: 64,
-            sample_hz: 0,
-        },
-        role: Role::Both,
-        client: place.clone(),
-        server: place,
-        port: TRAFFIC_PORT_FIRST,
-        devices,
-        count_nodes: vec!["n1".to_owned()],
-        sample: false,
-    })
-}
-
 /// The value of the series whose line begins with `series` and contains all of `labels`.
 fn value(page: &str, series: &str, labels: &[&str]) -> Result<f64> {
     let wanted =
@@ -219,7 +172,8 @@ fn its_metrics_keep_what_ended_runs_counted() -> Result<()> {
         ..Options::default()
     })?;
     let certificates = Certificates::new()?;
-    let agent = Agent::start(&lab.plan().nodes[0], &certificates)?;
+    let node = &lab.plan().nodes[0];
+    let agent = Agent::start(node, &certificates)?;
     let round = RoundSpec {
         pair: 0,
         sequence: 0,
@@ -236,7 +190,11 @@ fn its_metrics_keep_what_ended_runs_counted() -> Result<()> {
     ];
     let packets = |page: &str| value(page, "nettoll_agent_stage_packets_total{", &loopback_stage);
 
-    agent.ask::<Prepared>("POST", "/v1/runs", &loopback(&agent, "probed")?)?;
+    agent.ask::<Prepared>(
+        "POST",
+        "/v1/runs",
+        &loopback(&agent, node, "probed", TestType::TcpRr)?,
+    )?;
     agent.ask::<()>("POST", "/v1/runs/probed/start", &())?;
     agent.ask::<()>("POST", "/v1/runs/probed/begin", &round)?;
     let side: RoundSide = agent.ask("POST", "/v1/runs/probed/run", &round)?;
@@ -270,7 +228,8 @@ fn a_round_ends_with_the_connection_that_asked_for_it() -> Result<()> {
         ..Options::default()
     })?;
     let certificates = Certificates::new()?;
-    let agent = Agent::start(&lab.plan().nodes[0], &certificates)?;
+    let node = &lab.plan().nodes[0];
+    let agent = Agent::start(node, &certificates)?;
     let mut round = RoundSpec {
         pair: 0,
         sequence: 0,
@@ -279,7 +238,11 @@ fn a_round_ends_with_the_connection_that_asked_for_it() -> Result<()> {
         seconds: 0.2,
     };
     let prepare = |id: &str| -> Result<()> {
-        let prepared: Prepared = agent.ask("POST", "/v1/runs", &loopback(&agent, id)?)?;
+        let prepared: Prepared = agent.ask(
+            "POST",
+            "/v1/runs",
+            &loopback(&agent, node, id, TestType::TcpRr)?,
+        )?;
         assert!(prepared.flow.is_some());
         agent.ask("POST", &format!("/v1/runs/{id}/start"), &())
     };

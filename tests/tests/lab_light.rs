@@ -8,17 +8,16 @@ use std::{
 use anyhow::{Context as _, Result};
 use nettoll_core::{
     api::{
-        LIGHT_CLIENT_PORT, LIGHT_PORT, LightEdge, LightPlace, LightPlan, LightResponder,
-        LightResults, Place, Prepared, ResolveRequest, Resolved, Role, RoundSide, RoundSpec,
-        RunSpec, TRAFFIC_PORT_FIRST,
+        LIGHT_CLIENT_PORT, LIGHT_PORT, LightEdge, LightPlan, LightResponder, LightResults,
+        Prepared, RoundSide, RoundSpec,
     },
-    endpoint::{Path, PathKind},
+    endpoint::PathKind,
     hop::{Direction, Side},
-    report::{Options as RunOptions, TestType},
+    report::TestType,
 };
 use nettoll_lab::plan::Node;
 use nettoll_tests::{
-    agent::Agent,
+    loopback::loopback,
     mesh::{HOST, Mesh, POD, edge, host, plan, pod, whole},
 };
 
@@ -151,7 +150,7 @@ fn the_probe_follows_a_round_and_gives_way_to_a_run() -> Result<()> {
 
     // A run takes the probe, and light rounds go on without it.
     let (first, _) = mesh.nodes();
-    let spec = loopback(&mesh.first, first)?;
+    let spec = loopback(&mesh.first, first, "one", TestType::UdpRr)?;
     let probed = RoundSpec {
         pair: 0,
         sequence: 0,
@@ -173,53 +172,6 @@ fn the_probe_follows_a_round_and_gives_way_to_a_run() -> Result<()> {
     mesh.first.ask::<()>("DELETE", "/v1/runs/one", &())?;
     mesh.until(POD, |round| !round.stages.is_empty())?;
     Ok(())
-}
-
-/// A run over the node's loopback device.
-fn loopback(agent: &Agent, node: &Node) -> Result<RunSpec> {
-    let LightPlace {
-        endpoint, address, ..
-    } = host(node);
-    let ask = ResolveRequest {
-        endpoint: endpoint.clone(),
-        pod_uid: None,
-        local_address: address,
-        peer_address: address,
-        peer_node_address: None,
-    };
-    let Resolved { netns, devices } = agent.ask("POST", "/v1/resolve", &ask)?;
-    let place = Place {
-        endpoint: endpoint.clone(),
-        pod_uid: None,
-        netns,
-        address,
-    };
-    Ok(RunSpec {
-        id: "one".to_owned(),
-        path: Path {
-            kind: PathKind::Loopback,
-            from: endpoint.clone(),
-            to: endpoint,
-            network: None,
-        },
-        test: TestType::UdpRr,
-        options: RunOptions {
-            seconds: 1.0,
-            rounds: 1,
-            warmup_ms: 10,
-            message_bytes: 1,
-            request_bytes: 64,
-            response_bytes: 64,
-            sample_hz: 0,
-        },
-        role: Role::Both,
-        client: place.clone(),
-        server: place,
-        port: TRAFFIC_PORT_FIRST,
-        devices,
-        count_nodes: vec![node.name.clone()],
-        sample: false,
-    })
 }
 
 #[test]

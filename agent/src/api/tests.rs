@@ -72,11 +72,12 @@ impl Server {
             key: write(&files, "agent.key", &key.serialize_pem()),
         });
         let agent = Arc::new(Agent::new("n1".to_owned(), BTreeMap::new()));
+        let privileged = Privileged::start().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(async move {
             http::serve(listener, Some(tls), LIMITS, move |request| {
-                handle(agent.clone(), request)
+                handle(agent.clone(), privileged.clone(), request)
             })
             .await;
         });

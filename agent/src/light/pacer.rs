@@ -8,7 +8,7 @@ use std::{
     net::{SocketAddr, UdpSocket},
     os::{fd::AsRawFd, unix::net::UnixStream},
     sync::{Arc, Mutex, mpsc::Sender},
-    thread::{Builder, JoinHandle, sleep},
+    thread::sleep,
     time::Duration,
 };
 
@@ -16,6 +16,7 @@ use nettoll_core::hop::Direction;
 
 use super::{keeper::Event, lock, message, round::Round, wait};
 use crate::{
+    netns::{Inside, Netns},
     probe::Stamps,
     runs::Watch,
     traffic::{Seen, header::set_sequence, now_ns},
@@ -58,7 +59,7 @@ pub(super) struct Probed {
 pub(super) struct Pacer {
     inbox: Arc<Mutex<Inbox>>,
     wake: UnixStream,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Inside<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -68,7 +69,8 @@ struct Inbox {
 }
 
 impl Pacer {
-    /// Starts the thread. Rounds that are over go to `done`.
+    /// Starts the thread, which has no capabilities. Rounds that are over go to `done`, and those
+    /// that are not when the thread ends.
     pub(super) fn start(done: Sender<Event>) -> io::Result<Self> {
         let inbox = Arc::<Mutex<Inbox>>::default();
         let (wake, woken) = UnixStream::pair()?;
@@ -76,9 +78,10 @@ impl Pacer {
         woken.set_nonblocking(true)?;
         let thread = {
             let inbox = Arc::clone(&inbox);
-            Builder::new()
-                .name("nettoll-light".to_owned())
-                .spawn(move || Paced::new(inbox, woken, done).run())?
+            // Its sockets are inside other namespaces; what matters is that it holds nothing.
+            Netns::own()?.on_thread("nettoll-light", move || {
+                Paced::new(inbox, woken, done).run();
+            })?
         };
         Ok(Self {
             inbox,
@@ -103,8 +106,8 @@ impl Drop for Pacer {
     fn drop(&mut self) {
         lock(&self.inbox).ended = true;
         self.wake();
-        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
-            tracing::error!("the thread of the light rounds panicked");
+        if let Some(Err(error)) = self.thread.take().map(Inside::join) {
+            tracing::error!(%error, "the light rounds failed");
         }
     }
 }
@@ -155,6 +158,16 @@ impl Paced {
                 {
                 }
             }
+        }
+        self.give_back();
+    }
+
+    /// The probe follows the rounds that are open, and to end that needs privilege.
+    fn give_back(&mut self) {
+        let mut inbox = lock(&self.inbox);
+        for job in self.jobs.drain(..).chain(inbox.jobs.drain(..)) {
+            // The keeper drops it with its end of the channel.
+            let _ = self.done.send(Event::Done(Box::new(job)));
         }
     }
 

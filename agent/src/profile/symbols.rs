@@ -1,6 +1,12 @@
 //! The kernel's symbols, as `/proc/kallsyms` lists them.
 
-use std::{cmp::Reverse, fs, io, ops::Range};
+use std::{
+    cmp::Reverse,
+    fs::File,
+    io::{self, Read as _, Seek as _},
+    ops::Range,
+    sync::Arc,
+};
 
 use super::ProfileError;
 
@@ -9,9 +15,32 @@ const KALLSYMS: &str = "/proc/kallsyms";
 /// The name of what no symbol covers.
 const UNKNOWN: &str = "[unknown]";
 
+/// The file, open. Whether it shows addresses is asked when it is opened and never again
+/// (`kallsyms_open` in the kernel's `kernel/kallsyms.c`): only for that CAP_SYSLOG is needed.
+#[derive(Clone, Debug)]
+pub(crate) struct Kallsyms(Arc<io::Result<File>>);
+
+impl Kallsyms {
+    /// Opens it. What goes wrong is told by whoever reads.
+    pub(crate) fn open() -> Self {
+        Self(Arc::new(File::open(KALLSYMS)))
+    }
+
+    /// All of it, as it is now.
+    fn read(&self) -> io::Result<String> {
+        let again = |error: &io::Error| io::Error::new(error.kind(), error.to_string());
+        let mut file = self.0.as_ref().as_ref().map_err(again)?;
+        let mut text = Vec::new();
+        file.rewind()?;
+        file.read_to_end(&mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
 /// All functions of the kernel, its modules and the loaded eBPF programs.
 #[derive(Debug)]
 pub(super) struct Symbols {
+    kallsyms: Kallsyms,
     /// The file. Names are ranges of it, so that a hundred thousand of them cost no allocation.
     text: String,
     /// Ascending by address, one name an address.
@@ -28,12 +57,12 @@ struct Function {
 
 impl Symbols {
     /// Reads the running kernel's.
-    pub(super) fn read() -> Result<Self, ProfileError> {
-        let text = fs::read(KALLSYMS).map_err(|source| match source.kind() {
+    pub(super) fn read(kallsyms: &Kallsyms) -> Result<Self, ProfileError> {
+        let text = kallsyms.read().map_err(|source| match source.kind() {
             io::ErrorKind::PermissionDenied => ProfileError::HiddenSymbols,
             _ => ProfileError::Symbols(source),
         })?;
-        Self::parse(String::from_utf8_lossy(&text).into_owned())
+        Self::parse(kallsyms, text)
     }
 
     /// Reads again if any of `addresses` lies where modules and programs come and go.
@@ -42,14 +71,14 @@ impl Symbols {
         mut addresses: impl Iterator<Item = &'a u64>,
     ) -> Result<(), ProfileError> {
         if addresses.any(|address| !self.core.contains(address)) {
-            *self = Self::read()?;
+            *self = Self::read(&self.kallsyms)?;
         }
         Ok(())
     }
 
     /// Lines are `ADDRESS TYPE NAME`, then `[MODULE]` where there is one. Types of functions are
     /// `t`, `w` and their capitals, which stand for global ones.
-    fn parse(text: String) -> Result<Self, ProfileError> {
+    fn parse(kallsyms: &Kallsyms, text: String) -> Result<Self, ProfileError> {
         let mut functions = Vec::with_capacity(text.len() / 40);
         let mut core = 0..u64::MAX;
         for line in text.lines() {
@@ -92,6 +121,7 @@ impl Symbols {
             .map(|(function, _)| function)
             .collect();
         Ok(Self {
+            kallsyms: kallsyms.clone(),
             text,
             functions,
             core,
@@ -155,7 +185,7 @@ ffffffffc0001000 t bpf_prog_6deef7357e7b4530_sample\t[bpf]
 ";
 
     fn symbols() -> Symbols {
-        Symbols::parse(FILE.to_owned()).unwrap()
+        Symbols::parse(&Kallsyms::open(), FILE.to_owned()).unwrap()
     }
 
     #[test]
@@ -196,7 +226,7 @@ ffffffffc0001000 t bpf_prog_6deef7357e7b4530_sample\t[bpf]
     #[test]
     fn hidden_addresses_are_an_error_that_says_what_to_do() {
         let hidden = "0000000000000000 T _stext\n0000000000000000 T vxlan_xmit\n";
-        let error = Symbols::parse(hidden.to_owned()).unwrap_err();
+        let error = Symbols::parse(&Kallsyms::open(), hidden.to_owned()).unwrap_err();
         assert!(error.to_string().contains("CAP_SYSLOG"), "{error}");
         assert!(error.to_string().contains("kptr_restrict"), "{error}");
     }

@@ -1,5 +1,6 @@
 //! The probe and the profiler, shared by all runs and loaded when the first run wants them.
 
+mod sampler;
 mod watch;
 
 use std::{
@@ -20,7 +21,7 @@ use nettoll_core::{
 use super::{RunError, counters::Counters};
 use crate::{
     probe::{Calibration, FlowId, Hooks, Passed, Probe, ProbeError, Stamps, Way},
-    profile::Profiler,
+    profile::{Kallsyms, Profiler},
     traffic::Sample,
 };
 
@@ -74,6 +75,8 @@ pub(super) struct Instruments {
     /// Light rounds that are followed. Changed under the probe's lock.
     watched: AtomicU64,
     profiler: Mutex<Lazy<Profiler>>,
+    /// Opened at once: later nobody may.
+    kallsyms: Kallsyms,
     /// Slot `n` of the profiler is number `n - 1` here.
     slots: Mutex<[Slot; 255]>,
 }
@@ -128,6 +131,7 @@ impl Instruments {
             taken: AtomicU64::new(0),
             watched: AtomicU64::new(0),
             profiler: Mutex::new(Lazy::NotYet),
+            kallsyms: Kallsyms::open(),
             slots: Mutex::new([Slot::Free; 255]),
         }
     }
@@ -139,7 +143,9 @@ impl Instruments {
 
     /// Why there are no samples.
     pub(super) fn profile_unavailable(&self) -> Option<String> {
-        lock(&self.profiler).get(Profiler::load).err()
+        lock(&self.profiler)
+            .get(|| Profiler::load(&self.kallsyms))
+            .err()
     }
 
     /// Before a round with the probe: it is attached and follows the run's flow.
@@ -221,7 +227,9 @@ impl Instruments {
         hz: u32,
     ) -> Result<Sample, RunError> {
         let mut profiler = lock(&self.profiler);
-        let profiler = profiler.get(Profiler::load).map_err(RunError::Profile)?;
+        let profiler = profiler
+            .get(|| Profiler::load(&self.kallsyms))
+            .map_err(RunError::Profile)?;
         let slot = match observation.slot {
             Some(slot) => slot,
             None => {
@@ -242,16 +250,17 @@ impl Instruments {
             }
         };
         let instruments = Arc::clone(self);
-        Ok(Arc::new(move |on| {
+        let switch = move |on| {
             let mut profiler = lock(&instruments.profiler);
-            let profiler = profiler.get(Profiler::load)?;
+            let profiler = profiler.loaded().ok_or("the sampler is not loaded")?;
             if on {
                 profiler.begin(slot, hz).map_err(|error| error.to_string())
             } else {
                 profiler.end();
                 Ok(())
             }
-        }))
+        };
+        sampler::start(switch).map_err(|error| RunError::Profile(error.to_string()))
     }
 
     /// What was counted of the run's flow so far.
@@ -294,7 +303,9 @@ impl Instruments {
             return Ok(None);
         };
         let mut profiler = lock(&self.profiler);
-        let profiler = profiler.get(Profiler::load).map_err(RunError::Profile)?;
+        let profiler = profiler
+            .get(|| Profiler::load(&self.kallsyms))
+            .map_err(RunError::Profile)?;
         let stacks = profiler
             .take(slot)
             .map_err(|error| RunError::Profile(error.to_string()))?;

@@ -8,14 +8,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    task::spawn_blocking,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::TlsAcceptor;
 
 use super::acceptor;
-use crate::config::Tls;
+use crate::{config::Tls, privilege::Privileged};
 
 /// Between two looks at the files. Kubelet needs a minute and more to bring a changed Secret.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -62,14 +59,15 @@ impl Keeper {
         }
     }
 
-    /// Follows the files for ever. Connections that are open stay so.
-    pub(crate) async fn follow(self: Arc<Self>) -> Infallible {
+    /// Follows the files for ever. Connections that are open stay so. The files may be readable
+    /// only with privilege.
+    pub(crate) async fn follow(self: Arc<Self>, privileged: Privileged) -> Infallible {
         let mut ticks = interval(LOOK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             let keeper = self.clone();
-            if spawn_blocking(move || keeper.look()).await.is_err() {
+            if privileged.run(move || keeper.look()).await.is_none() {
                 tracing::error!("looking at the files of [tls] failed");
             }
         }

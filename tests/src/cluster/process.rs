@@ -9,6 +9,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
+use crate::threads::Thread;
+
 /// The first process of a pod's container.
 #[derive(Debug)]
 pub struct Process {
@@ -55,6 +57,14 @@ impl Process {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
             .collect())
+    }
+
+    /// Its threads.
+    ///
+    /// # Errors
+    /// Where it has ended.
+    pub fn threads(&self) -> Result<Vec<Thread>> {
+        Thread::all(&self.folder)
     }
 
     /// The inode of its network namespace.

@@ -16,7 +16,7 @@ const ROUND: Duration = Duration::from_millis(250);
 #[test]
 #[ignore = "needs root, the eBPF programs and iperf3; a bench"]
 fn cost_of_sampling() {
-    let mut profiler = Profiler::load().unwrap();
+    let mut profiler = Profiler::load(&Kallsyms::open()).unwrap();
     let bed = Bed::with_stream(PAIRS as u32 * 2 * ROUND.as_millis() as u32 / 1000 + 10);
     let (mut on, mut off) = (Vec::new(), Vec::new());
     let (mut begins, mut ends) = (Vec::new(), Vec::new());
@@ -57,7 +57,7 @@ fn cost_of_sampling() {
 #[ignore = "needs root and the eBPF programs; a bench"]
 fn cost_of_a_tick() {
     const FAST: u32 = 20 * HZ;
-    let mut profiler = Profiler::load().unwrap();
+    let mut profiler = Profiler::load(&Kallsyms::open()).unwrap();
     let bed = Bed::new();
     let [one, other] = bed.sockets();
     let mut datagram = [0; 64];

@@ -76,7 +76,7 @@ fn ratio(samples: u64, time: Duration, cpus: u32) -> f64 {
 
 #[test]
 fn a_busy_machine_misses_no_tick() {
-    let mut profiler = Profiler::load().unwrap();
+    let mut profiler = Profiler::load(&Kallsyms::open()).unwrap();
     let cpus = online_cpus().unwrap();
     // Twice as many as CPUs, so that no CPU idles while threads move.
     let spin = || std::hint::spin_loop();
@@ -98,7 +98,7 @@ fn a_busy_machine_misses_no_tick() {
 /// a small one, by perf, too. Such ticks are counted as missed, and idle time must explain them.
 #[test]
 fn ticks_are_missed_in_idle_alone() {
-    let mut profiler = Profiler::load().unwrap();
+    let mut profiler = Profiler::load(&Kallsyms::open()).unwrap();
     let before = idle_seconds();
     let time = sample(&mut profiler, 1, 3.0);
     let idle = idle_seconds() - before;
@@ -133,7 +133,7 @@ fn idle_seconds() -> f64 {
 
 #[test]
 fn user_space_is_told_from_the_kernel() {
-    let mut profiler = Profiler::load().unwrap();
+    let mut profiler = Profiler::load(&Kallsyms::open()).unwrap();
     let busy = Busy::new("t-profile-user", || {
         std::hint::black_box((0..100_000_u64).fold(0, |sum, n| sum ^ std::hint::black_box(n)));
     });
@@ -150,7 +150,7 @@ fn user_space_is_told_from_the_kernel() {
 
 #[test]
 fn stacks_begin_at_the_system_call_and_end_at_the_work() {
-    let mut profiler = Profiler::load().unwrap();
+    let mut profiler = Profiler::load(&Kallsyms::open()).unwrap();
     let mut zeros = File::open("/dev/zero").unwrap();
     let mut buffer = vec![0; 1 << 20];
     let busy = Busy::new("t-profile-read", move || {
@@ -171,7 +171,7 @@ fn stacks_begin_at_the_system_call_and_end_at_the_work() {
 
 #[test]
 fn slots_are_apart_and_empty_after_they_are_taken() {
-    let mut profiler = Profiler::load().unwrap();
+    let mut profiler = Profiler::load(&Kallsyms::open()).unwrap();
     for _ in 0..3 {
         sample(&mut profiler, 1, 0.2);
         sample(&mut profiler, 255, 0.1);
@@ -200,7 +200,7 @@ fn slots_are_apart_and_empty_after_they_are_taken() {
 
 #[test]
 fn what_makes_no_sense_is_refused() {
-    let mut profiler = Profiler::load().unwrap();
+    let mut profiler = Profiler::load(&Kallsyms::open()).unwrap();
     assert!(matches!(
         profiler.begin(0, HZ),
         Err(ProfileError::Usage { .. })

@@ -82,7 +82,7 @@ fn perfs(file: &str) -> Vec<Profile> {
 
 #[test]
 fn perf_sees_the_same_shares() {
-    let mut profiler = Profiler::load().unwrap();
+    let mut profiler = Profiler::load(&Kallsyms::open()).unwrap();
     let bed = Bed::with_stream(SECONDS + 5);
     let file = std::env::temp_dir().join(format!("t-profile-{}.data", std::process::id()));
     let file = file.to_str().unwrap();

@@ -49,9 +49,9 @@ fn deleting_ends_a_round_and_leaves_nothing() {
 }
 
 fn rounds_are_deleted() {
-    let before = threads_and_descriptors();
     for test in TestType::ALL {
         let agent = agent();
+        let before = threads_and_descriptors();
         agent.prepare(spec("a", test, Role::Both, 0)).unwrap();
         agent.start("a").unwrap();
         let long = RoundSpec {
@@ -83,8 +83,8 @@ fn nothing_is_left_in_whatever_state_a_run_is_deleted() {
 }
 
 fn all_states_are_deleted() {
-    let before = threads_and_descriptors();
     let (agent, server) = (agent(), agent());
+    let before = threads_and_descriptors();
     let port = free_port();
     for test in [TestType::TcpRr, TestType::UdpRr, TestType::TcpStream] {
         // The same port and id again and again: each time all is free.
