@@ -33,25 +33,19 @@ pub(crate) enum Mood {
     Warning,
 }
 
-/// Makes an Event about a pod. Each is an object of its own: they are few.
-pub(crate) async fn write(
-    client: &Client,
-    subject: &Subject,
-    mood: Mood,
-    reason: &str,
-    message: &str,
-) -> Result<(), ApiError> {
-    let event = event(subject, mood, reason, message);
-    let api: Api<Event> = Api::namespaced(client.clone(), &subject.namespace);
-    let what = format!(
-        "write an Event about pod {}/{}",
-        subject.namespace, subject.name
-    );
-    ask(what, api.create(&PostParams::default(), &event)).await?;
+/// Makes an Event known. Each is an object of its own: they are few.
+pub(crate) async fn write(client: &Client, event: &Event) -> Result<(), ApiError> {
+    let about = &event.involved_object;
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let (namespace, name) = (text(&about.namespace), text(&about.name));
+    let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
+    let what = format!("write an Event about pod {namespace}/{name}");
+    ask(what, api.create(&PostParams::default(), event)).await?;
     Ok(())
 }
 
-fn event(subject: &Subject, mood: Mood, reason: &str, message: &str) -> Event {
+/// An Event about a pod, under a name that no other has.
+pub(crate) fn event(subject: &Subject, mood: Mood, reason: &str, message: &str) -> Event {
     let Subject {
         namespace,
         name,

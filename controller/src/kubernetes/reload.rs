@@ -82,7 +82,11 @@ async fn tell(client: &Client, place: &Place, message: &str) {
             uid: pod.uid().unwrap_or_default(),
         };
         let reason = "NettollConfigurationRefused";
-        note::write(client, &subject, Mood::Warning, reason, message).await
+        note::write(
+            client,
+            &note::event(&subject, Mood::Warning, reason, message),
+        )
+        .await
     };
     if let Err(error) = told.await {
         tracing::warn!("{error}");

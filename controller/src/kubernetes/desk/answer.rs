@@ -20,6 +20,8 @@ use super::super::{
 /// How long an answer is tried to be written while the API server is away.
 const PATIENCE: Duration = Duration::from_secs(300);
 const RETRY: Duration = Duration::from_secs(2);
+/// The HTTP status where an object of this name is there already.
+const CONFLICT: u16 = 409;
 
 /// Writes the annotations; false where the pod is not there any more.
 pub(super) async fn write(client: &Client, subject: &Subject, answer: &Answer) -> bool {
@@ -27,23 +29,15 @@ pub(super) async fn write(client: &Client, subject: &Subject, answer: &Answer) -
     // The UID makes the API server refuse to answer another pod of this name.
     let patch = json!({"metadata": {"uid": subject.uid, "annotations": answer.annotations()}});
     let (parameters, patch) = (PatchParams::default(), Patch::Merge(patch));
-    let until = Instant::now() + PATIENCE;
-    loop {
+    insist(|| async {
         let what = format!("answer pod {}/{}", subject.namespace, subject.name);
         let patched = api.patch_subresource("status", &subject.name, &parameters, &patch);
-        match ask(what, patched).await {
-            Ok(_) => return true,
-            Err(error) if is_final(&error) || Instant::now() >= until => {
-                tracing::warn!("{error}");
-                return false;
-            }
-            Err(error) => tracing::warn!("{error}; trying again"),
-        }
-        sleep(RETRY).await;
-    }
+        ask(what, patched).await.map(drop)
+    })
+    .await
 }
 
-/// Tells it in an Event as well. One that cannot be written is not tried again.
+/// Tells it in an Event.
 pub(super) async fn note(
     client: &Client,
     subject: &Subject,
@@ -55,8 +49,30 @@ pub(super) async fn note(
         namespace, name, ..
     } = subject;
     tracing::info!("pod {namespace}/{name}: {reason}: {message}");
-    if let Err(error) = note::write(client, subject, mood, reason, message).await {
-        tracing::warn!("{error}");
+    let event = note::event(subject, mood, reason, message);
+    insist(|| async {
+        match note::write(client, &event).await {
+            // An earlier try came through, and its answer did not.
+            Err(error) if error.code() == Some(CONFLICT) => Ok(()),
+            written => written,
+        }
+    })
+    .await;
+}
+
+/// Tries until it is written; false where it cannot be.
+async fn insist<F: Future<Output = Result<(), ApiError>>>(attempt: impl Fn() -> F) -> bool {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match attempt().await {
+            Ok(()) => return true,
+            Err(error) if is_final(&error) || Instant::now() >= until => {
+                tracing::warn!("{error}");
+                return false;
+            }
+            Err(error) => tracing::warn!("{error}; trying again"),
+        }
+        sleep(RETRY).await;
     }
 }
 

@@ -392,9 +392,10 @@ impl Attendance {
                 return;
             }
         };
-        if self.tell(status, results).await {
-            answer::note(&self.desk.client, &self.subject, mood, reason, &words).await;
-        }
+        // The Event first: a leader that ends in between leaves a request to its successor, who
+        // takes up what is not answered. The other way round nobody would write the Event.
+        answer::note(&self.desk.client, &self.subject, mood, reason, &words).await;
+        self.tell(status, results).await;
     }
 }
 
