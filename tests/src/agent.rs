@@ -236,7 +236,7 @@ impl Agent {
     /// Where the agent does not end in time.
     pub fn signal(mut self, signal: i32) -> Result<ExitStatus> {
         let pid = i32::try_from(self.child.id())?;
-        kill(pid, signal)?;
+        crate::signal(pid, signal)?;
         let begin = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -260,21 +260,6 @@ impl Drop for Agent {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-#[expect(
-    unsafe_code,
-    reason = "kill has no safe wrapper in the standard library"
-)]
-fn kill(pid: i32, signal: i32) -> Result<()> {
-    // SAFETY: kill takes two numbers; the process is our child and not yet waited for.
-    let failed = unsafe { libc::kill(pid, signal) } != 0;
-    ensure!(
-        !failed,
-        "cannot signal {pid}: {}",
-        std::io::Error::last_os_error()
-    );
-    Ok(())
 }
 
 pub(crate) fn send(stream: &mut impl Write, method: &str, path: &str, body: &str) -> Result<()> {

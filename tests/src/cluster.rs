@@ -12,15 +12,16 @@ pub mod prometheus;
 
 use std::{
     env,
-    io::Write as _,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::Command,
     thread::sleep,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
+
+use crate::output_of;
 
 /// Names the kit's command.
 pub const KIT: &str = "NETTOLL_KIT";
@@ -58,25 +59,12 @@ pub fn kubectl(arguments: &[&str]) -> Result<String> {
 /// # Errors
 /// As [`kubectl`].
 pub fn kubectl_with(arguments: &[&str], input: &str) -> Result<String> {
-    let mut child = Command::new(kit()?)
-        .arg("kubectl")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("cannot start the kit")?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input.as_bytes())?;
-    }
-    let output = child.wait_with_output()?;
-    ensure!(
-        output.status.success(),
-        "kubectl {}: {}",
-        arguments.join(" "),
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
-    Ok(String::from_utf8(output.stdout)?)
+    let what = format!("kubectl {}", arguments.join(" "));
+    output_of(
+        Command::new(kit()?).arg("kubectl").args(arguments),
+        &what,
+        input,
+    )
 }
 
 /// Objects as JSON: the arguments of `kubectl get`.

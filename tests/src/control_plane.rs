@@ -4,7 +4,6 @@
 use std::{
     env,
     fs::{self, File},
-    io::Write as _,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -16,7 +15,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::binary;
+use crate::{binary, output_of};
 
 /// Names the folder with `etcd`, `kube-apiserver` and `kubectl`.
 pub const ASSETS: &str = "KUBEBUILDER_ASSETS";
@@ -186,27 +185,14 @@ impl ControlPlane {
     /// # Errors
     /// As [`Self::kubectl`].
     pub fn kubectl_with(&self, arguments: &[&str], input: &str) -> Result<String> {
-        let mut child = Command::new(program("kubectl")?)
+        let mut command = Command::new(program("kubectl")?);
+        command
             .arg("--kubeconfig")
             .arg(self.kubeconfig(ADMIN)?)
             .args(arguments)
-            .env("HOME", self.folder.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("cannot start kubectl")?;
-        if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(input.as_bytes())?;
-        }
-        let output = child.wait_with_output()?;
-        ensure!(
-            output.status.success(),
-            "kubectl {}: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-        Ok(String::from_utf8(output.stdout)?)
+            .env("HOME", self.folder.path());
+        let what = format!("kubectl {}", arguments.join(" "));
+        output_of(&mut command, &what, input)
     }
 
     /// An object.
@@ -305,7 +291,11 @@ pub fn free_port() -> Result<u16> {
     bail!("no two free ports beside each other")
 }
 
-fn program(name: &str) -> Result<PathBuf> {
+/// One of the programs of an API server's folder: `etcd`, `kube-apiserver`, `kubectl`.
+///
+/// # Errors
+/// Where nothing names that folder.
+pub fn program(name: &str) -> Result<PathBuf> {
     let folder = env::var_os(ASSETS).with_context(|| {
         format!("{ASSETS} is not set; run 'cargo xtask test --only cluster', or name the folder of etcd, kube-apiserver and kubectl")
     })?;

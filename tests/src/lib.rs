@@ -1,7 +1,8 @@
 //! What the integration tests share: the built binaries, and what a lane needs.
 //!
-//! `tests/lab_*.rs` runs real binaries in network namespaces, as root, one test at a time;
-//! `tests/pure_*.rs` needs nothing. `cargo xtask test` builds the binaries and tells the tests
+//! `tests/lab_*.rs` runs real binaries in network namespaces, as root, one test at a time, with the
+//! tools that `cargo xtask setup` brings; `tests/cluster_*.rs` needs a kit; `tests/pure_*.rs` needs
+//! nothing. `cargo xtask test` builds the binaries and tells the tests
 //! where they are. A test whose needs are not met fails: it does not skip itself.
 
 pub mod agent;
@@ -18,7 +19,9 @@ pub mod threads;
 
 use std::{
     env, fs,
+    io::Write as _,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -55,5 +58,41 @@ pub fn require_root() -> Result<()> {
         effective == Some("0"),
         "this test needs root; run 'cargo xtask test' as root"
     );
+    Ok(())
+}
+
+/// What a command prints when it is given `input`; `what` names it in errors.
+///
+/// # Errors
+/// Where it fails, with what it said.
+pub fn output_of(command: &mut Command, what: &str, input: &str) -> Result<String> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {what}"))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input.as_bytes())?;
+    }
+    let output = child.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{what}: {}", said.trim());
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Sends a signal to a process that the caller knows to be the one it means.
+///
+/// # Errors
+/// As kill(2).
+#[expect(
+    unsafe_code,
+    reason = "kill has no safe wrapper in the standard library"
+)]
+pub fn signal(pid: i32, signal: i32) -> Result<()> {
+    // SAFETY: kill takes two numbers.
+    let failed = unsafe { libc::kill(pid, signal) } != 0;
+    let error = std::io::Error::last_os_error();
+    ensure!(!failed, "cannot signal {pid}: {error}");
     Ok(())
 }

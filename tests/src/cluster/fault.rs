@@ -11,7 +11,7 @@ use super::{NETNS, kit, process::Process};
 /// # Errors
 /// Where it cannot be signalled.
 pub fn kill(process: &Process) -> Result<()> {
-    signal(process.id().context("no process")?, libc::SIGKILL)
+    crate::signal(process.id().context("no process")?, libc::SIGKILL)
 }
 
 /// The API server, stopped.
@@ -33,14 +33,14 @@ impl StoppedApi {
         // As in `kube-apiserver pid 123, 456 MB`.
         let pid = words.nth(1).context("no API server")?;
         let pid = pid.trim_end_matches(',').parse()?;
-        signal(pid, libc::SIGSTOP)?;
+        crate::signal(pid, libc::SIGSTOP)?;
         Ok(Self { pid })
     }
 }
 
 impl Drop for StoppedApi {
     fn drop(&mut self) {
-        let _ = signal(self.pid, libc::SIGCONT);
+        let _ = crate::signal(self.pid, libc::SIGCONT);
     }
 }
 
@@ -72,20 +72,5 @@ fn set(node: &str, state: &str) -> Result<()> {
     let arguments = ["-n", NETNS, "link", "set", node, state];
     let status = Command::new("ip").args(arguments).status()?;
     ensure!(status.success(), "ip {}: {status}", arguments.join(" "));
-    Ok(())
-}
-
-#[expect(
-    unsafe_code,
-    reason = "kill has no safe wrapper in the standard library"
-)]
-fn signal(pid: i32, signal: i32) -> Result<()> {
-    // SAFETY: kill takes two numbers.
-    let failed = unsafe { libc::kill(pid, signal) } != 0;
-    ensure!(
-        !failed,
-        "cannot signal {pid}: {}",
-        std::io::Error::last_os_error()
-    );
     Ok(())
 }
