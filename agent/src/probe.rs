@@ -17,6 +17,7 @@ mod devices;
 mod offsets;
 mod seam;
 mod stamps;
+mod way;
 
 use std::{
     collections::BTreeMap,
@@ -36,7 +37,7 @@ use nettoll_agent_common::hops::{
     FLOWS, FlowKey, FlowRef, LOSS_NAMES, NO_DEVICE,
 };
 use nettoll_core::{
-    api::{FlowTuple, Protocol, RunSpec},
+    api::{FlowTuple, Protocol},
     device::Device,
     hop::{Edge, SelfTime},
     report::Program,
@@ -50,7 +51,7 @@ use self::{
     seam::Seams,
     stamps::States,
 };
-pub(crate) use self::{calibration::Calibration, seam::Passed, stamps::Stamps};
+pub(crate) use self::{calibration::Calibration, seam::Passed, stamps::Stamps, way::Way};
 
 /// The programs' names: the functions in the object, and their tracepoints. In the order of
 /// `ProgramCode`.
@@ -152,31 +153,6 @@ impl Hooks {
             "net_dev_xmit" => self.exact,
             "skb_copy_datagram_iovec" | "consume_skb" => self.copy,
             _ => true,
-        }
-    }
-}
-
-/// What the packets of a flow may pass.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Way<'a> {
-    /// The devices, of both nodes where both are known.
-    pub(crate) devices: &'a [Device],
-    /// The nodes on whose devices hops are counted.
-    pub(crate) nodes: &'a [String],
-    /// Inode of the client's network namespace.
-    pub(crate) client: u32,
-    /// Inode of the server's; 0 where that is another node's affair.
-    pub(crate) server: u32,
-}
-
-impl<'a> Way<'a> {
-    /// That of a run.
-    pub(crate) fn of(spec: &'a RunSpec) -> Self {
-        Self {
-            devices: &spec.devices,
-            nodes: &spec.count_nodes,
-            client: spec.client.netns,
-            server: spec.server.netns,
         }
     }
 }

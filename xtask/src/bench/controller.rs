@@ -96,8 +96,8 @@ fn figures(small: &Value, large: &Value, usual: &Value) -> Result<Vec<Figure>> {
             value: round(large)?,
             most: Some(100.0),
         },
-        // Some of it is the logarithm of sorting, and caches that no longer hold it.
-        growth("the same", round(small)?, round(large)?, 15.0),
+        // At most linear: ten times the nodes.
+        growth("the same", round(small)?, round(large)?, 10.0),
         named(large, "replan_ms", "taking a plan up, ms", None)?,
         named(
             large,
