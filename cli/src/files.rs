@@ -91,17 +91,25 @@ pub(crate) fn json(report: &Report) -> Result<String, Error> {
     Ok(serde_json::to_string_pretty(report)? + "\n")
 }
 
-/// Writes all files of a report; makes the directory where there is none.
+/// Makes the directory where there is none, and sees whether files can be made in it: before
+/// minutes of measuring whose result could then not be kept.
+pub(crate) fn prepare(directory: &Path) -> Result<(), Error> {
+    let refused = |what, path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::Io { what, path, source }
+    };
+    fs::create_dir_all(directory).map_err(refused("make the directory", directory))?;
+    let trial = directory.join(format!(".nettoll-{}", std::process::id()));
+    fs::write(&trial, "").map_err(refused("write in", directory))?;
+    fs::remove_file(&trial).map_err(refused("remove", &trial))
+}
+
+/// Writes all files of a report into a directory that is there.
 pub(crate) fn write(
     directory: &Path,
     rendering: &Rendering,
     metrics: Option<&str>,
 ) -> Result<(), Error> {
-    fs::create_dir_all(directory).map_err(|source| Error::Io {
-        what: "make the directory",
-        path: directory.to_owned(),
-        source,
-    })?;
     let put = |name: &str, text: &str| {
         let path = directory.join(name);
         fs::write(&path, text).map_err(|source| Error::Io {

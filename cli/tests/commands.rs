@@ -107,6 +107,25 @@ fn wrong_usage_ends_with_2_and_names_what_is_valid() {
 }
 
 #[test]
+fn a_folder_that_cannot_be_written_is_told_before_anything_is_measured() {
+    let folder = "/proc/nettoll";
+    let test = ["--from", "node/n1", "--to", "node/n2", "--type", "tcp_rr"];
+    for command in [
+        vec!["toll"],
+        [&["test"][..], &test].concat(),
+        vec!["report", REPORT],
+    ] {
+        let output = run(&[&command[..], &["--out", folder]].concat());
+        assert_eq!(output.status.code(), Some(2), "{command:?}");
+        let error = error_of(&output);
+        assert!(
+            error.contains(folder) && error.contains("give --out"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn without_a_controller_it_says_what_to_do() {
     let output = run(&["toll", "--controller", "unix:/nonexistent/controller.sock"]);
     assert_eq!(output.status.code(), Some(2));

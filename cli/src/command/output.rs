@@ -38,6 +38,18 @@ pub(crate) struct OutputArgs {
 }
 
 impl OutputArgs {
+    /// Fails where the files could not be written later.
+    pub(crate) fn prepare(&self) -> Result<(), Failure> {
+        let Some(directory) = &self.out else {
+            return Ok(());
+        };
+        files::prepare(directory).map_err(|error| {
+            Failure::Prerequisite(format!(
+                "{error}; give --out a folder that you can write in"
+            ))
+        })
+    }
+
     /// Whether files are asked for.
     pub(crate) fn files(&self) -> bool {
         self.out.is_some()
@@ -50,9 +62,11 @@ impl OutputArgs {
         rendering: &Rendering,
         metrics: Option<&str>,
     ) -> Result<(), Failure> {
-        if let Some(directory) = &self.out {
-            files::write(directory, rendering, metrics)?;
-        }
+        // What one way out refuses the other may still take.
+        let written = match &self.out {
+            Some(directory) => files::write(directory, rendering, metrics),
+            None => Ok(()),
+        };
         let report = &rendering.report;
         print(&match self.output {
             Format::Table => {
@@ -65,6 +79,7 @@ impl OutputArgs {
             Format::Json => files::json(report)?,
             Format::Csv => csv::report(report),
         })?;
+        written?;
         if let Some(directory) = &self.out {
             eprintln!(
                 "nettoll: the report is in {}",

@@ -18,5 +18,7 @@ pub(crate) struct Args {
 /// Reads and shows.
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let Args { file, output } = args;
-    output.write(&files::read(&file)?, None)
+    let rendering = files::read(&file)?;
+    output.prepare()?;
+    output.write(&rendering, None)
 }

@@ -37,7 +37,8 @@ pub(super) async fn job(
     progress.clear();
     let rendering = rendering(result?);
     let metrics = if output.files() {
-        Some(client.metrics().await?)
+        let told = |error| eprintln!("nettoll: warning: there will be no metrics.prom: {error}");
+        client.metrics().await.map_err(told).ok()
     } else {
         None
     };

@@ -95,6 +95,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             Probe::Off => ProbeMode::Off,
         },
     };
+    args.output.prepare()?;
     run::interruptible(async { run::job(&client, &Job::Test(job), &args.output).await })
 }
 

@@ -49,6 +49,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         sample_hz,
         output,
     } = args;
+    output.prepare()?;
     let client = client.client();
     tests.sort_by_key(|test| *test != TestType::PathCost);
     tests.dedup();
