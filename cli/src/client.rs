@@ -1,101 +1,72 @@
-//! The connection to the controller: HTTP/1.1 over its Unix socket or loopback.
+//! The connection to the controller: HTTP/1.1 over its Unix socket, over loopback, or through the
+//! API server of its cluster.
 
-use std::{io, net::IpAddr, path::PathBuf, str::FromStr};
+mod address;
+mod cluster;
+
+use std::{io, path::Path, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::{Request, Response, StatusCode, body::Incoming, client::conn::http1};
+use hyper::{Request, StatusCode, body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use nettoll_core::api::{ErrorBody, Inventory, Job, JobEvent, JobResult};
+use nettoll_core::{
+    api::{ErrorBody, Inventory, Job, JobEvent, JobResult},
+    reason,
+};
 use serde::de::DeserializeOwned;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
+    time::timeout,
 };
 
-use crate::{failure::Failure, lines::Lines};
+use self::{
+    address::Address,
+    cluster::{Cluster, ClusterArgs, Refusal},
+};
+use crate::{failure::Failure, lines::Lines, plugin};
 
 /// Where the lab's controller listens.
 const LAB_SOCKET: &str = "/run/nettoll/lab/controller.sock";
 /// Most bytes of an answer that is not a job's stream.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
-
-/// Where a controller listens, as users write it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Address {
-    /// `unix:PATH`.
-    Unix(PathBuf),
-    /// `http://127.0.0.1:PORT`: loopback only, there is no encryption on it.
-    Http {
-        /// Address or `localhost`.
-        host: String,
-        /// Port.
-        port: u16,
-    },
-}
-
-impl FromStr for Address {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let bad = || {
-            format!(
-                "'{text}' is no controller; write unix:PATH or http://127.0.0.1:PORT (a \
-                 controller listens on loopback only: forward its port to reach a remote one)"
-            )
-        };
-        if let Some(path) = text.strip_prefix("unix:") {
-            return if path.is_empty() {
-                Err(bad())
-            } else {
-                Ok(Self::Unix(path.into()))
-            };
-        }
-        let rest = text
-            .strip_prefix("http://")
-            .ok_or_else(bad)?
-            .trim_end_matches('/');
-        let (host, port) = rest.rsplit_once(':').ok_or_else(bad)?;
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let loopback = bare == "localhost"
-            || bare
-                .parse::<IpAddr>()
-                .is_ok_and(|address| address.is_loopback());
-        match port.parse() {
-            Ok(port) if loopback => Ok(Self::Http {
-                host: bare.to_owned(),
-                port,
-            }),
-            _ => Err(bad()),
-        }
-    }
-}
-
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Http { host, port } => write!(f, "http://{host}:{port}"),
-        }
-    }
-}
+/// How long a broken connection has to say why.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Which controller a command talks to.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Which controller")]
 pub(crate) struct ControllerArgs {
-    /// The controller: unix:PATH or http://127.0.0.1:PORT [default: the running lab's]
+    /// The controller: unix:PATH or http://127.0.0.1:PORT [default: the running lab's, else the
+    /// leader in the kubeconfig's cluster]
     #[arg(long, env = "NETTOLL_CONTROLLER", value_name = "ADDRESS")]
     controller: Option<Address>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
 }
 
 impl ControllerArgs {
-    /// The asked one, else the lab's.
-    pub(crate) fn client(self) -> Client {
-        Client {
-            address: self
-                .controller
-                .unwrap_or_else(|| Address::Unix(LAB_SOCKET.into())),
-        }
+    /// The asked one, else the lab's if there is a lab, else that of a cluster. `kubectl nettoll`
+    /// is about clusters and looks for no lab.
+    pub(crate) async fn client(self) -> Result<Client, Error> {
+        let Self {
+            controller,
+            cluster,
+        } = self;
+        // What may not be looked at is there.
+        let lab = || match Path::new(LAB_SOCKET).symlink_metadata() {
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+            Ok(_) => true,
+        };
+        let place = match controller {
+            Some(address) => Place::Here(address),
+            None if !cluster.given() && !plugin() && lab() => {
+                Place::Here(Address::Unix(LAB_SOCKET.into()))
+            }
+            None => Place::Cluster(Cluster::of(cluster).await?),
+        };
+        Ok(Client { place })
     }
 }
 
@@ -103,7 +74,10 @@ impl ControllerArgs {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// The socket is there, but not for this user.
-    #[error("no permission to use the controller at {0}: run as root (sudo nettoll …)")]
+    #[error(
+        "no permission to use the controller at {0}: run as root (sudo nettoll …), or name a \
+         cluster with --context"
+    )]
     Permission(Address),
     /// Nobody listens.
     #[error(
@@ -116,11 +90,14 @@ pub(crate) enum Error {
         /// Why.
         source: io::Error,
     },
+    /// See [`cluster::Error`].
+    #[error(transparent)]
+    Cluster(#[from] cluster::Error),
     /// The connection broke, or no HTTP came over it.
-    #[error("the connection to the controller at {address} broke ({message}): see its log")]
+    #[error("the connection to the controller at {place} broke ({message}): see its log")]
     Broken {
         /// Where.
-        address: Address,
+        place: String,
         /// How.
         message: String,
     },
@@ -143,21 +120,54 @@ pub(crate) enum Error {
     },
 }
 
+impl Error {
+    fn broken(place: &str, error: &dyn std::error::Error) -> Self {
+        Self::Broken {
+            place: place.to_owned(),
+            message: reason(error),
+        }
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::Permission(_) | Error::Unreachable { .. } | Error::Refused(_) => {
-                Self::Prerequisite(error.to_string())
-            }
+            Error::Permission(_)
+            | Error::Unreachable { .. }
+            | Error::Cluster(_)
+            | Error::Refused(_) => Self::Prerequisite(error.to_string()),
             _ => Self::Run(error.to_string()),
         }
     }
 }
 
+/// Where a controller is.
+#[derive(Debug)]
+enum Place {
+    /// On this machine.
+    Here(Address),
+    /// The leader of a cluster.
+    Cluster(Cluster),
+}
+
+/// A connection to a controller.
+struct Connection {
+    stream: Box<dyn Stream>,
+    /// Where it leads, for people.
+    place: String,
+    /// Of a connection through a cluster.
+    refusal: Option<Refusal>,
+}
+
+/// What HTTP is spoken over.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
 /// A controller. Each request opens a connection of its own.
 #[derive(Debug)]
 pub(crate) struct Client {
-    address: Address,
+    place: Place,
 }
 
 impl Client {
@@ -169,9 +179,7 @@ impl Client {
     /// The controller's metrics, as Prometheus reads them.
     pub(crate) async fn metrics(&self) -> Result<String, Error> {
         let path = "/api/v1/metrics";
-        let body = self
-            .whole(self.send("GET", path, Bytes::new()).await?)
-            .await?;
+        let body = self.get(path).await?;
         String::from_utf8(body.into()).map_err(|error| Error::Answer {
             path: path.to_owned(),
             message: error.to_string(),
@@ -190,14 +198,11 @@ impl Client {
             message,
         };
         let body = serde_json::to_vec(job).map_err(|error| answer(error.to_string()))?;
-        let mut response = self.send("POST", path, body.into()).await?;
+        let mut stream = self.send("POST", path, body.into()).await?;
         let mut lines = Lines::default();
-        while let Some(frame) = response.frame().await {
-            let Ok(data) = frame.map_err(|error| self.broken(&error))?.into_data() else {
-                continue;
-            };
+        while let Some(data) = stream.next().await {
             lines
-                .push(&data)
+                .push(&data?)
                 .map_err(|error| answer(error.to_string()))?;
             while let Some(line) = lines.next() {
                 let read = serde_json::from_slice::<JobEvent>(&line)
@@ -210,15 +215,17 @@ impl Client {
             }
         }
         Err(Error::Broken {
-            address: self.address.clone(),
+            place: stream.place,
             message: "it ended before the job did".to_owned(),
         })
     }
 
+    async fn get(&self, path: &str) -> Result<Bytes, Error> {
+        self.send("GET", path, Bytes::new()).await?.whole().await
+    }
+
     async fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
-        let body = self
-            .whole(self.send("GET", path, Bytes::new()).await?)
-            .await?;
+        let body = self.get(path).await?;
         serde_json::from_slice(&body).map_err(|error| Error::Answer {
             path: path.to_owned(),
             message: error.to_string(),
@@ -226,22 +233,44 @@ impl Client {
     }
 
     /// Sends a request and gives the body of an answer that is not an error.
-    async fn send(&self, method: &str, path: &str, body: Bytes) -> Result<Incoming, Error> {
-        let response = match &self.address {
-            Address::Unix(socket) => {
-                let stream = UnixStream::connect(socket).await;
-                self.exchange(stream, method, path, body).await?
-            }
-            Address::Http { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await;
-                self.exchange(stream, method, path, body).await?
+    async fn send(&self, method: &str, path: &str, body: Bytes) -> Result<Answer, Error> {
+        let Connection {
+            stream,
+            place,
+            refusal,
+        } = self.connect().await?;
+        let broken = |error: &dyn std::error::Error| Error::broken(&place, error);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "controller.nettoll")
+            .header("content-type", "application/json")
+            .body(Full::new(body))
+            .map_err(|error| broken(&error))?;
+        let exchange = async {
+            let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+            tokio::spawn(connection);
+            sender.send_request(request).await
+        };
+        let response = match exchange.await {
+            Ok(response) => response,
+            Err(error) => {
+                let told = timeout(LAST_WORDS, async { refusal?.await }).await;
+                return Err(match told {
+                    Ok(Some(told)) => cluster::Error::not_forwarded(place, &told).into(),
+                    _ => broken(&error),
+                });
             }
         };
         let status = response.status();
+        let mut answer = Answer {
+            body: response.into_body(),
+            place,
+        };
         if status == StatusCode::OK {
-            return Ok(response.into_body());
+            return Ok(answer);
         }
-        let body = self.whole(response.into_body()).await?;
+        let body = answer.whole().await?;
         let message = serde_json::from_slice::<ErrorBody>(&body)
             .map_or_else(|_| format!("status {status}"), |body| body.error);
         Err(if status.is_client_error() {
@@ -251,52 +280,67 @@ impl Client {
         })
     }
 
-    async fn exchange<S>(
-        &self,
-        stream: io::Result<S>,
-        method: &str,
-        path: &str,
-        body: Bytes,
-    ) -> Result<Response<Incoming>, Error>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn connect(&self) -> Result<Connection, Error> {
+        let address = match &self.place {
+            Place::Here(address) => address,
+            Place::Cluster(cluster) => {
+                let forwarded = cluster.open().await?;
+                return Ok(Connection {
+                    stream: Box::new(forwarded.stream),
+                    place: format!("pod {}", forwarded.pod),
+                    refusal: Some(forwarded.refusal),
+                });
+            }
+        };
+        let stream: io::Result<Box<dyn Stream>> = match address {
+            Address::Unix(path) => UnixStream::connect(path)
+                .await
+                .map(|stream| Box::new(stream) as _),
+            Address::Http { host, port } => TcpStream::connect((host.as_str(), *port))
+                .await
+                .map(|stream| Box::new(stream) as _),
+        };
         let stream = stream.map_err(|source| match source.kind() {
-            io::ErrorKind::PermissionDenied => Error::Permission(self.address.clone()),
+            io::ErrorKind::PermissionDenied => Error::Permission(address.clone()),
             _ => Error::Unreachable {
-                address: self.address.clone(),
+                address: address.clone(),
                 source,
             },
         })?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| self.broken(&error))?;
-        tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "controller.nettoll")
-            .header("content-type", "application/json")
-            .body(Full::new(body))
-            .map_err(|error| self.broken(&error))?;
-        sender
-            .send_request(request)
-            .await
-            .map_err(|error| self.broken(&error))
+        Ok(Connection {
+            stream,
+            place: address.to_string(),
+            refusal: None,
+        })
     }
+}
 
-    async fn whole(&self, body: Incoming) -> Result<Bytes, Error> {
-        http_body_util::Limited::new(body, MAX_ANSWER_BYTES)
+/// The body of a good answer.
+struct Answer {
+    body: Incoming,
+    /// Where it comes from, for people.
+    place: String,
+}
+
+impl Answer {
+    /// All of it.
+    async fn whole(&mut self) -> Result<Bytes, Error> {
+        http_body_util::Limited::new(&mut self.body, MAX_ANSWER_BYTES)
             .collect()
             .await
             .map(http_body_util::Collected::to_bytes)
-            .map_err(|error| self.broken(error.as_ref()))
+            .map_err(|error| Error::broken(&self.place, error.as_ref()))
     }
 
-    fn broken(&self, error: &dyn std::error::Error) -> Error {
-        Error::Broken {
-            address: self.address.clone(),
-            message: error.to_string(),
+    /// Its next bytes.
+    async fn next(&mut self) -> Option<Result<Bytes, Error>> {
+        loop {
+            return match self.body.frame().await?.map(hyper::body::Frame::into_data) {
+                Ok(Ok(data)) => Some(Ok(data)),
+                // Trailers.
+                Ok(Err(_)) => continue,
+                Err(error) => Some(Err(Error::broken(&self.place, &error))),
+            };
         }
     }
 }

@@ -136,6 +136,67 @@ fn without_a_controller_it_says_what_to_do() {
     );
 }
 
+/// The program under its other name, for a user without a kubeconfig.
+fn plugin(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_kubectl-nettoll"))
+        .env_remove("NETTOLL_CONTROLLER")
+        .env_remove("KUBECONFIG")
+        .env("HOME", "/nonexistent")
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn the_plugin_is_the_same_program_and_calls_itself_as_kubectl_does() {
+    let output = plugin(&["test", "--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert!(help.contains("Usage: kubectl nettoll test"), "{help}");
+}
+
+#[test]
+fn a_cluster_that_cannot_be_asked_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |text: &str| {
+        let path = directory.path().join("config");
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let nobody = "{apiVersion: v1, kind: Config, current-context: c, \
+        contexts: [{name: c, context: {cluster: c, user: u}}], users: [{name: u, user: {}}], \
+        clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]}";
+    let cases: [(&[&str], &str); 5] = [
+        (&[], "there is no kubeconfig"),
+        (&["--kubeconfig", "/nonexistent"], "'\"/nonexistent\"'"),
+        (
+            &["--kubeconfig", &file(nobody)],
+            "the cluster does not answer",
+        ),
+        (
+            &["--kubeconfig", &file(nobody), "--context", "x"],
+            "cannot use the kubeconfig",
+        ),
+        (
+            &["--context", "x", "--controller", "unix:/x"],
+            "cannot be used with",
+        ),
+    ];
+    for (arguments, told) in cases {
+        let output = plugin(&[&["toll"], arguments].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let error = error_of(&output);
+        assert!(error.contains(told), "{arguments:?}: {error}");
+    }
+    // What cannot be read may be a key, and is not shown.
+    let secret = file("users: [{token: hunter2, {");
+    let error = error_of(&plugin(&["toll", "--kubeconfig", &secret]));
+    assert!(
+        error.contains("no valid YAML") && !error.contains("hunter2"),
+        "{error}"
+    );
+}
+
 #[test]
 fn ctrl_c_closes_the_connection_and_ends_with_130() {
     let directory = tempfile::tempdir().unwrap();

@@ -8,13 +8,10 @@ use std::{
 
 use nettoll_core::{
     annotation::Policy,
-    api::METRICS_PORT,
+    api::{CONTROLLER_PORT, METRICS_PORT},
     mesh::{self, SettingsError},
 };
 use serde::Deserialize;
-
-/// Port of the API where it listens on a loopback address.
-const API_PORT: u16 = 9472;
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -152,7 +149,7 @@ impl TryFrom<String> for Listen {
         } else {
             Err(format!(
                 "'{text}' is no loopback address; the API has no authentication of its own, so \
-                 let it listen on unix:PATH or 127.0.0.1:{API_PORT}"
+                 let it listen on unix:PATH or 127.0.0.1:{CONTROLLER_PORT}"
             ))
         }
     }
@@ -162,7 +159,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             inventory: "/etc/nettoll/inventory.toml".into(),
-            listen: Listen::Tcp((Ipv4Addr::LOCALHOST, API_PORT).into()),
+            listen: Listen::Tcp((Ipv4Addr::LOCALHOST, CONTROLLER_PORT).into()),
             metrics_listen: (Ipv4Addr::LOCALHOST, METRICS_PORT).into(),
             tls: Tls::default(),
             kubernetes: Kubernetes::default(),

@@ -53,6 +53,10 @@ use crate::{
 
 /// Port of the agents' API.
 pub const AGENT_PORT: u16 = 9470;
+/// Port of the controller's API, on loopback addresses alone.
+pub const CONTROLLER_PORT: u16 = 9472;
+/// In Kubernetes: the Lease that says which controller leads. Its holder is that one's pod.
+pub const LEASE: &str = "nettoll-controller";
 /// Port of the metrics of both.
 pub const METRICS_PORT: u16 = 9471;
 /// First port of test traffic.

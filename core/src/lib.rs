@@ -32,7 +32,10 @@ pub mod inventory;
 pub mod mesh;
 pub mod plan;
 pub mod random;
+mod reason;
 pub mod report;
 pub mod stage;
 pub mod stats;
 pub mod toll;
+
+pub use reason::reason;

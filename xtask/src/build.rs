@@ -10,7 +10,7 @@ use crate::{
     setup::{self, Purpose, Ready, toolchain},
 };
 
-/// The binaries, which are also their packages' names.
+/// The binaries, which are also their packages' names. With `nettoll` comes `kubectl-nettoll`.
 pub(crate) const BINARIES: [&str; 3] = ["nettoll-agent", "nettoll-controller", "nettoll"];
 
 /// `cargo xtask build`

@@ -11,38 +11,6 @@ use tokio::{
 
 use super::*;
 
-#[test]
-fn addresses_are_read() {
-    assert_eq!("unix:/run/x".parse(), Ok(Address::Unix("/run/x".into())));
-    let http = |host: &str, port| {
-        Ok(Address::Http {
-            host: host.to_owned(),
-            port,
-        })
-    };
-    assert_eq!("http://127.0.0.1:9472".parse(), http("127.0.0.1", 9472));
-    assert_eq!("http://localhost:9472/".parse(), http("localhost", 9472));
-    assert_eq!("http://[::1]:1".parse(), http("::1", 1));
-}
-
-#[test]
-fn what_is_no_loopback_address_is_refused() {
-    for text in [
-        "",
-        "unix:",
-        "/run/x",
-        "http://127.0.0.1",
-        "http://198.18.0.1:80",
-        "https://[::1]:1",
-    ] {
-        let error = text.parse::<Address>().unwrap_err();
-        assert!(
-            error.contains("unix:PATH or http://127.0.0.1:PORT"),
-            "{error}"
-        );
-    }
-}
-
 /// A controller that gives one answer, cut into pieces as small as can be.
 fn controller(directory: &Path, answer: &str) -> Client {
     let socket = directory.join("controller.sock");
@@ -57,7 +25,7 @@ fn controller(directory: &Path, answer: &str) -> Client {
         }
     });
     Client {
-        address: Address::Unix(socket),
+        place: Place::Here(Address::Unix(socket)),
     }
 }
 
@@ -154,7 +122,7 @@ async fn a_refused_job_is_wrong_usage() {
 #[tokio::test(flavor = "current_thread")]
 async fn a_missing_socket_says_what_to_do() {
     let client = Client {
-        address: Address::Unix("/nonexistent/controller.sock".into()),
+        place: Place::Here(Address::Unix("/nonexistent/controller.sock".into())),
     };
     let error = client.inventory().await.unwrap_err();
     assert!(error.to_string().contains("nettoll lab up"), "{error}");

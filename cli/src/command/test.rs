@@ -72,7 +72,6 @@ enum Probe {
 
 /// Measures and shows.
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
-    let client = args.client.client();
     let job = TestJob {
         from: args.from,
         to: args.to,
@@ -96,7 +95,10 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         },
     };
     args.output.prepare()?;
-    run::interruptible(async { run::job(&client, &Job::Test(job), &args.output).await })
+    run::interruptible(async {
+        let client = args.client.client().await?;
+        run::job(&client, &Job::Test(job), &args.output).await
+    })
 }
 
 /// Two endpoints with a comma between them.

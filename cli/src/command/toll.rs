@@ -50,10 +50,10 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         output,
     } = args;
     output.prepare()?;
-    let client = client.client();
     tests.sort_by_key(|test| *test != TestType::PathCost);
     tests.dedup();
     run::interruptible(async {
+        let client = client.client().await?;
         let inventory = client.inventory().await?;
         let Networks { path_cost, others } = networks(&network, &inventory)?;
         let job = TollJob {

@@ -10,7 +10,7 @@ use hyper::{
     header,
 };
 use hyper_util::rt::TokioIo;
-use nettoll_core::api::AGENT_TLS_NAME;
+use nettoll_core::{api::AGENT_TLS_NAME, reason};
 use tokio::{net::TcpStream, sync::Mutex, time::timeout};
 
 use super::{Fault, tls::Connector};
@@ -118,15 +118,4 @@ impl Connection {
         tokio::spawn(driver);
         Ok(sender)
     }
-}
-
-/// An error with all that caused it, in one line.
-fn reason(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }

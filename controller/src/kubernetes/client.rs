@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kube::{Client, Config};
+use nettoll_core::reason;
 
 /// How long the API server has for an answer that is no watch.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -66,20 +67,6 @@ impl ApiError {
             Self::Config(_) | Self::Failed { .. } => None,
         }
     }
-}
-
-/// An error with all that caused it, in one line, each part once.
-pub(crate) fn reason(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        next = cause.source();
-    }
-    text.replace('\n', " ")
 }
 
 /// By a kubeconfig where there is one, else as the pod's service account. Nothing is asked yet.

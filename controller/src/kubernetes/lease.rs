@@ -13,12 +13,11 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::{Api, Client, api::PostParams};
+use nettoll_core::api::LEASE;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::client::{ApiError, ask_within};
 
-/// The Lease's name.
-pub(crate) const NAME: &str = "nettoll-controller";
 /// How long an unchanged Lease is its holder's.
 const DURATION: Duration = Duration::from_secs(15);
 /// How long after its last renewal a holder goes on.
@@ -32,11 +31,11 @@ const REQUEST: Duration = Duration::from_secs(4);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Lost {
     /// Another one has it.
-    #[error("the Lease {NAME} was taken by {0}; this instance ends, and may start again")]
+    #[error("the Lease {LEASE} was taken by {0}; this instance ends, and may start again")]
     Taken(String),
     /// It could not be renewed.
     #[error(
-        "the Lease {NAME} was not renewed in {RENEW_DEADLINE:?} ({0}); this instance ends, and may start again"
+        "the Lease {LEASE} was not renewed in {RENEW_DEADLINE:?} ({0}); this instance ends, and may start again"
     )]
     Expired(String),
 }
@@ -171,7 +170,7 @@ impl Lease {
     async fn create(&self, now: MicroTime) -> Result<Try, ApiError> {
         let object = Object {
             metadata: ObjectMeta {
-                name: Some(NAME.to_owned()),
+                name: Some(LEASE.to_owned()),
                 ..ObjectMeta::default()
             },
             spec: Some(LeaseSpec {
@@ -193,13 +192,13 @@ impl Lease {
     }
 
     async fn read(&self) -> Result<Option<Object>, ApiError> {
-        in_time("read", self.api.get_opt(NAME)).await
+        in_time("read", self.api.get_opt(LEASE)).await
     }
 
     async fn write(&self, object: &Object) -> Result<(), ApiError> {
         let written = async {
             self.api
-                .replace(NAME, &PostParams::default(), object)
+                .replace(LEASE, &PostParams::default(), object)
                 .await
                 .map(drop)
         };
@@ -211,5 +210,5 @@ async fn in_time<T>(
     verb: &str,
     request: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, ApiError> {
-    ask_within(REQUEST, format!("{verb} the Lease {NAME}"), request).await
+    ask_within(REQUEST, format!("{verb} the Lease {LEASE}"), request).await
 }

@@ -7,9 +7,8 @@ use kube::{
     Api, Resource,
     runtime::{WatchStreamExt as _, watcher, watcher::Event},
 };
+use nettoll_core::reason;
 use serde::de::DeserializeOwned;
-
-use super::client::reason;
 
 /// What a watch tells.
 pub(crate) enum Change<K> {
