@@ -11,7 +11,11 @@ mod tests;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use hyper::{Request, StatusCode, body::Incoming, header};
+use hyper::{
+    Request, StatusCode,
+    body::Incoming,
+    header::{self, HeaderValue},
+};
 use nettoll_core::{
     api::{AgentInfo, ErrorBody, RUN_IDLE_SECONDS, RunSpec},
     endpoint::Endpoint,
@@ -34,6 +38,8 @@ pub(crate) const LIMITS: Limits = Limits {
     connections: 32,
     head: Duration::from_secs(2 * RUN_IDLE_SECONDS),
 };
+/// The agent and its version, in each answer's header `server`: see [`nettoll_core::version`].
+const SERVER: &str = concat!("nettoll-agent/", env!("CARGO_PKG_VERSION"));
 /// Most nodes whose hops an agent counts: all that share one kernel.
 const MAX_NODES: usize = 64;
 
@@ -115,7 +121,7 @@ pub(crate) async fn handle(
     request: Request<Incoming>,
 ) -> Answer {
     let what = format!("{} {}", request.method(), request.uri().path());
-    match respond(agent, &privileged, request).await {
+    let mut answer = match respond(agent, &privileged, request).await {
         Ok(body) => {
             tracing::debug!("{what}: done");
             answer(StatusCode::OK, "application/json", body)
@@ -129,12 +135,15 @@ pub(crate) async fn handle(
             let body = serde_json::to_vec(&body).unwrap_or_default();
             let mut answer = answer(error.status(), "application/json", body);
             if let ApiError::Method(allowed) = error {
-                let allowed = header::HeaderValue::from_static(allowed);
+                let allowed = HeaderValue::from_static(allowed);
                 answer.headers_mut().insert(header::ALLOW, allowed);
             }
             answer
         }
-    }
+    };
+    let server = HeaderValue::from_static(SERVER);
+    answer.headers_mut().insert(header::SERVER, server);
+    answer
 }
 
 async fn respond(

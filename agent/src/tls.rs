@@ -4,11 +4,15 @@ mod keeper;
 
 use std::{path::Path, sync::Arc};
 
-use nettoll_core::api::CONTROLLER_TLS_NAME;
+use nettoll_core::api::{AGENT_TLS_NAME, CONTROLLER_TLS_NAME};
 use rustls::{
     DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme,
-    client::{danger::HandshakeSignatureValid, verify_server_name},
-    crypto::ring,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerifier as _},
+        verify_server_name,
+    },
+    crypto::{CryptoProvider, ring},
     pki_types::{
         CertificateDer, PrivateKeyDer, ServerName, UnixTime,
         pem::{Error as PemError, PemObject},
@@ -36,6 +40,12 @@ pub(crate) enum TlsError {
         /// What was found.
         error: PemError,
     },
+    /// Nobody would take the certificate.
+    #[error(
+        "the agent's certificate is no good: {0}; it must be for {AGENT_TLS_NAME}, of the CA beside \
+         it, and valid by this node's clock"
+    )]
+    Certificate(String),
     /// The files do not belong together.
     #[error("the files of [tls] cannot be used: {0}; make a new CA, certificate and key")]
     Unusable(String),
@@ -52,8 +62,9 @@ pub(crate) fn acceptor(tls: &Tls) -> Result<TlsAcceptor, TlsError> {
     let key = PrivateKeyDer::from_pem_file(&tls.key)
         .map_err(file_error(&tls.key, "the certificate's private key"))?;
 
-    let provider = Arc::new(ring::default_provider());
-    let signed = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+    let (roots, provider) = (Arc::new(roots), Arc::new(ring::default_provider()));
+    check(&chain, roots.clone(), provider.clone())?;
+    let signed = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
         .build()
         .map_err(|error| unusable(&error))?;
     let controller = ServerName::try_from(CONTROLLER_TLS_NAME).map_err(|error| unusable(&error))?;
@@ -67,6 +78,28 @@ pub(crate) fn acceptor(tls: &Tls) -> Result<TlsAcceptor, TlsError> {
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Looks at the agent's own certificate as the controller will.
+fn check(
+    chain: &[CertificateDer<'_>],
+    roots: Arc<RootCertStore>,
+    provider: Arc<CryptoProvider>,
+) -> Result<(), TlsError> {
+    let no_good = |error: &dyn std::fmt::Display| TlsError::Certificate(error.to_string());
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
+        .build()
+        .map_err(|error| no_good(&error))?;
+    let name = ServerName::try_from(AGENT_TLS_NAME).map_err(|error| no_good(&error))?;
+    let Some((own, above)) = chain.split_first() else {
+        return Err(no_good(&"there is none"));
+    };
+    match verifier.verify_server_cert(own, above, &name, &[], UnixTime::now()) {
+        Ok(_) => Ok(()),
+        // Its own words speak of a peer.
+        Err(Error::InvalidCertificate(why)) => Err(no_good(&why)),
+        Err(error) => Err(no_good(&error)),
+    }
 }
 
 fn certificates(path: &Path, what: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -67,11 +67,17 @@ pub(crate) enum Fault {
     /// No answer in time.
     #[error("no answer in {0:?}; see the agent's log and the node's load")]
     Deadline(Duration),
+    /// What it means is not known.
+    #[error(
+        "it is {0}, which nettoll-controller/{version} does not understand; bring both to one version",
+        version = env!("CARGO_PKG_VERSION")
+    )]
+    Version(String),
     /// The answer has no end.
     #[error("its answer is longer than {0} bytes; is something else listening there?")]
     TooLarge(usize),
     /// The answer makes no sense.
-    #[error("cannot read its answer: {0}; are agent and controller of one version?")]
+    #[error("cannot read its answer: {0}; see the agent's log")]
     Answer(String),
     /// The agent says no.
     #[error("{error} (status {status})")]

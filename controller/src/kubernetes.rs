@@ -57,7 +57,7 @@ use crate::{
 /// How long a cancelled job has to clean up on the agents: less than a pod has to end.
 const CLEAN_UP_DEADLINE: Duration = Duration::from_secs(6);
 /// Time between two looks at the Secrets.
-const SECRETS_PERIOD: Duration = Duration::from_secs(60);
+const SECRETS_PERIOD: Duration = Duration::from_secs(15);
 /// The same after a failure.
 const RETRY: Duration = Duration::from_secs(2);
 

@@ -4,7 +4,8 @@
 //! without root. Read in this order, which is the data's way through a run:
 //!
 //! 1. [`endpoint`] and [`device`]: where a path begins and ends, and what lies on it.
-//! 2. [`api`]: what controller and agent say to each other to measure it.
+//! 2. [`api`]: what controller and agent say to each other to measure it, and [`version`]: which of
+//!    them understand each other.
 //! 3. [`hop`] and [`stage`]: kernel events of one packet, and the stages between them.
 //! 4. [`component`]: what a CPU sample's stack was busy with.
 //! 5. [`histogram`] and [`stats`]: distributions that merge, means with intervals.
@@ -37,5 +38,6 @@ pub mod report;
 pub mod stage;
 pub mod stats;
 pub mod toll;
+pub mod version;
 
 pub use reason::reason;

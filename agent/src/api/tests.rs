@@ -6,7 +6,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, StatusCode, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use nettoll_core::api::{AGENT_TLS_NAME, AgentInfo, CONTROLLER_TLS_NAME, ErrorBody, Resolved};
+use nettoll_core::{
+    api::{AGENT_TLS_NAME, AgentInfo, CONTROLLER_TLS_NAME, ErrorBody, Resolved},
+    version::AGENT_PRODUCT,
+};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{
     ClientConfig, RootCertStore,
@@ -116,6 +119,9 @@ impl Server {
             .send_request(request)
             .await
             .map_err(|error| format!("{error:?}"))?;
+        let server = response.headers().get(header::SERVER).unwrap();
+        let version = server.to_str().unwrap().strip_prefix(AGENT_PRODUCT);
+        assert_eq!(version, Some(env!("CARGO_PKG_VERSION")));
         let status = response.status();
         let body = response
             .into_body()

@@ -30,7 +30,7 @@ pub(crate) struct Keeper {
 struct Kept {
     seen: Option<Contents>,
     acceptor: Option<TlsAcceptor>,
-    /// Why there is no acceptor of what was seen last.
+    /// Why what was seen last is not in force.
     refused: Option<String>,
 }
 
@@ -73,12 +73,14 @@ impl Keeper {
         }
     }
 
-    /// Takes the files where they changed. Files that do not fit together, such as half of a
-    /// change, leave the old ones in force, and are looked at again when they change.
+    /// Takes the files where they changed. Those that are no good, such as half of a change, leave
+    /// the old ones in force. They are tried again: a certificate of a clock that is ahead of this
+    /// node's becomes valid without a change.
     fn look(&self) {
         let seen = contents(&self.tls);
         let mut kept = self.kept();
-        if kept.seen.as_ref() == Some(&seen) {
+        let known = kept.seen.as_ref() == Some(&seen);
+        if known && kept.refused.is_none() {
             return;
         }
         match acceptor(&self.tls) {
@@ -89,11 +91,14 @@ impl Keeper {
                 kept.acceptor = Some(acceptor);
                 kept.refused = None;
             }
-            Err(error) if kept.acceptor.is_some() => {
-                tracing::warn!("{error}; the agent goes on with those it had");
-            }
             Err(error) => {
-                tracing::warn!("{error}; the agent waits for them");
+                if !known {
+                    let then = match kept.acceptor {
+                        Some(_) => "goes on with what it had",
+                        None => "waits",
+                    };
+                    tracing::warn!("{error}; the agent {then}");
+                }
                 kept.refused = Some(error.to_string());
             }
         }
@@ -113,10 +118,11 @@ fn contents(tls: &Tls) -> Contents {
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::fs::symlink, path::Path};
+    use std::{os::unix::fs::symlink, path::Path, thread, time::Instant};
 
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
     use tempfile::TempDir;
+    use time::OffsetDateTime;
 
     use super::*;
 
@@ -155,16 +161,20 @@ mod tests {
 
     /// A CA, a certificate of it and that one's key.
     fn certificates() -> [String; 3] {
+        certificates_from(OffsetDateTime::UNIX_EPOCH)
+    }
+
+    /// The certificate begins then.
+    fn certificates_from(begin: OffsetDateTime) -> [String; 3] {
         let key = KeyPair::generate().unwrap();
         let mut parameters = CertificateParams::new([]).unwrap();
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = parameters.self_signed(&key).unwrap();
         let issuer = Issuer::new(parameters, key);
         let key = KeyPair::generate().unwrap();
-        let agent = CertificateParams::new(["agent.nettoll".to_owned()])
-            .unwrap()
-            .signed_by(&key, &issuer)
-            .unwrap();
+        let mut parameters = CertificateParams::new(["agent.nettoll".to_owned()]).unwrap();
+        parameters.not_before = begin;
+        let agent = parameters.signed_by(&key, &issuer).unwrap();
         [ca.pem(), agent.pem(), key.serialize_pem()]
     }
 
@@ -197,6 +207,22 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_is_taken_when_it_begins() {
+        let mount = Mount::new();
+        let soon = OffsetDateTime::now_utc() + Duration::from_secs(2);
+        mount.put("..1", files(&certificates_from(soon)));
+        let keeper = Keeper::new(mount.tls());
+        assert!(keeper.acceptor().is_none());
+        assert!(keeper.waits_for().unwrap().contains("not valid yet"));
+        let until = Instant::now() + Duration::from_secs(20);
+        while keeper.waits_for().is_some() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(100));
+            keeper.look();
+        }
+        assert_eq!(keeper.waits_for(), None);
+    }
+
+    #[test]
     fn it_keeps_the_old_ones_where_new_ones_are_bad_or_gone() {
         let mount = Mount::new();
         let (old, new) = (certificates(), certificates());
@@ -213,7 +239,12 @@ mod tests {
         assert_eq!(id(&keeper), first, "no files");
         assert_eq!(keeper.waits_for(), None);
 
-        mount.put("..3", files(&new));
+        let future = OffsetDateTime::now_utc() + Duration::from_secs(300);
+        mount.put("..3", files(&certificates_from(future)));
+        keeper.look();
+        assert_eq!(id(&keeper), first, "not valid yet");
+
+        mount.put("..4", files(&new));
         keeper.look();
         assert_ne!(id(&keeper), first);
     }

@@ -7,16 +7,23 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{
     Method, Request, StatusCode,
     client::conn::http1::{SendRequest, handshake},
-    header,
+    header::{self, HeaderMap},
 };
 use hyper_util::rt::TokioIo;
-use nettoll_core::{api::AGENT_TLS_NAME, reason};
+use nettoll_core::{
+    api::AGENT_TLS_NAME,
+    reason,
+    version::{AGENT_PRODUCT, understand_each_other},
+};
 use tokio::{net::TcpStream, sync::Mutex, time::timeout};
 
 use super::{Fault, tls::Connector};
 
 /// How long an agent has to accept a connection.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Most of an agent's version that is told, in characters.
+const MAX_VERSION: usize = 64;
 
 /// A request without its addressee.
 pub(super) struct Question<'a> {
@@ -74,6 +81,7 @@ impl Connection {
         let lost = |error: hyper::Error| Fault::Lost(reason(&error));
         let response = sender.send_request(request).await.map_err(lost)?;
         let (head, body) = response.into_parts();
+        understood(&head.headers)?;
         let body = Limited::new(body, limit).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
                 Fault::TooLarge(limit)
@@ -118,4 +126,16 @@ impl Connection {
         tokio::spawn(driver);
         Ok(sender)
     }
+}
+
+/// Nothing is taken from an agent whose version means something else by it.
+fn understood(headers: &HeaderMap) -> Result<(), Fault> {
+    let server = headers.get(header::SERVER);
+    let server = server.and_then(|server| server.to_str().ok());
+    let version = server.and_then(|server| server.strip_prefix(AGENT_PRODUCT));
+    if version.is_some_and(|version| understand_each_other(version, env!("CARGO_PKG_VERSION"))) {
+        return Ok(());
+    }
+    let told = server.unwrap_or("of no known version");
+    Err(Fault::Version(told.chars().take(MAX_VERSION).collect()))
 }

@@ -6,9 +6,12 @@ use std::{
 };
 
 use http_body_util::Full;
-use hyper::{Response, server::conn::http1, service::service_fn};
+use hyper::{Response, header, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use nettoll_core::api::{AGENT_TLS_NAME, CONTROLLER_TLS_NAME};
+use nettoll_core::{
+    api::{AGENT_TLS_NAME, CONTROLLER_TLS_NAME},
+    version::AGENT_PRODUCT,
+};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -85,6 +88,17 @@ impl Ca {
     }
 }
 
+/// What an agent of this version answers.
+pub(crate) fn agents_answer(body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    of_version(env!("CARGO_PKG_VERSION"), body)
+}
+
+fn of_version(version: &str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let server = format!("{AGENT_PRODUCT}{version}");
+    let response = Response::builder().header(header::SERVER, server);
+    response.body(Full::new(body.into())).unwrap()
+}
+
 /// A server that answers every request with this status and body, `requests` of them a
 /// connection, and counts connections.
 async fn server(
@@ -104,7 +118,7 @@ async fn server(
             };
             connections.fetch_add(1, Ordering::Relaxed);
             let answer = service_fn(|_| {
-                let mut response = Response::new(Full::new(body.clone()));
+                let mut response = agents_answer(body.clone());
                 *response.status_mut() = status.try_into().unwrap();
                 async { Ok::<_, std::convert::Infallible>(response) }
             });
@@ -176,9 +190,8 @@ async fn a_connection_is_kept_and_made_anew_when_it_broke() {
     let acceptor = ca.acceptor(AGENT_TLS_NAME);
     tokio::spawn(async move {
         let (tcp, _) = listener.accept().await.unwrap();
-        let answer = service_fn(|_| async {
-            Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::from("null"))))
-        });
+        let answer =
+            service_fn(|_| async { Ok::<_, std::convert::Infallible>(agents_answer("null")) });
         let tls = acceptor.accept(tcp).await.unwrap();
         let _ = http1::Builder::new()
             .serve_connection(TokioIo::new(tls), answer)
@@ -218,4 +231,32 @@ async fn a_silent_agent_does_not_hold_anybody_up() {
         .ask::<()>(Method::GET, "/", &(), Duration::from_millis(50), LIMIT)
         .await;
     assert!(matches!(asked.unwrap_err().fault, Fault::Deadline(_)));
+}
+
+#[tokio::test]
+async fn nothing_is_taken_from_an_agent_of_another_version() {
+    let ca = Ca::new();
+    let asked = async |answer: fn() -> Response<Full<Bytes>>| {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let acceptor = ca.acceptor(AGENT_TLS_NAME);
+        tokio::spawn(async move {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let tls = acceptor.accept(tcp).await.unwrap();
+            let answer = service_fn(|_| async move { Ok::<_, std::convert::Infallible>(answer()) });
+            let _ = http1::Builder::new()
+                .serve_connection(TokioIo::new(tls), answer)
+                .await;
+        });
+        agent(address, ca.connector()).start("r").await
+    };
+    asked(|| agents_answer("null")).await.unwrap();
+    // Its words may mean something else: even a refusal is not repeated.
+    let other = asked(|| of_version("999.0.0", "null")).await.unwrap_err();
+    assert!(
+        other.to_string().contains("it is nettoll-agent/999.0.0"),
+        "{other}"
+    );
+    let silent = asked(|| Response::new("null".into())).await.unwrap_err();
+    assert!(matches!(silent.fault, Fault::Version(_)), "{silent}");
 }

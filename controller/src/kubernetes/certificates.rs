@@ -187,8 +187,9 @@ impl Life {
         })
     }
 
+    /// A certificate of a clock that was ahead has not begun.
     fn lasts(&self, now: OffsetDateTime) -> bool {
-        now < self.end
+        self.begin <= now && now < self.end
     }
 
     /// Two thirds are over.

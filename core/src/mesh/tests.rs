@@ -1,3 +1,5 @@
+mod clock;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;

@@ -31,6 +31,8 @@ fn a_good_certificate_stays_and_a_bad_one_is_replaced() {
         |known: &Pair, now| authority.leaf(Some(known.clone()), NAME, now).unwrap() == *known;
     assert!(kept(&leaf, start() + Duration::days(19)));
     assert!(!kept(&leaf, start() + Duration::days(21)));
+    // Whoever made it had a clock that was fifteen minutes ahead.
+    assert!(!kept(&leaf, start() - Duration::minutes(15)));
     let other = Authority::advance(None, start()).unwrap();
     assert!(!kept(&other.leaf(None, NAME, start()).unwrap(), start()));
     let strange_key = Pair {

@@ -18,7 +18,10 @@ use nettoll_core::{
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::agents::{Connector, Fleet, tests::Ca};
+use crate::agents::{
+    Connector, Fleet,
+    tests::{Ca, agents_answer},
+};
 
 /// An agent as far as the mesh knows it.
 #[derive(Default)]
@@ -62,7 +65,7 @@ async fn answer(
     let mut told = told(&shared);
     if head.method == Method::PUT {
         told.plans.push(serde_json::from_slice(&body).unwrap());
-        return Ok(Response::new("null".into()));
+        return Ok(agents_answer("null"));
     }
     let after = head.uri.query().unwrap().trim_start_matches("after=");
     let after: u64 = after.parse().unwrap();
@@ -81,7 +84,7 @@ async fn answer(
         rounds,
         responders: Vec::new(),
     };
-    Ok(Response::new(serde_json::to_vec(&results).unwrap().into()))
+    Ok(agents_answer(serde_json::to_vec(&results).unwrap()))
 }
 
 /// A cluster of two nodes whose agents are one server.
