@@ -258,6 +258,9 @@ pub struct RoundSide {
     pub cpu_steal_seconds: Option<f64>,
     /// Why this round is no good.
     pub invalid_reason: Option<String>,
+    /// What kept the machine from being the test's alone, seen by other means than the round's
+    /// figures: the round is no good, and another one may stand in for it.
+    pub disturbed: Option<String>,
 }
 
 /// A distribution of times on its way to be merged.

@@ -3,17 +3,20 @@
 //! 1. [`classify`]: two endpoints of an inventory → the path between them.
 //! 2. [`toll_groups`], [`test_group`]: a job → groups of paths that are compared, and
 //!    [`toll_pairs`], [`test_pairs`]: which of a group with which.
-//! 3. [`rounds()`]: a group → its rounds in an order that makes the comparison fair.
+//! 3. [`blocks`]: a group → its rounds in an order that makes the comparison fair, and
+//!    [`lacks_pairs`]: whether further ones are needed, since some were disturbed.
 
 use crate::{endpoint::Endpoint, stats::MIN_PAIRS};
 
 mod groups;
 mod paths;
 mod rounds;
+mod spares;
 
 pub use groups::{Group, test_group, test_pairs, toll_groups, toll_pairs};
 pub use paths::{Place, Route, classify};
-pub use rounds::{PlannedRound, RoundsPlan, rounds};
+pub use rounds::{Blocks, PlannedRound, RoundsPlan, blocks};
+pub use spares::{MOST_PAIRS_TIMES, lacks_pairs};
 
 /// Why nothing can be planned.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

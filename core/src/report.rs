@@ -255,6 +255,10 @@ pub struct Round {
     pub cpu_busy_seconds: Option<f64>,
     /// Why the round is left out of all figures, `null` for a good one.
     pub invalid_reason: Option<String>,
+    /// The machine was not the test's alone, as `invalid_reason` says: seen by other means than the
+    /// round's figures, so that further pairs of rounds may stand in for it.
+    #[serde(default)]
+    pub disturbed: bool,
 }
 
 /// Processor time of both sides.

@@ -2,6 +2,10 @@
 
 use std::{fs, io};
 
+/// More steal than this part of all CPUs' time and the round tells more of the host than of
+/// the path.
+const MAX_STEAL: f64 = 0.05;
+
 /// What all CPUs of this kernel have done since boot, by `/proc/stat` (see proc(5)).
 ///
 /// Where the kernel has no `IRQ_TIME_ACCOUNTING` busy time is sampled by the timer tick: good
@@ -56,6 +60,18 @@ impl CpuTime {
             steal_seconds: (later.steal_seconds - self.steal_seconds).max(0.0),
             cpus: later.cpus,
         }
+    }
+}
+
+impl CpuUse {
+    /// That the hypervisor took too much of these `seconds`, in words.
+    pub(super) fn disturbance(self, seconds: f64) -> Option<String> {
+        let available = seconds * f64::from(self.cpus);
+        let share = self.steal_seconds / available.max(f64::MIN_POSITIVE);
+        (share > MAX_STEAL).then(|| {
+            let percent = share * 100.0;
+            format!("the hypervisor took {percent:.0} % of the processor time")
+        })
     }
 }
 
@@ -118,6 +134,19 @@ mod tests {
         );
         assert_eq!(CpuTime::parse("cpu  1 2 3\n", 100.0), None);
         assert_eq!(CpuTime::parse("", 100.0), None);
+    }
+
+    #[test]
+    fn what_the_hypervisor_takes_disturbs() {
+        let used = |steal_seconds| CpuUse {
+            busy_seconds: 1.0,
+            steal_seconds,
+            cpus: 2,
+        };
+        assert_eq!(used(0.1).disturbance(1.0), None);
+        let told = used(0.11).disturbance(1.0).unwrap();
+        assert_eq!(told, "the hypervisor took 6 % of the processor time");
+        assert_eq!(used(0.0).disturbance(0.0), None);
     }
 
     #[test]

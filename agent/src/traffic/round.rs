@@ -7,14 +7,11 @@ use nettoll_core::{
     histogram::{Histogram, USER_SUB_BITS},
 };
 
-use super::{TrafficError, clock::now_ns, cpu::CpuUse, interval::Interval};
+use super::{TrafficError, clock::now_ns, interval::Interval};
 use crate::probe::Stamps;
 
 /// Fewest transactions from which a round's mean says anything.
 const MIN_TRANSACTIONS: u64 = 50;
-/// More steal than this part of all CPUs' time and the round tells more of the host than of
-/// the path.
-const MAX_STEAL: f64 = 0.05;
 /// More of `path_cost`'s datagrams than this part were not there when the send call returned, and
 /// the round tells more of who carried them on than of the path.
 const MAX_LATE: f64 = 0.05;
@@ -100,7 +97,7 @@ impl Round {
         let transactions = self.rtt.as_ref().map(Histogram::count);
         let invalid_reason = match failed {
             Some(error) => Some(error.to_string()),
-            None => self.invalid(took, used, transactions),
+            None => self.invalid(took, transactions),
         };
         RoundSide {
             seconds: took.as_secs_f64(),
@@ -111,38 +108,33 @@ impl Round {
             cpu_busy_seconds: used.map(|used| used.busy_seconds),
             cpu_steal_seconds: used.map(|used| used.steal_seconds),
             invalid_reason,
+            disturbed: used
+                .and_then(|used| used.disturbance(took.as_secs_f64()))
+                .or_else(|| self.carried_on_elsewhere()),
         }
     }
+
     /// What is wrong with a round that did not break off.
-    fn invalid(
-        &self,
-        took: Duration,
-        used: Option<CpuUse>,
-        transactions: Option<u64>,
-    ) -> Option<String> {
+    fn invalid(&self, took: Duration, transactions: Option<u64>) -> Option<String> {
         let (took, asked) = (took.as_secs_f64(), self.length.as_secs_f64());
         if took > asked * 1.1 + OVERRUN.as_secs_f64() {
             return Some(format!(
                 "the round took {took:.2} s instead of {asked:.2} s"
             ));
         }
-        let steal = used.map_or(0.0, |used| {
-            used.steal_seconds / (took * f64::from(used.cpus)).max(f64::MIN_POSITIVE)
-        });
-        if steal > MAX_STEAL {
-            let percent = steal * 100.0;
-            return Some(format!(
-                "the hypervisor took {percent:.0} % of the processor time"
-            ));
-        }
         let Some(transactions) = transactions else {
             return (self.bytes == 0).then(|| "no byte was acknowledged".to_owned());
         };
-        if transactions < MIN_TRANSACTIONS {
-            return Some(format!(
+        (transactions < MIN_TRANSACTIONS).then(|| {
+            format!(
                 "only {transactions} transactions; {MIN_TRANSACTIONS} are needed, take longer rounds"
-            ));
-        }
+            )
+        })
+    }
+
+    /// That somebody else's work came in between (`path_cost`).
+    fn carried_on_elsewhere(&self) -> Option<String> {
+        let transactions = self.rtt.as_ref().map_or(0, Histogram::count);
         (self.late as f64 > MAX_LATE * transactions as f64).then(|| {
             format!(
                 "{} of {transactions} datagrams were not there when the send call returned: \
@@ -161,28 +153,18 @@ mod tests {
     fn a_round_says_what_is_wrong_with_it() {
         let second = Duration::from_secs(1);
         let round = || Round::new(second, true, None, Interval::default());
-        let used = |steal_seconds| CpuUse {
-            busy_seconds: 1.0,
-            steal_seconds,
-            cpus: 2,
+        let reason = |took, transactions| round().invalid(took, transactions).unwrap_or_default();
+        assert_eq!(reason(second, Some(50)), "");
+        assert!(reason(second * 3, Some(50)).contains("3.00 s instead of 1.00 s"));
+        assert!(reason(second, Some(49)).starts_with("only 49"));
+        assert!(reason(second, None).contains("no byte"));
+        let disturbed = |late| {
+            let mut round = Round { late, ..round() };
+            round.rtt.as_mut().unwrap().record_n(1_000, 100);
+            round.side(None).disturbed.unwrap_or_default()
         };
-        let reason = |round: &Round, took, steal, transactions| {
-            let reason = round.invalid(took, Some(used(steal)), transactions);
-            reason.unwrap_or_default()
-        };
-        assert_eq!(reason(&round(), second, 0.1, Some(50)), "");
-        assert_eq!(
-            round().invalid(second, None, Some(50)),
-            None,
-            "without /proc/stat nobody knows of steal"
-        );
-        assert!(reason(&round(), second * 3, 0.0, Some(50)).contains("3.00 s instead of 1.00 s"));
-        assert!(reason(&round(), second, 0.11, Some(50)).contains("took 6 %"));
-        assert!(reason(&round(), second, 0.0, Some(49)).starts_with("only 49"));
-        assert!(reason(&round(), second, 0.0, None).contains("no byte"));
-        let late = |late| Round { late, ..round() };
-        assert_eq!(reason(&late(5), second, 0.0, Some(100)), "");
-        assert!(reason(&late(6), second, 0.0, Some(100)).starts_with("6 of 100"));
+        assert_eq!(disturbed(5), "");
+        assert!(disturbed(6).starts_with("6 of 100"));
     }
 
     #[test]

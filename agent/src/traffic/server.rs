@@ -288,6 +288,7 @@ impl Server {
             cpu_busy_seconds: used.map(|used| used.busy_seconds),
             cpu_steal_seconds: used.map(|used| used.steal_seconds),
             invalid_reason,
+            disturbed: used.and_then(|used| used.disturbance(seconds)),
         }
     }
 

@@ -215,6 +215,31 @@ mod tests {
     }
 
     #[test]
+    fn disturbed_rounds_are_told_with_those_in_their_place() {
+        let mut sample = sample::report();
+        let rounds = sample
+            .runs
+            .iter()
+            .map(|run| run.rounds.len())
+            .sum::<usize>();
+        let run = &mut sample.runs[0];
+        run.options.rounds = 9;
+        let spare = run.rounds.iter().filter(|round| round.pair >= 9).count();
+        run.rounds[0].disturbed = true;
+        run.rounds[0].invalid_reason = Some("steal".to_owned());
+        let text = report(
+            &sample,
+            Style {
+                columns: 120,
+                colour: false,
+            },
+        );
+        let told = format!("1 of {rounds} rounds were disturbed (steal) and are in no figure");
+        assert!(text.contains(&told), "{text}");
+        assert!(text.contains(&format!("{spare} spare")), "{text}");
+    }
+
+    #[test]
     fn an_empty_report_is_no_failure() {
         let mut sample = sample::report();
         sample.runs.clear();

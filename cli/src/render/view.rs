@@ -79,6 +79,26 @@ pub(crate) fn one_kernel(report: &Report) -> bool {
     }
 }
 
+/// How many rounds were disturbed, what the first was disturbed by, and how many were run in their
+/// place; `None` where none was.
+pub(crate) fn disturbed(report: &Report) -> Option<String> {
+    let runs = || report.runs.iter();
+    let rounds = || runs().flat_map(|run| &run.rounds);
+    let disturbed = || rounds().filter(|round| round.disturbed);
+    let reason = disturbed().next()?.invalid_reason.as_deref();
+    let spare = |run: &Run| {
+        let planned = run.options.rounds;
+        run.rounds.iter().filter(|r| r.pair >= planned).count()
+    };
+    Some(format!(
+        "{} of {} rounds were disturbed ({}) and are in no figure; {} spare ones were run besides",
+        disturbed().count(),
+        rounds().count(),
+        reason.unwrap_or("no reason told"),
+        runs().map(spare).sum::<usize>()
+    ))
+}
+
 /// The runs that must not be averaged in, with their reasons.
 pub(crate) fn invalid(report: &Report) -> Vec<&Run> {
     report.runs.iter().filter(|run| !run.valid).collect()

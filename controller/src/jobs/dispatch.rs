@@ -315,6 +315,7 @@ fn with_marks(traffic: RoundSide, marks: RoundSide) -> RoundSide {
         cpu_busy_seconds: traffic.cpu_busy_seconds.or(marks.cpu_busy_seconds),
         cpu_steal_seconds: traffic.cpu_steal_seconds.or(marks.cpu_steal_seconds),
         invalid_reason: traffic.invalid_reason.or(marks.invalid_reason),
+        disturbed: traffic.disturbed.or(marks.disturbed),
         ..traffic
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use nettoll_core::{
     api::{AgentInfo, Job, JobEvent, JobResult, ProbeMode, RoundSpec},
-    plan::PlannedRound,
+    plan::{self, Blocks, PlannedRound},
     report::{Context, Report, SCHEMA, TestType},
 };
 use tokio::{sync::mpsc::Sender, time::timeout};
@@ -62,15 +62,16 @@ impl Execution<'_> {
         let mut extent = Extent::default();
         for group in &plan.groups {
             let group = self.measurable(group, &infos, job).await?;
-            // Numbers are left for the spare pairs of the groups before.
-            let rounds = group.rounds(probe, 2 * extent.rounds, seed())?;
-            extent += group.extent(&rounds);
-            groups.push((group, rounds));
+            // Numbers are left for the spare rounds of the groups before.
+            let first = extent.rounds * plan::MOST_PAIRS_TIMES;
+            let blocks = group.blocks(probe, first, seed())?;
+            extent += group.extent(&blocks);
+            groups.push((group, blocks));
         }
         self.progress.begin(extent);
         let mut measured = Measured::default();
-        for (group, rounds) in &groups {
-            measured.extend(self.run_group(group, rounds, probe, &infos).await?);
+        for (group, blocks) in groups {
+            measured.extend(self.run_group(&group, blocks, probe, &infos).await?);
         }
         let Measured {
             runs,
@@ -142,33 +143,32 @@ impl Execution<'_> {
         Ok(kept)
     }
 
-    /// Interleaves the runs of a group.
+    /// Interleaves the runs of a group. Where rounds were disturbed, spare ones follow.
     async fn run_group(
         &self,
         group: &RunGroup,
-        rounds: &[PlannedRound],
+        blocks: Blocks,
         probe: ProbeMode,
         infos: &Infos,
     ) -> Result<Measured, JobError> {
         let mut live = Vec::new();
         for run in &group.runs {
             self.tell(run, "preparing");
-            let hosts = hosts(run, rounds, probe, infos);
+            let hosts = hosts(run, probe, infos);
             live.push(LiveRun::prepare(self.agents, run, hosts, self.ledger).await?);
         }
-        for round in rounds {
-            if let Some(run) = live.get_mut(round.run) {
-                self.run_round(run, round).await?;
+        let planned = group.pairs_of_rounds();
+        for (pair, block) in (0..planned * plan::MOST_PAIRS_TIMES).zip(blocks) {
+            if pair >= planned {
+                if !plan::lacks_pairs(&settled(&live), planned) {
+                    break;
+                }
+                self.progress.add(group.extent_of(&block));
             }
-        }
-        let spares = spares(&live, rounds);
-        self.progress.add(Extent {
-            runs: 0,
-            ..group.extent(&spares)
-        });
-        for round in spares {
-            if let Some(run) = live.get_mut(round.run) {
-                self.run_round(run, &round).await?;
+            for round in &block {
+                if let Some(run) = live.get_mut(round.run) {
+                    self.run_round(run, round).await?;
+                }
             }
         }
         let mut measured = Measured::default();
@@ -242,42 +242,18 @@ impl Execution<'_> {
     }
 }
 
-/// Pairs to run after the planned ones, in place of those with a round that is no good (the
-/// hypervisor took the CPU, say): the same rounds of all runs, as new pairs. Each pair is
-/// replaced once: what is no good twice has another cause.
-fn spares(live: &[LiveRun<'_>], rounds: &[PlannedRound]) -> Vec<PlannedRound> {
-    let bad = |round: &PlannedRound| {
-        live.get(round.run).is_some_and(|run| {
-            let same = |measured: &&MeasuredRound| measured.spec.sequence == round.sequence;
-            let no_good = |measured: &MeasuredRound| match &measured.outcome {
-                Ok(sides) => sides.invalid_reason().is_some(),
-                Err(_) => true,
-            };
-            run.broken.is_none() && run.rounds.iter().find(same).is_some_and(no_good)
-        })
+/// Of each run that is not broken, the pair and the state of the probe of the rounds that need no
+/// other in their place.
+fn settled(live: &[LiveRun<'_>]) -> Vec<BTreeSet<(u32, bool)>> {
+    let undisturbed = |round: &&MeasuredRound| match &round.outcome {
+        Ok(sides) => sides.disturbance().is_none(),
+        // It was tried again.
+        Err(_) => false,
     };
-    let replaced: BTreeSet<(u32, bool)> = rounds
-        .iter()
-        .filter(|round| bad(round))
-        .map(|round| (round.pair, round.probe))
-        .collect();
-    let next =
-        |of: fn(&PlannedRound) -> u32| rounds.iter().map(of).max().map_or(0, |last| last + 1);
-    let mut sequence = next(|round| round.sequence)..;
-    let pairs = next(|round| round.pair)..;
-    let again = replaced
-        .into_iter()
-        .zip(pairs)
-        .flat_map(|(replaced, pair)| {
-            let of_pair = move |round: &&PlannedRound| (round.pair, round.probe) == replaced;
-            rounds
-                .iter()
-                .filter(of_pair)
-                .map(move |round| PlannedRound { pair, ..*round })
-        });
-    again
-        .zip(&mut sequence)
-        .map(|(round, sequence)| PlannedRound { sequence, ..round })
+    let key = |round: &MeasuredRound| (round.spec.pair, round.spec.probe);
+    live.iter()
+        .filter(|run| run.broken.is_none())
+        .map(|run| run.rounds.iter().filter(undisturbed).map(key).collect())
         .collect()
 }
 
@@ -292,13 +268,13 @@ fn one_kernel(run: &PlannedRun, infos: &Infos) -> bool {
 }
 
 /// Stacks are sampled in rounds with the probe, by one agent a kernel.
-fn hosts(run: &PlannedRun, rounds: &[PlannedRound], probe: ProbeMode, infos: &Infos) -> Hosts {
+fn hosts(run: &PlannedRun, probe: ProbeMode, infos: &Infos) -> Hosts {
     let one_kernel = one_kernel(run, infos);
     // A second agent's programs would be in every CPU figure of a stream, and in its exact self
     // times. A request waits for wake-ups that cost a hundred times as much.
     let one_counts_both =
         one_kernel && run.test == TestType::TcpStream && probe != ProbeMode::Client;
-    let wanted = run.options.sample_hz > 0 && rounds.iter().any(|round| round.probe);
+    let wanted = run.options.sample_hz > 0 && probe != ProbeMode::Off;
     let sample = |site: &Site| {
         wanted
             && infos

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use nettoll_core::{
     api::{Inventory, Job, ProbeMode, RUN_IDLE_SECONDS, TRAFFIC_PORT_FIRST, TRAFFIC_PORT_LAST},
-    plan::{self, Group, PlannedRound, RoundsPlan},
+    plan::{self, Blocks, Group, PlannedRound, RoundsPlan},
     report::Options,
 };
 
@@ -149,7 +149,7 @@ impl Plan {
             }
             let group = RunGroup { runs, pairs };
             // Refuses what makes no rounds while the user can still be told so.
-            plan.extent += group.extent(&group.rounds(probe, 0, 0)?);
+            plan.extent += group.extent(&group.blocks(probe, 0, 0)?);
             plan.groups.push(group);
         }
         Ok(plan)
@@ -169,34 +169,48 @@ impl Plan {
 }
 
 impl RunGroup {
-    /// The group's rounds in their order.
-    pub(super) fn rounds(
+    /// The group's rounds in their order, and without an end.
+    pub(super) fn blocks(
         &self,
         probe: ProbeMode,
         first_sequence: u32,
         seed: u64,
-    ) -> Result<Vec<PlannedRound>, plan::PlanError> {
-        let Some(PlannedRun { options, .. }) = self.runs.first() else {
-            return Ok(Vec::new());
-        };
-        plan::rounds(&RoundsPlan {
+    ) -> Result<Blocks, plan::PlanError> {
+        let options = self.runs.first().map(|run| &run.options);
+        plan::blocks(&RoundsPlan {
             runs: self.runs.len(),
-            pairs: options.rounds,
-            seconds: options.seconds,
+            pairs: self.pairs_of_rounds(),
+            seconds: options.map_or(0.0, |options| options.seconds),
             probe,
             first_sequence,
             seed,
         })
     }
 
+    /// How many blocks of rounds are planned: the same for all runs.
+    pub(super) fn pairs_of_rounds(&self) -> u32 {
+        self.runs.first().map_or(0, |run| run.options.rounds)
+    }
+
+    /// What there is to be done as planned, spare rounds not included.
+    pub(super) fn extent(&self, blocks: &Blocks) -> Extent {
+        let planned = blocks.clone().take(self.pairs_of_rounds() as usize);
+        let mut extent = Extent {
+            runs: self.runs.len() as u32,
+            ..Extent::default()
+        };
+        planned.for_each(|block| extent += self.extent_of(&block));
+        extent
+    }
+
     /// What there is to be done for these rounds.
-    pub(super) fn extent(&self, rounds: &[PlannedRound]) -> Extent {
+    pub(super) fn extent_of(&self, rounds: &[PlannedRound]) -> Extent {
         let seconds = |round: &PlannedRound| {
             let run = self.runs.get(round.run);
             run.map_or(0.0, |run| run.traffic_seconds(round.seconds))
         };
         Extent {
-            runs: self.runs.len() as u32,
+            runs: 0,
             rounds: rounds.len() as u32,
             seconds: rounds.iter().map(seconds).sum(),
         }

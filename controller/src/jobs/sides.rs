@@ -19,13 +19,26 @@ pub(super) struct Sides {
 }
 
 impl Sides {
-    /// Why the round is no good, by either side.
+    /// Why the round is no good by itself, by either side.
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.told(|side| side.invalid_reason.as_deref())
+    }
+
+    /// What disturbed a round that is good by itself, by either side.
+    pub(super) fn disturbance(&self) -> Option<&str> {
+        let disturbed = || self.told(|side| side.disturbed.as_deref());
+        self.failure().is_none().then(disturbed).flatten()
+    }
+
+    /// Why the round is no good.
     pub(super) fn invalid_reason(&self) -> Option<&str> {
-        let sides = [Some(&self.client), self.server.as_ref()];
-        sides
-            .into_iter()
-            .flatten()
-            .find_map(|side| side.invalid_reason.as_deref())
+        self.failure().or_else(|| self.disturbance())
+    }
+
+    fn told<'a>(&'a self, of: fn(&'a RoundSide) -> Option<&'a str>) -> Option<&'a str> {
+        std::iter::once(&self.client)
+            .chain(&self.server)
+            .find_map(of)
     }
 }
 

@@ -74,6 +74,7 @@ fn run(valid: bool) -> Run {
             rtt_p50_ns: None,
             cpu_busy_seconds: None,
             invalid_reason: None,
+            disturbed: false,
         }],
         throughput_bits_per_second: Some(Estimate {
             mean: 8e9,

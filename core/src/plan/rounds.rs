@@ -35,48 +35,74 @@ pub struct PlannedRound {
     pub seconds: f64,
 }
 
-/// The rounds in the order in which they run.
+/// Blocks of rounds in the order in which they run: [`RoundsPlan::pairs`] of them are planned, and
+/// all that follow are spare ones of the same kind (see [`lacks_pairs`](super::lacks_pairs)).
 ///
 /// A block holds one round of each run for each state of the probe, so what drifts from block to
 /// block (heat, neighbours) touches all runs alike. Within a block the rounds of one state of the
 /// probe come together, since attaching costs; which state comes first, and the order of the runs
 /// within each, are random: no run profits from its place.
-pub fn rounds(plan: &RoundsPlan) -> Result<Vec<PlannedRound>, PlanError> {
+#[derive(Clone, Debug)]
+pub struct Blocks {
+    random: SplitMix64,
+    /// As in the last block.
+    states: Vec<bool>,
+    /// As in the last rounds.
+    runs: Vec<usize>,
+    /// Of one round.
+    seconds: f64,
+    pair: u32,
+    sequence: u32,
+}
+
+/// Plans the blocks of a group of runs.
+///
+/// # Errors
+/// Fewer pairs than make an interval, or no time to measure in.
+pub fn blocks(plan: &RoundsPlan) -> Result<Blocks, PlanError> {
     if (plan.pairs as usize) < MIN_PAIRS {
         return Err(PlanError::TooFewPairs(plan.pairs));
     }
     if !(plan.seconds.is_finite() && plan.seconds > 0.0) {
         return Err(PlanError::Seconds(plan.seconds));
     }
-    let mut states = match plan.probe {
+    let states = match plan.probe {
         ProbeMode::Both | ProbeMode::Client => vec![false, true],
         ProbeMode::On => vec![true],
         ProbeMode::Off => vec![false],
     };
-    let seconds = plan.seconds / f64::from(plan.pairs) / states.len() as f64;
-    let mut random = SplitMix64::new(plan.seed);
-    let mut order: Vec<usize> = (0..plan.runs).collect();
-    let mut rounds = Vec::with_capacity(plan.pairs as usize * states.len() * plan.runs);
-    let mut sequence = plan.first_sequence..;
-    for pair in 0..plan.pairs {
-        random.shuffle(&mut states);
-        for &probe in &states {
-            random.shuffle(&mut order);
-            rounds.extend(
-                order
-                    .iter()
-                    .zip(&mut sequence)
-                    .map(|(&run, sequence)| PlannedRound {
-                        run,
-                        pair,
-                        sequence,
-                        probe,
-                        seconds,
-                    }),
-            );
+    Ok(Blocks {
+        random: SplitMix64::new(plan.seed),
+        seconds: plan.seconds / f64::from(plan.pairs) / states.len() as f64,
+        states,
+        runs: (0..plan.runs).collect(),
+        pair: 0,
+        sequence: plan.first_sequence,
+    })
+}
+
+impl Iterator for Blocks {
+    type Item = Vec<PlannedRound>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.random.shuffle(&mut self.states);
+        let mut block = Vec::with_capacity(self.states.len() * self.runs.len());
+        for &probe in &self.states {
+            self.random.shuffle(&mut self.runs);
+            for &run in &self.runs {
+                block.push(PlannedRound {
+                    run,
+                    pair: self.pair,
+                    sequence: self.sequence,
+                    probe,
+                    seconds: self.seconds,
+                });
+                self.sequence += 1;
+            }
         }
+        self.pair += 1;
+        Some(block)
     }
-    Ok(rounds)
 }
 
 #[cfg(test)]
@@ -92,9 +118,15 @@ mod tests {
         seed: 1,
     };
 
+    /// All planned rounds.
+    fn rounds(plan: &RoundsPlan) -> Vec<PlannedRound> {
+        let blocks = blocks(plan).unwrap();
+        blocks.take(plan.pairs as usize).flatten().collect()
+    }
+
     #[test]
     fn each_block_has_each_run_once_per_state_of_the_probe() {
-        let planned = rounds(&PLAN).unwrap();
+        let planned = rounds(&PLAN);
         assert_eq!(planned.len(), 4 * 10 * 2);
         for (index, round) in planned.iter().enumerate() {
             assert_eq!(round.sequence as usize, 100 + index);
@@ -123,7 +155,7 @@ mod tests {
             ProbeMode::On,
             ProbeMode::Off,
         ] {
-            let planned = rounds(&RoundsPlan { probe, ..PLAN }).unwrap();
+            let planned = rounds(&RoundsPlan { probe, ..PLAN });
             for run in 0..PLAN.runs {
                 let own = planned.iter().filter(|round| round.run == run);
                 let seconds: f64 = own.map(|round| round.seconds).sum();
@@ -147,8 +179,7 @@ mod tests {
             runs: 2,
             pairs: 1_000,
             ..PLAN
-        })
-        .unwrap();
+        });
         let firsts = planned.chunks(2).filter(|pair| pair[0].run == 0).count();
         assert!((900..1_100).contains(&firsts), "{firsts} of 2,000");
         let without_first = planned.chunks(4).filter(|block| !block[0].probe).count();
@@ -160,12 +191,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_planned_is_refused() {
-        let pairs = rounds(&RoundsPlan { pairs: 9, ..PLAN });
-        assert_eq!(pairs, Err(PlanError::TooFewPairs(9)));
-        let seconds = rounds(&RoundsPlan {
+        let refused = |plan| blocks(&plan).unwrap_err();
+        let pairs = refused(RoundsPlan { pairs: 9, ..PLAN });
+        assert_eq!(pairs, PlanError::TooFewPairs(9));
+        let seconds = refused(RoundsPlan {
             seconds: 0.0,
             ..PLAN
         });
-        assert_eq!(seconds, Err(PlanError::Seconds(0.0)));
+        assert_eq!(seconds, PlanError::Seconds(0.0));
     }
 }

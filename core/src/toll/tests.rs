@@ -27,6 +27,7 @@ fn run(id: &str, kind: PathKind, test: TestType, pairs: u32, scale: f64, states:
             rtt_p50_ns: Some(rtt * 0.9),
             cpu_busy_seconds: Some(0.4),
             invalid_reason: None,
+            disturbed: false,
         }
     };
     let rounds = (0..pairs).flat_map(|pair| states.iter().map(move |&probe| round(pair, probe)));

@@ -249,6 +249,7 @@ mod tests {
             rtt_p50_ns: None,
             cpu_busy_seconds: None,
             invalid_reason: None,
+            disturbed: false,
         }
     }
 

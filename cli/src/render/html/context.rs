@@ -154,6 +154,9 @@ pub(super) fn place(report: &Report) -> Section {
         ]);
     }
     body += &table.render();
+    if let Some(disturbed) = view::disturbed(report) {
+        body += &format!("<p>{}.</p>\n", text(&disturbed));
+    }
     body += &devices(&context.nodes);
     body += &format!(
         "<p>Begun {} with <code>{}</code>.</p>\n",

@@ -97,6 +97,7 @@ pub(super) fn section(report: &Report, style: Style) -> String {
     if view::one_kernel(report) {
         lines.push("one kernel: all nodes share its CPUs and its clock".to_owned());
     }
+    lines.extend(view::disturbed(report));
     let lines: String = lines
         .iter()
         .map(|line| wrapped(line, style.width(), 2))

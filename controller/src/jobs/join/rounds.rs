@@ -25,6 +25,7 @@ pub(super) fn round(test: TestType, one_kernel: bool, measured: &MeasuredRound) 
         rtt_p50_ns: None,
         cpu_busy_seconds: None,
         invalid_reason: None,
+        disturbed: false,
     };
     let sides = match outcome {
         Ok(sides) => sides,
@@ -37,6 +38,7 @@ pub(super) fn round(test: TestType, one_kernel: bool, measured: &MeasuredRound) 
     round.seconds = client.seconds;
     round.cpu_busy_seconds = busy_seconds(sides, one_kernel);
     round.invalid_reason = sides.invalid_reason().map(str::to_owned);
+    round.disturbed = sides.disturbance().is_some();
     if test == TestType::TcpStream {
         round.bytes = Some(client.bytes);
         round.throughput_bits_per_second = bits_per_second(client);

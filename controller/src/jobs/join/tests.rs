@@ -1,10 +1,8 @@
 //! Joining alone: what canned answers of agents become in the report.
 
 use nettoll_core::{
-    api::{Job, ProbeMode, RoundSpec, Stack, TestJob},
-    device::{DeviceId, DeviceKind},
+    api::{Job, ProbeMode, RoundSpec, TestJob},
     histogram::{Histogram, USER_SUB_BITS},
-    hop::{Direction, Edge, Event, Hop, SelfTime},
     report::Options,
 };
 
@@ -13,6 +11,9 @@ use crate::{
     inventory::tests::sample,
     jobs::{plan::Plan, sides::Sides},
 };
+
+mod samples;
+mod validity;
 
 fn planned(test: TestType) -> PlannedRun {
     let job = TestJob {
@@ -88,7 +89,11 @@ fn round(pair: u32, probe: bool, client: RoundSide) -> MeasuredRound {
 
 /// Ten pairs: 100 ns without the probe, 110 ns with it.
 fn rounds() -> Vec<MeasuredRound> {
-    (0..10)
+    rounds_of(0..10)
+}
+
+fn rounds_of(pairs: std::ops::Range<u32>) -> Vec<MeasuredRound> {
+    pairs
         .flat_map(|pair| [round(pair, false, side(100)), round(pair, true, side(110))])
         .collect()
 }
@@ -109,21 +114,31 @@ fn run_side(node: &str, lost: u64) -> RunSide {
 
 /// Joins a run of two kernels, `change`d before.
 fn joined(test: TestType, change: impl FnOnce(&mut Inputs<'_>, &mut Vec<MeasuredRound>)) -> Run {
-    let (plan, client, server) = (planned(test), node("n1"), node("n2"));
     let finished = FinishedRun {
         client: run_side("n1", 0),
         server: Some(run_side("n2", 0)),
     };
+    joined_of(test, &finished, &[], change)
+}
+
+/// The same of what the agents gave, over these devices.
+fn joined_of(
+    test: TestType,
+    finished: &FinishedRun,
+    devices: &[Device],
+    change: impl FnOnce(&mut Inputs<'_>, &mut Vec<MeasuredRound>),
+) -> Run {
+    let (plan, client, server) = (planned(test), node("n1"), node("n2"));
     let mut rounds = rounds();
     let mut inputs = Inputs {
         plan: &plan,
         one_kernel: false,
         client: &client,
         server: &server,
-        devices: &[],
+        devices,
         netns: [1, 2],
         rounds: &[],
-        finished: Some(&finished),
+        finished: Some(finished),
         broken: None,
     };
     change(&mut inputs, &mut rounds);
@@ -203,80 +218,6 @@ fn processor_time_of_one_kernel_is_told_once() {
 }
 
 #[test]
-fn bad_rounds_are_shown_and_left_out() {
-    let run = joined(TestType::TcpRr, |_, rounds| {
-        let failed = MeasuredRound {
-            outcome: Err("lost".into()),
-            ..rounds[1].clone()
-        };
-        rounds.insert(1, failed);
-        let Ok(sides) = &mut rounds[4].outcome else {
-            panic!("canned")
-        };
-        sides.client = RoundSide {
-            invalid_reason: Some("steal".into()),
-            ..side(9_000)
-        };
-    });
-    assert!(run.valid, "{:?}", run.invalid_reasons);
-    assert_eq!(run.rtt_ns.unwrap().max, 110);
-    let reasons: Vec<_> = run
-        .rounds
-        .iter()
-        .filter_map(|r| r.invalid_reason.as_deref())
-        .collect();
-    assert_eq!(reasons, ["lost", "steal"]);
-    assert_eq!(run.rounds[1].rtt_mean_ns, None);
-}
-
-#[test]
-fn what_must_not_be_averaged_in_says_why() {
-    let told = |change: &dyn Fn(&mut Inputs<'_>, &mut Vec<MeasuredRound>)| {
-        let run = joined(TestType::TcpRr, change);
-        assert!(
-            !run.valid && run.invalid_reasons.len() == 1,
-            "{:?}",
-            run.invalid_reasons
-        );
-        run.invalid_reasons[0].clone()
-    };
-    let each = |rounds: &mut Vec<MeasuredRound>, change: fn(&mut Sides)| {
-        rounds
-            .iter_mut()
-            .filter_map(|round| round.outcome.as_mut().ok())
-            .for_each(change);
-    };
-    let broken = told(&|inputs, _| inputs.broken = Some("a round failed 2 times: x"));
-    assert_eq!(broken, "a round failed 2 times: x");
-    let steal = told(&|_, rounds| {
-        each(rounds, |sides| {
-            sides.server.as_mut().unwrap().cpu_steal_seconds = Some(0.2)
-        });
-    });
-    assert_eq!(
-        steal,
-        "the hypervisor took 10.0 % of the processor time of node n2"
-    );
-    let lost = told(&|_, rounds| each(rounds, |sides| sides.client.lost = 20));
-    assert_eq!(lost, "200 requests (2.0 %) got no answer");
-    let few = told(&|_, rounds| {
-        each(rounds, |sides| {
-            sides.client.rtt.as_mut().unwrap().histogram[0].1 = 3
-        });
-    });
-    assert!(few.starts_with("30 round trips are too few"), "{few}");
-    let bad = told(&|_, rounds| {
-        for round in rounds.iter_mut().take(6) {
-            round.outcome = Err("timeout".into());
-        }
-    });
-    assert_eq!(
-        bad,
-        "6 of 20 rounds are no good, the first because: timeout"
-    );
-}
-
-#[test]
 fn what_the_probes_lost_is_added_up_by_reason() {
     let finished = FinishedRun {
         client: run_side("n1", 2),
@@ -287,19 +228,7 @@ fn what_the_probes_lost_is_added_up_by_reason() {
         probe.lost,
         [("stale".to_owned(), 5), ("merged".to_owned(), 2)].into()
     );
-    let (plan, client, server, rounds) =
-        (planned(TestType::TcpRr), node("n1"), node("n2"), rounds());
-    let run = join(&Inputs {
-        plan: &plan,
-        one_kernel: false,
-        client: &client,
-        server: &server,
-        devices: &[],
-        netns: [1, 2],
-        rounds: &rounds,
-        finished: Some(&finished),
-        broken: None,
-    });
+    let run = joined_of(TestType::TcpRr, &finished, &[], |_, _| {});
     assert_eq!(
         run.invalid_reasons,
         ["the probe lost 5 hops (100.0 %); see probe.lost"]
@@ -337,166 +266,4 @@ fn tolls_are_of_valid_runs_without_the_probe() {
         told[0].contains("is invalid") && measured.tolls.is_empty(),
         "{told:?}"
     );
-}
-
-fn device(ifindex: u32, kind: DeviceKind) -> Device {
-    Device {
-        id: DeviceId { netns: 1, ifindex },
-        name: "eth0".into(),
-        place: "node/n1".into(),
-        node: "n1".into(),
-        kind,
-        master: None,
-        peer: None,
-        lower: None,
-        underlay: true,
-        endpoint: true,
-        mtu: 1_500,
-        vxlan_port: None,
-        qdisc: None,
-    }
-}
-
-#[test]
-fn the_exact_measure_of_encap_holds_acks_and_no_other_device() {
-    let devices = [
-        device(2, DeviceKind::Vxlan),
-        device(3, DeviceKind::Physical),
-    ];
-    let time = |ifindex, direction, bytes, self_ns| SelfTime {
-        direction,
-        device: DeviceId { netns: 1, ifindex },
-        calls: 10,
-        bytes,
-        self_ns,
-        seams: 4,
-    };
-    let mut client = run_side("n1", 0);
-    client.seam_ns = Some(25.0);
-    client.self_times = vec![
-        time(2, Direction::Request, 10_000, 900),
-        time(3, Direction::Request, 10_000, 5_000),
-    ];
-    client.stacks = Some(Stacks {
-        hz: 100,
-        stacks: vec![Stack {
-            thread: "t".into(),
-            frames: vec!["vxlan_xmit".into()],
-            samples: 1,
-        }],
-        ..Stacks::default()
-    });
-    let mut server = run_side("n2", 0);
-    server.seam_ns = Some(5.0);
-    server.self_times = vec![time(2, Direction::Response, 0, 100)];
-    let finished = FinishedRun {
-        client,
-        server: Some(server),
-    };
-    let (plan, client, server, rounds) = (
-        planned(TestType::TcpStream),
-        node("n1"),
-        node("n2"),
-        rounds(),
-    );
-    let run = join(&Inputs {
-        plan: &plan,
-        one_kernel: true,
-        client: &client,
-        server: &server,
-        devices: &devices,
-        netns: [1, 2],
-        rounds: &rounds,
-        finished: Some(&finished),
-        broken: None,
-    });
-    let bytes: u64 = run
-        .rounds
-        .iter()
-        .filter(|round| round.probe)
-        .filter_map(|round| round.bytes)
-        .sum();
-    let exact = |name: &str| {
-        let mut regions = run.regions.iter().flatten();
-        let region = regions.find(|region| region.name == name).unwrap();
-        region.exact_ns_per_byte
-    };
-    assert_eq!(exact("encap"), Some((800.0 + 80.0) / bytes as f64));
-    assert_eq!(exact("decap"), None);
-    let components = run.components.unwrap();
-    assert!(components.iter().all(|c| c.exact_ns_per_byte.is_none()));
-}
-
-#[test]
-fn samples_of_two_kernels_are_added_and_told_per_packet() {
-    let device = device(2, DeviceKind::Physical);
-    let id = device.id;
-    let edge = |direction, from, to| Edge {
-        direction,
-        from: Hop {
-            device: id,
-            event: from,
-        },
-        to: Hop {
-            device: id,
-            event: to,
-        },
-        many_segments: false,
-        packets: 1_000,
-        segments: 1_000,
-        ack_packets: 0,
-        bytes: 64_000,
-        sum_ns: 1_000_000,
-        histogram: vec![(1_023, 1_000)],
-    };
-    let stacks = |frame: &str| Stacks {
-        hz: 100,
-        source: "cpu-clock".into(),
-        cpus: 2,
-        lost: [("missed".to_owned(), 1)].into(),
-        stacks: vec![Stack {
-            thread: "t".into(),
-            frames: vec![frame.into()],
-            samples: 10,
-        }],
-    };
-    let mut client = run_side("n1", 0);
-    client.edges = vec![
-        edge(Direction::Request, Event::Queue, Event::StartXmit),
-        edge(Direction::Request, Event::StartXmit, Event::Xmit),
-        edge(Direction::Response, Event::Queue, Event::StartXmit),
-    ];
-    client.stacks = Some(stacks("tcp_sendmsg"));
-    let mut server = run_side("n2", 0);
-    server.stacks = Some(stacks("default_idle"));
-    let finished = FinishedRun {
-        client,
-        server: Some(server),
-    };
-
-    let all = samples::all(&finished).unwrap();
-    assert_eq!((all.cpus, all.stacks.len(), all.lost["missed"]), (4, 2, 2));
-    let (plan, client, server, rounds) =
-        (planned(TestType::TcpRr), node("n1"), node("n2"), rounds());
-    let run = join(&Inputs {
-        plan: &plan,
-        one_kernel: false,
-        client: &client,
-        server: &server,
-        devices: &[device],
-        netns: [1, 2],
-        rounds: &rounds,
-        finished: Some(&finished),
-        broken: None,
-    });
-    let components = run.components.unwrap();
-    let tcp = components.iter().find(|share| share.name == "tcp").unwrap();
-    // 10 samples of 10 ms for 1,000 requests.
-    assert_eq!(
-        (tcp.samples, tcp.share, tcp.ns_per_packet),
-        (10, 0.5, Some(100_000.0))
-    );
-    assert_eq!(tcp.ns_per_byte, None);
-    let busy = |side: Option<nettoll_core::report::CpuSide>| side.unwrap().utilisation;
-    assert_eq!((busy(run.cpu.local), busy(run.cpu.remote)), (1.0, 0.0));
 }

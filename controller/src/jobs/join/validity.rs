@@ -1,21 +1,18 @@
 //! When a run must not be averaged in: rule 8 of the design.
 
-use nettoll_core::{
-    api::RoundSide,
-    report::{NodeContext, Run, TestType},
-};
+use std::collections::BTreeSet;
+
+use nettoll_core::report::{Run, TestType};
 
 use super::Inputs;
 use crate::jobs::sides::{MeasuredRound, Sides};
 
-/// Processor time that the hypervisor took away. Above it rounds measure the neighbours.
-const MAX_STEAL: f64 = 0.05;
 /// Requests without an answer. Above it the mean is that of the lucky ones.
 const MAX_LOST: f64 = 0.01;
 /// Hops that the probe lost. Above it stages are those of the others.
 const MAX_PROBE_LOST: f64 = 0.01;
 /// Rounds that gave no figures. Above it what is left is a choice.
-const MAX_BAD_ROUNDS: f64 = 0.2;
+const MAX_MISSING: f64 = 0.2;
 /// Round trips of a run. Below it a 99th percentile is one value or two.
 const MIN_TIMES: u64 = 200;
 /// What the probe counts as lost although nothing escaped it: the kernel dropped or merged the
@@ -35,12 +32,12 @@ pub(super) fn reasons(inputs: &Inputs<'_>, reported: &[&Sides], run: &Run) -> Ve
         .iter()
         .map(|&reason| reason.to_owned())
         .collect();
-    reasons.extend(bad_rounds(inputs.rounds));
-    reasons.extend(steal(reported, inputs.client, |sides| Some(&sides.client)));
-    if !inputs.one_kernel {
-        reasons.extend(steal(reported, inputs.server, |sides| {
-            sides.server.as_ref()
-        }));
+    if inputs.rounds.is_empty() {
+        reasons.push("no round was run".to_owned());
+    }
+    reasons.extend(failed_rounds(inputs.rounds));
+    if inputs.broken.is_none() {
+        reasons.extend(disturbed_rounds(inputs));
     }
     if run.test != TestType::TcpStream {
         reasons.extend(few_times(run));
@@ -51,33 +48,41 @@ pub(super) fn reasons(inputs: &Inputs<'_>, reported: &[&Sides], run: &Run) -> Ve
     reasons
 }
 
-fn bad_rounds(rounds: &[MeasuredRound]) -> Option<String> {
-    let mut told = rounds.iter().filter_map(|round| match &round.outcome {
-        Ok(sides) => sides.invalid_reason(),
-        Err(reason) => Some(reason),
-    });
-    let all = rounds.len();
-    if all == 0 {
-        return Some("no round was run".to_owned());
-    }
-    let first = told.next()?;
-    let bad = 1 + told.count();
-    (bad as f64 > MAX_BAD_ROUNDS * all as f64)
-        .then(|| format!("{bad} of {all} rounds are no good, the first because: {first}"))
+/// Rounds that were no good by themselves, beside those that nothing disturbed. Each was one that
+/// might have been slow.
+fn failed_rounds(rounds: &[MeasuredRound]) -> Option<String> {
+    let undisturbed = || {
+        rounds.iter().filter_map(|round| match &round.outcome {
+            Ok(sides) if sides.disturbance().is_some() => None,
+            Ok(sides) => Some(sides.failure()),
+            Err(reason) => Some(Some(reason.as_str())),
+        })
+    };
+    let (all, failed) = (undisturbed().count(), undisturbed().flatten().count());
+    let first = undisturbed().flatten().next()?;
+    (failed as f64 > MAX_MISSING * all as f64)
+        .then(|| format!("{failed} of {all} rounds are no good, the first because: {first}"))
 }
 
-fn steal<'a>(
-    reported: &[&'a Sides],
-    node: &NodeContext,
-    of: impl Fn(&'a Sides) -> Option<&'a RoundSide>,
-) -> Option<String> {
-    let sides = || reported.iter().filter_map(|sides| of(sides));
-    let stolen: f64 = sides().filter_map(|side| side.cpu_steal_seconds).sum();
-    let available = sides().map(|side| side.seconds).sum::<f64>() * f64::from(node.cpus);
-    let share = stolen / available;
-    (share > MAX_STEAL).then(|| {
-        let (name, percent) = (&node.node, share * 100.0);
-        format!("the hypervisor took {percent:.1} % of the processor time of node {name}")
+/// Good rounds that are missing in spite of spare ones, because of disturbances.
+fn disturbed_rounds(inputs: &Inputs<'_>) -> Option<String> {
+    let rounds = inputs.rounds;
+    let states: BTreeSet<bool> = rounds.iter().map(|round| round.spec.probe).collect();
+    let planned = inputs.plan.options.rounds as usize * states.len();
+    let good = |round: &&MeasuredRound| {
+        let sides = round.outcome.as_ref();
+        sides.is_ok_and(|sides| sides.invalid_reason().is_none())
+    };
+    let good = rounds.iter().filter(good).count();
+    let mut disturbances = rounds
+        .iter()
+        .filter_map(|round| round.outcome.as_ref().ok()?.disturbance());
+    let first = disturbances.next()?;
+    let (disturbed, all) = (1 + disturbances.count(), rounds.len());
+    ((planned - good.min(planned)) as f64 > MAX_MISSING * planned as f64).then(|| {
+        format!(
+            "{disturbed} of {all} rounds were disturbed, spare ones too; the first because: {first}"
+        )
     })
 }
 

@@ -70,7 +70,11 @@ fn no_run_is_silent_for_as_long_as_an_agent_waits() {
     .unwrap();
     assert_eq!(plan.warnings.len(), 2);
     for group in &plan.groups {
-        let rounds = group.rounds(ProbeMode::Both, 0, 1).unwrap();
+        let blocks = group.blocks(ProbeMode::Both, 0, 1).unwrap();
+        let rounds: Vec<_> = blocks
+            .take(group.pairs_of_rounds() as usize)
+            .flatten()
+            .collect();
         for run in 0..group.runs.len() {
             let mut silent = 0.0;
             for round in &rounds {
