@@ -1,0 +1,79 @@
+//! What the programs did, and what they lost.
+
+/// The programs, as numbered in the counters.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProgramCode {
+    /// On `net_dev_queue`.
+    Queue = 0,
+    /// On `net_dev_start_xmit`.
+    StartXmit = 1,
+    /// On `net_dev_xmit`.
+    Xmit = 2,
+    /// On `netif_rx`.
+    NetifRx = 3,
+    /// On `napi_gro_receive_entry`.
+    GroReceive = 4,
+    /// On `netif_receive_skb`.
+    Receive = 5,
+    /// On `skb_copy_datagram_iovec`.
+    Copy = 6,
+    /// On `consume_skb`.
+    Consume = 7,
+    /// On `kfree_skb`.
+    Free = 8,
+}
+
+/// How many programs there are.
+pub const PROGRAMS: usize = 9;
+
+/// Why something was not counted.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// A followed packet's slot was taken by another packet.
+    SlotTaken = 0,
+    /// No room for a further edge.
+    EdgesFull = 1,
+    /// A packet on the wire was overwritten before it arrived.
+    WireTaken = 2,
+    /// The time since the last hop is negative or above [`STALE_NS`].
+    Stale = 3,
+    /// A transmit function's end without its begin, or too deep a nest.
+    Nesting = 4,
+    /// The kernel freed a followed packet on the way: dropped.
+    Dropped = 5,
+    /// A header could not be read.
+    Unreadable = 6,
+    /// A followed packet ended on the way without a drop: merged into another one.
+    Merged = 7,
+    /// A transmit function was interrupted: its call counts with the mean of those before.
+    Interrupted = 8,
+}
+
+/// How many reasons there are.
+pub const LOSSES: usize = 9;
+/// Their names, as in results and metrics.
+pub const LOSS_NAMES: [&str; LOSSES] = [
+    "slot_taken",
+    "edges_full",
+    "wire_taken",
+    "stale",
+    "nesting",
+    "dropped_by_kernel",
+    "unreadable",
+    "merged",
+    "interrupted",
+];
+
+/// One CPU's counters.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Times each program ran.
+    pub runs: [u64; PROGRAMS],
+    /// Times each program stored a hop of a followed flow.
+    pub matched: [u64; PROGRAMS],
+    /// What was not counted, by [`Loss`].
+    pub lost: [u64; LOSSES],
+}

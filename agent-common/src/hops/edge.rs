@@ -1,0 +1,135 @@
+//! What is counted between two hops.
+
+/// Edges that can be counted at once, of all flows, a power of two.
+pub const EDGES: usize = 512;
+/// Places where an edge's cell can be, one after the other.
+pub const EDGE_PLACES: u32 = 4;
+/// Buckets of a histogram: 8 for each octave, times up to 2³⁶ ns (68 s).
+pub const BUCKETS: usize = 272;
+/// Buckets for each octave, as a power of two.
+pub const SUB_BITS: u32 = 3;
+
+/// The bucket of a time: exact below 16 ns, then 8 for each octave (HDR layout). The exponent is
+/// searched by halves because BPF has no instruction that counts leading zeros.
+#[inline(always)]
+#[must_use]
+pub const fn bucket(ns: u64) -> u32 {
+    if ns >> 36 != 0 {
+        return BUCKETS as u32 - 1;
+    }
+    let mut rest = ns;
+    let mut shift = 0;
+    if rest >> 20 != 0 {
+        rest >>= 16;
+        shift += 16;
+    }
+    if rest >> 12 != 0 {
+        rest >>= 8;
+        shift += 8;
+    }
+    if rest >> 8 != 0 {
+        rest >>= 4;
+        shift += 4;
+    }
+    if rest >> 6 != 0 {
+        rest >>= 2;
+        shift += 2;
+    }
+    if rest >> 5 != 0 {
+        rest >>= 1;
+        shift += 1;
+    }
+    if rest >> 4 != 0 {
+        rest >>= 1;
+        shift += 1;
+    }
+    (shift << SUB_BITS) + rest as u32
+}
+
+/// The events, as numbered in edge keys.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventCode {
+    /// The traffic thread's stamp before its send call.
+    UserSend = 0,
+    /// `net_dev_queue`.
+    Queue = 1,
+    /// `net_dev_start_xmit`.
+    StartXmit = 2,
+    /// `netif_rx`.
+    NetifRx = 3,
+    /// `napi_gro_receive_entry`.
+    GroReceive = 4,
+    /// `netif_receive_skb`.
+    Receive = 5,
+    /// `skb_copy_datagram_iovec`.
+    Copy = 6,
+}
+
+/// A hop: device index and event.
+#[inline(always)]
+#[must_use]
+pub const fn hop_code(device: u16, event: EventCode) -> u16 {
+    (device << 4) | event as u16
+}
+
+/// The key of an edge: flow (6 bits), direction, many segments, earlier hop (12), later hop (12).
+#[inline(always)]
+#[must_use]
+pub const fn edge_key(flow: u16, direction: u16, many: bool, from: u16, to: u16) -> u32 {
+    ((flow as u32 & 63) << 26)
+        | ((direction as u32 & 1) << 25)
+        | ((many as u32) << 24)
+        | ((from as u32 & 0xFFF) << 12)
+        | (to as u32 & 0xFFF)
+}
+
+/// Where an edge's cell is looked for first.
+#[inline(always)]
+#[must_use]
+pub const fn edge_slot(key: u32) -> u32 {
+    key.wrapping_mul(0x9E37_79B1) >> (32 - EDGES.trailing_zeros())
+}
+
+/// What is counted of an edge on one CPU. Cells are an open-addressed table in a per-CPU array:
+/// there is no helper call in looking one up.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EdgeCell {
+    /// [`edge_key`]; 0 for an empty cell (no edge ends in [`EventCode::UserSend`]).
+    pub key: u32,
+    /// Keeps the alignment.
+    pub pad: u32,
+    /// Data-carrying `sk_buff`s.
+    pub packets: u64,
+    /// Wire packets in them.
+    pub segments: u64,
+    /// Packets without payload.
+    pub ack_packets: u64,
+    /// Payload bytes.
+    pub bytes: u64,
+    /// Sum of the times.
+    pub sum_ns: u64,
+    /// Times, by [`bucket`].
+    pub histogram: [u32; BUCKETS],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_monotonic_and_within_an_eighth() {
+        let mut last = 0;
+        for ns in 0..100_000_u64 {
+            let index = bucket(ns);
+            assert!(index == last || index == last + 1, "{ns}");
+            last = index;
+        }
+        assert_eq!(bucket(15), 15);
+        assert_eq!(bucket(16), 16);
+        assert_eq!(bucket(17), 16);
+        assert_eq!(bucket(u64::MAX), BUCKETS as u32 - 1);
+        assert_eq!(bucket((1 << 36) - 1), BUCKETS as u32 - 1);
+    }
+}

@@ -1,0 +1,56 @@
+//! Which packets are followed.
+
+/// Flows that can be followed at once.
+pub const FLOWS: usize = 64;
+
+/// A 5-tuple in one direction. IPv4 addresses are IPv4-mapped.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowKey {
+    /// Source address.
+    pub source: [u8; 16],
+    /// Destination address.
+    pub destination: [u8; 16],
+    /// Source port, host order.
+    pub source_port: u16,
+    /// Destination port, host order.
+    pub destination_port: u16,
+    /// IP protocol number.
+    pub protocol: u32,
+}
+
+/// Which flow, which way.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowRef {
+    /// Index of its [`FlowState`], below [`FLOWS`].
+    pub flow: u16,
+    /// 0 request, 1 response.
+    pub direction: u16,
+}
+
+/// A followed flow; shared with its traffic threads by mapping the map's memory.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowState {
+    /// Not 0 between a round's marks.
+    pub counted: u32,
+    /// Differs for each registration, never 0 for a registered flow.
+    pub generation: u32,
+    /// The traffic thread's stamp before its send call, by direction; 0 when used up.
+    pub sent_ns: [u64; 2],
+    /// Receive on the endpoint's device, by direction; 0 when used up.
+    pub received_ns: [u64; 2],
+    /// Device index of each direction's first hop; `NO_DEVICE` where that is not here.
+    pub origin: [u16; 2],
+    /// Device index of each direction's last hop; `NO_DEVICE` where that is not here.
+    pub terminal: [u16; 2],
+    /// Packets go on being followed by address over the wire (`path_cost`: both nodes are
+    /// counted by one agent).
+    pub over_wire: u32,
+    /// Fills the cache line.
+    pub pad: u32,
+}
+
+/// The header of the tests' own messages: magic, run, sequence (big endian).
+pub const MESSAGE_MAGIC: u32 = 0x6E74_6F6C; // "ntol"
