@@ -9,8 +9,11 @@ mod comparison;
 mod controller;
 mod peers;
 mod probe;
+mod profile;
 mod table;
 mod traffic;
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
@@ -34,6 +37,8 @@ pub(crate) enum Command {
     Probe(Args),
     /// Our traffic over that of iperf3, sockperf and qperf
     Traffic(Args),
+    /// What sampling stacks costs: tests with samples over the same without
+    Profile(Args),
     /// What clusters of many nodes take of the controller (simulated; needs no root)
     Controller(controller::Args),
 }
@@ -51,7 +56,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = MOST_PAIRS, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=i64::from(MOST_PAIRS)))]
     max_pairs: u32,
     /// Measured seconds: of each test's batch of pairs (`probe`, default 5), of each slice
-    /// (`traffic`, default 1)
+    /// (`traffic`, `profile`, default 1)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60))]
     seconds: Option<u32>,
     /// Install what is missing without asking
@@ -98,6 +103,10 @@ pub(crate) fn run(command: Command, places: &Places) -> Result<()> {
             peers::ready()?;
             (args, 1, traffic::run)
         }
+        Command::Profile(args) => {
+            Privilege::read()?.for_lab("cargo xtask bench profile")?;
+            (args, 1, profile::run)
+        }
         Command::Controller(args) => return controller::run(args, places),
     };
     let ready = setup::ensure(Purpose::Lab, args.yes, places)?;
@@ -111,6 +120,14 @@ pub(crate) fn run(command: Command, places: &Places) -> Result<()> {
     };
     let comparisons = bench(&mut bed, effort)?;
     print(args.output, &comparisons, bed.commands())
+}
+
+/// Another order in each run.
+fn seed() -> u64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    now.as_nanos() as u64
 }
 
 fn print(output: Output, comparisons: &[Comparison], commands: &[String]) -> Result<()> {

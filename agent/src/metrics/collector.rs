@@ -92,7 +92,7 @@ fn encode(
     )?;
     counter(
         "nettoll_agent_stage_cpu",
-        "Exact self time of the device's transmit function for packets of runs and light rounds; absent where it was not measured.",
+        "Exact self time of the device's transmit function for packets of runs and light rounds; a tunnel's holds some tens of ns a packet between programs of the probe, which reports leave out; absent where it was not measured.",
         Some(&Unit::Seconds),
         stages()
             .filter_map(|(labels, total)| Some((labels, Value::Seconds(total.self_ns?))))

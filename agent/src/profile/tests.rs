@@ -4,8 +4,6 @@
 #[cfg(feature = "kernel-tests")]
 mod bed;
 #[cfg(feature = "kernel-tests")]
-mod cost;
-#[cfg(feature = "kernel-tests")]
 mod kernel;
 #[cfg(feature = "kernel-tests")]
 mod perf;

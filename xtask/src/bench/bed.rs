@@ -56,12 +56,13 @@ impl<'a> Bed<'a> {
     }
 
     /// The first run of a `nettoll test`, the one on the path asked for. `None`, and said so,
-    /// where it is invalid.
-    pub(super) fn test(&mut self, arguments: &[&str]) -> Result<Option<Run>> {
+    /// where it is invalid. Stacks are sampled at `sample_hz`, not at all if it is 0.
+    pub(super) fn test(&mut self, arguments: &[&str], sample_hz: u32) -> Result<Option<Run>> {
+        let sample_hz = sample_hz.to_string();
         let arguments: Vec<&str> = ["test"]
             .iter()
             .chain(arguments)
-            .chain(&["--sample-hz", "0", "-o", "json"])
+            .chain(&["--sample-hz", &sample_hz, "-o", "json"])
             .copied()
             .collect();
         let mut command = self.command(&arguments);

@@ -11,7 +11,7 @@ use super::{
     comparison::{Comparison, Goal},
 };
 
-const PATH: [&str; 6] = [
+pub(super) const PATH: [&str; 6] = [
     "--from",
     "pod/lab/n1-a",
     "--to",
@@ -104,7 +104,7 @@ fn compare(bed: &mut Bed<'_>, effort: Effort, subject: &Subject) -> Result<Compa
             &["--pairs", &batch, "--seconds", &seconds],
         ]
         .concat();
-        if let Some(run) = bed.test(&arguments)? {
+        if let Some(run) = bed.test(&arguments, 0)? {
             pairs.extend(paired(&run.rounds, subject.figure));
             last = Some(run);
         }
@@ -187,7 +187,7 @@ fn hops(bed: &mut Bed<'_>) -> Result<Vec<Comparison>> {
     let mut all = Vec::new();
     let mut each: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for tried in 1..=*SLICES.end() {
-        let Some(run) = bed.test(&arguments)? else {
+        let Some(run) = bed.test(&arguments, 0)? else {
             continue;
         };
         all.extend(weighted(&run.probe.programs));

@@ -1,7 +1,5 @@
 //! Our traffic and other tools', on the nodes' bare network.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use anyhow::Result;
 use nettoll_core::{random::SplitMix64, report::Run};
 
@@ -10,6 +8,7 @@ use super::{
     bed::Bed,
     comparison::{Comparison, Goal},
     peers::{Peer, RR_BYTES},
+    seed,
 };
 
 /// What the issue asks for.
@@ -112,7 +111,7 @@ impl Contest {
             &["--seconds", &seconds],
         ]
         .concat();
-        let run = bed.test(&arguments)?;
+        let run = bed.test(&arguments, 0)?;
         Ok(run.as_ref().and_then(self.figure))
     }
 
@@ -130,12 +129,4 @@ impl Contest {
         );
         Comparison::of_pairs(name, self.unit, &pairs, Some(self.goal))
     }
-}
-
-/// Another order in each run.
-fn seed() -> u64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    now.as_nanos() as u64
 }

@@ -2,15 +2,11 @@
 //! that. Everything is gone when the bed is dropped.
 
 use std::{
-    fs,
-    net::UdpSocket,
-    process,
+    fs, process,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
-
-use crate::netns;
 
 /// `$A` and `$B` are the namespaces.
 const UP: &str = "
@@ -37,18 +33,12 @@ pub(super) struct Bed {
 }
 
 impl Bed {
-    /// Without traffic.
-    pub(super) fn new() -> Self {
-        let bed = Self {
+    /// With a stream that is under way and lasts `seconds`.
+    pub(super) fn with_stream(seconds: u32) -> Self {
+        let mut bed = Self {
             children: Vec::new(),
         };
         assert!(shell(UP).status().unwrap().success());
-        bed
-    }
-
-    /// With a stream that is under way and lasts `seconds`.
-    pub(super) fn with_stream(seconds: u32) -> Self {
-        let mut bed = Self::new();
         bed.children.push(shell(SERVER).spawn().unwrap());
         // Until the server listens, the client is refused.
         let deadline = Instant::now() + Duration::from_secs(5);
@@ -62,19 +52,6 @@ impl Bed {
             thread::sleep(Duration::from_millis(50));
         }
         bed
-    }
-
-    /// Two sockets that are connected over the tunnel.
-    pub(super) fn sockets(&self) -> [UdpSocket; 2] {
-        let bind = |side, address: &'static str| {
-            let netns = netns::open(&name(side)).unwrap();
-            let bound = netns.on_thread("t-profile", move || UdpSocket::bind(address).unwrap());
-            bound.unwrap().join().unwrap()
-        };
-        let (one, other) = (bind("a", "198.18.67.1:0"), bind("b", "198.18.67.2:0"));
-        one.connect(other.local_addr().unwrap()).unwrap();
-        other.connect(one.local_addr().unwrap()).unwrap();
-        [one, other]
     }
 
     /// Over the tunnel, by the receiver's device.

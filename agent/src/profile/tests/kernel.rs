@@ -48,7 +48,7 @@ impl Busy {
 }
 
 /// The calling thread's own.
-pub(super) fn cpu_time() -> Duration {
+fn cpu_time() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
 }
