@@ -24,6 +24,7 @@ mod recorder;
 mod round;
 mod rr;
 mod server;
+mod service;
 mod socket;
 mod stream;
 mod tcp;
@@ -68,6 +69,27 @@ pub(crate) enum TrafficError {
         to: SocketAddr,
         /// The system's reason.
         source: io::Error,
+    },
+    /// The backend's own program listens there.
+    #[error(
+        "{0} is where a program of the service's backend listens, so no test can: test that \
+         program (url/http://…), or give the service a further port where nobody listens"
+    )]
+    Held(SocketAddr),
+    /// The service's rules never chose the backend on which the test listens.
+    #[error(
+        "none of {attempts} connections to the service at {service} came to the backend {server} \
+         ({last}); is the path open, and may the service choose that one (session affinity)?"
+    )]
+    OtherBackend {
+        /// The service.
+        service: SocketAddr,
+        /// Where the test listens.
+        server: SocketAddr,
+        /// How many were tried.
+        attempts: u32,
+        /// How the last one ended.
+        last: io::Error,
     },
     /// Datagrams go nowhere.
     #[error("no answer from {0} to {1} datagrams; is the path open for UDP on this port?")]

@@ -209,7 +209,7 @@ impl Client {
                     .map_err(|error| answer(error.to_string()))?;
                 match read {
                     JobEvent::Done(result) => return Ok(*result),
-                    JobEvent::Failed { message } => return Err(Error::Failed(message)),
+                    JobEvent::Failed { message, .. } => return Err(Error::Failed(message)),
                     other => event(&other),
                 }
             }

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use hyper::Method;
 use nettoll_core::{
     api::{
-        AgentInfo, ErrorBody, FlowTuple, LightPlan, LightResults, Prepared, ResolveRequest,
-        Resolved, RoundSide, RoundSpec, RunSide, RunSpec,
+        AgentInfo, ErrorBody, FlowTuple, LASTING, LightPlan, LightResults, Prepared,
+        ResolveRequest, Resolved, RoundSide, RoundSpec, RunSide, RunSpec,
     },
     report::Options,
 };
@@ -47,6 +47,13 @@ pub(crate) struct AgentError {
     pub(crate) address: SocketAddr,
     /// What happened.
     pub(crate) fault: Fault,
+}
+
+impl AgentError {
+    /// The agent would say the same again, in the words of its API.
+    pub(crate) fn is_lasting(&self) -> bool {
+        matches!(self.fault, Fault::Refused { status, .. } if status == LASTING)
+    }
 }
 
 /// What can go wrong between controller and agent.

@@ -76,6 +76,17 @@ enum JobError {
     Stopped,
 }
 
+impl JobError {
+    /// The same job would fail again.
+    fn is_lasting(&self) -> bool {
+        match self {
+            Self::Agent(error) => error.is_lasting(),
+            Self::Plan(_) | Self::Nothing(_) => true,
+            Self::NoAgent(_) | Self::NoFlow(_) | Self::Stopped => false,
+        }
+    }
+}
+
 /// What jobs need and leave.
 pub(crate) struct Jobs {
     directory: Box<dyn Directory>,
@@ -175,6 +186,7 @@ impl Jobs {
             Some(Ok(result)) => JobEvent::Done(Box::new(result)),
             Some(Err(error)) => JobEvent::Failed {
                 message: error.to_string(),
+                lasting: error.is_lasting(),
             },
             None => return,
         };

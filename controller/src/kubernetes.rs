@@ -6,8 +6,8 @@
 //! 3. [`certificates`] and [`secrets`]: the CA, and the keys of the agents and of the controller.
 //! 4. [`watch`], [`facts`] and [`live`]: the watches feed the inventory of `nettoll-core`.
 //! 5. The [`mesh`](crate::mesh) begins when the inventory is known.
-//! 6. [`desk`]: annotations on pods become jobs, and jobs become answers; [`note`] tells of them
-//!    in Events.
+//! 6. [`desk`]: annotations on pods become jobs, and jobs become answers; [`services`] are read
+//!    where one asks for them, and [`note`] tells of answers in Events.
 //! 6. [`reload`]: a changed configuration is taken up without a restart.
 //!
 //! Who loses the Lease ends the process at once: agents end the runs of a controller that they
@@ -22,6 +22,7 @@ mod live;
 mod note;
 mod reload;
 mod secrets;
+mod services;
 mod watch;
 mod watches;
 

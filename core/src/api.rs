@@ -34,6 +34,7 @@
 //! cancels the job. `GET /api/v1/nodes` answers a list of [`AgentInfo`],
 //! `GET /api/v1/inventory` an [`Inventory`].
 
+mod inventory;
 pub mod light;
 
 use std::{
@@ -43,7 +44,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub use self::light::*;
+pub use self::{inventory::*, light::*};
 use crate::{
     device::Device,
     endpoint::{Endpoint, Path},
@@ -65,6 +66,8 @@ pub const TRAFFIC_PORT_FIRST: u16 = 9480;
 pub const TRAFFIC_PORT_LAST: u16 = 9489;
 /// Most bytes of a request's body.
 pub const MAX_BODY_BYTES: usize = 4 << 20;
+/// Status of an agent's refusal that nothing but a change at the endpoint would alter.
+pub const LASTING: u16 = 422;
 /// An agent ends a run after this time without a request about it.
 pub const RUN_IDLE_SECONDS: u64 = 30;
 /// Subject alternative name of the agents' certificate.
@@ -169,6 +172,10 @@ pub struct RunSpec {
     pub server: Place,
     /// Port on which the server listens.
     pub port: u16,
+    /// Where the client connects to, on a path to a service: the rules of the service make it the
+    /// server's address.
+    #[serde(default)]
+    pub service: Option<SocketAddr>,
     /// The devices of both nodes, as resolved.
     pub devices: Vec<Device>,
     /// The nodes whose devices this agent counts hops on: its own, and for `path_cost` on one
@@ -186,6 +193,15 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
+}
+
+impl std::fmt::Display for Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        })
+    }
 }
 
 /// A flow's 5-tuple, as it is on the pod network.
@@ -356,44 +372,6 @@ pub struct Stack {
     pub samples: u64,
 }
 
-/// The nodes and endpoints that a controller knows.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Inventory {
-    /// Names of the pod networks between nodes (`vxlan`, `host-gw`).
-    pub networks: Vec<String>,
-    /// The nodes.
-    pub nodes: Vec<InventoryNode>,
-}
-
-/// One node.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct InventoryNode {
-    /// Its name.
-    pub name: String,
-    /// Its address on the nodes' network.
-    pub address: IpAddr,
-    /// Where its agent's API listens.
-    pub agent: SocketAddr,
-    /// Its pods.
-    #[serde(default)]
-    pub pods: Vec<InventoryPod>,
-}
-
-/// One pod.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct InventoryPod {
-    /// `NAMESPACE/NAME`.
-    pub name: String,
-    /// Of Kubernetes. Left out where the node's agent knows the pod from its configuration.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub uid: Option<String>,
-    /// Its address in each pod network.
-    pub addresses: BTreeMap<String, IpAddr>,
-}
-
 /// What a user asks the controller for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -491,6 +469,9 @@ pub enum JobEvent {
     Failed {
         /// Why, and what to do.
         message: String,
+        /// It would fail again: something has to be set right first.
+        #[serde(default)]
+        lasting: bool,
     },
 }
 

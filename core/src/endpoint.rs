@@ -112,6 +112,17 @@ impl fmt::Display for Endpoint {
     }
 }
 
+impl Endpoint {
+    /// The Kubernetes namespace of a pod or a service.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        match self {
+            Self::Pod { namespace, .. } | Self::Service { namespace, .. } => Some(namespace),
+            Self::Node(_) | Self::Netns(_) | Self::Url(_) => None,
+        }
+    }
+}
+
 impl Serialize for Endpoint {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)

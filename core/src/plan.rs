@@ -1,21 +1,24 @@
 //! What is measured, and in which order.
 //!
-//! 1. [`classify`]: two endpoints of an inventory → the path between them.
+//! 1. [`classify`]: two endpoints of an inventory → the path between them, by [`served`] to one
+//!    backend where it goes to a service.
 //! 2. [`toll_groups`], [`test_group`]: a job → groups of paths that are compared, and
 //!    [`toll_pairs`], [`test_pairs`]: which of a group with which.
 //! 3. [`blocks`]: a group → its rounds in an order that makes the comparison fair, and
 //!    [`lacks_pairs`]: whether further ones are needed, since some were disturbed.
 
-use crate::{endpoint::Endpoint, stats::MIN_PAIRS};
+use crate::{api::Protocol, endpoint::Endpoint, report::TestType, stats::MIN_PAIRS};
 
 mod groups;
 mod paths;
 mod rounds;
+mod service;
 mod spares;
 
 pub use groups::{Group, test_group, test_pairs, toll_groups, toll_pairs};
-pub use paths::{Place, Route, classify};
+pub use paths::{Place, Route, ServiceRoute, classify, node_of};
 pub use rounds::{Blocks, PlannedRound, RoundsPlan, blocks};
+pub use service::{Client, Served, served};
 pub use spares::{MOST_PAIRS_TIMES, lacks_pairs};
 
 /// Why nothing can be planned.
@@ -29,11 +32,37 @@ pub enum PlanError {
         /// What there is.
         known: Vec<String>,
     },
-    /// Services, namespaces and URLs.
+    /// Namespaces by name and URLs, and services as a source.
     #[error(
-        "{0} cannot be the end of a path yet; give a node (node/NAME) or a pod (pod/NAMESPACE/NAME)"
+        "{0} cannot be this end of a path; give a node (node/NAME) or a pod (pod/NAMESPACE/NAME)"
     )]
     Unsupported(Endpoint),
+    /// Not every test goes everywhere.
+    #[error("{test} cannot be measured to {to}; choose another test")]
+    Unreachable {
+        /// The test.
+        test: TestType,
+        /// Where to.
+        to: Endpoint,
+    },
+    /// Headless, or a name of something else.
+    #[error(
+        "{0} has no address of its own (it is headless, or a name of something else); name a pod: pod/NAMESPACE/NAME"
+    )]
+    NoServiceAddress(Endpoint),
+    /// Services have ports of one protocol each.
+    #[error("{service}: no such {protocol} port; it has {}", listed(.known))]
+    NoServicePort {
+        /// The service.
+        service: Endpoint,
+        /// The test's protocol.
+        protocol: Protocol,
+        /// Its ports.
+        known: Vec<String>,
+    },
+    /// Nobody can answer.
+    #[error("{0} has no ready backend on a node with an agent")]
+    NoBackend(Endpoint),
     /// The inventory has no such pod network.
     #[error("there is no pod network '{network}'; there are {}", listed(.known))]
     NoNetwork {

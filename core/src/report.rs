@@ -7,9 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     device::DeviceKind,
-    endpoint::{Path, PathKind},
+    endpoint::{Endpoint, Path, PathKind},
     hop::{Direction, Side},
 };
+
+mod test;
+
+pub use test::TestType;
 
 /// The value of [`Report::schema`].
 pub const SCHEMA: &str = "nettoll.report/v1";
@@ -83,59 +87,6 @@ pub struct DeviceContext {
     pub offloads: Option<Vec<String>>,
 }
 
-/// The types of traffic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TestType {
-    /// Bulk data from client to server.
-    TcpStream,
-    /// One TCP request outstanding.
-    TcpRr,
-    /// One UDP request outstanding.
-    UdpRr,
-    /// One datagram at a time by one thread that owns both sockets.
-    PathCost,
-}
-
-impl TestType {
-    /// The word of the design.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::TcpStream => "tcp_stream",
-            Self::TcpRr => "tcp_rr",
-            Self::UdpRr => "udp_rr",
-            Self::PathCost => "path_cost",
-        }
-    }
-
-    /// The tests that exist.
-    pub const ALL: [Self; 4] = [Self::TcpStream, Self::TcpRr, Self::UdpRr, Self::PathCost];
-}
-
-impl std::fmt::Display for TestType {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl std::str::FromStr for TestType {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|test| test.as_str() == text)
-            .ok_or_else(|| {
-                let names: Vec<_> = Self::ALL.iter().map(|test| test.as_str()).collect();
-                format!(
-                    "there is no test '{text}'; the tests are {}",
-                    names.join(", ")
-                )
-            })
-    }
-}
-
 /// The options of a run, all of them, as they were used.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -193,6 +144,9 @@ pub struct Run {
     pub id: String,
     /// From where to where.
     pub path: Path,
+    /// The pod that answered for the service, on a path to one.
+    #[serde(default)]
+    pub backend: Option<Endpoint>,
     /// The type of traffic.
     pub test: TestType,
     /// As they were used.

@@ -150,6 +150,7 @@ impl Plan {
                 .iter()
                 .map(|network| network.name().to_owned())
                 .collect(),
+            services: Vec::new(),
             nodes: self
                 .nodes
                 .iter()

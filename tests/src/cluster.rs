@@ -236,7 +236,8 @@ impl Space {
         &self.name
     }
 
-    /// Starts a pod that sleeps, of an image that knows nothing of the product.
+    /// Starts a pod that sleeps, of an image that knows nothing of the product, with the label `pod`
+    /// of its name.
     ///
     /// # Errors
     /// As [`kubectl`].
@@ -244,7 +245,7 @@ impl Space {
         apply(&json!({
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": { "name": pod, "namespace": self.name },
+            "metadata": { "name": pod, "namespace": self.name, "labels": { "pod": pod } },
             "spec": {
                 "nodeName": node,
                 "automountServiceAccountToken": false,

@@ -54,6 +54,7 @@ pub fn loopback(agent: &Agent, node: &Node, id: &str, test: TestType) -> Result<
         client: place.clone(),
         server: place,
         port: TRAFFIC_PORT_FIRST,
+        service: None,
         devices,
         count_nodes: vec![node.name.clone()],
         sample: false,

@@ -84,6 +84,7 @@ impl Bed {
             client,
             server,
             port: 9481,
+            service: None,
             devices,
             count_nodes: Vec::new(),
             sample: false,

@@ -102,6 +102,7 @@ impl Bed {
             client,
             server,
             port: TRAFFIC_PORT_FIRST,
+            service: None,
             devices,
             count_nodes: vec!["n1".to_owned()],
             sample: false,

@@ -2,7 +2,10 @@
 
 use std::io;
 
-use nettoll_core::{api::Role, endpoint::Endpoint};
+use nettoll_core::{
+    api::{LASTING, Role},
+    endpoint::Endpoint,
+};
 
 use super::MAX_RUNS;
 use crate::traffic::{PlanError, TrafficError};
@@ -111,6 +114,7 @@ impl RunError {
             | Self::Busy(_)
             | Self::Changed { .. }
             | Self::Traffic(TrafficError::Stopped) => 409,
+            Self::Traffic(TrafficError::Held(_)) => LASTING,
             Self::Place { source, .. } if source.kind() == io::ErrorKind::NotFound => 409,
             Self::Traffic(TrafficError::Open { source, .. })
                 if source.kind() == io::ErrorKind::AddrInUse =>

@@ -64,6 +64,7 @@ fn spec(id: &str, test: TestType, role: Role, port: u16) -> RunSpec {
         client: place.clone(),
         server: place,
         port,
+        service: None,
         devices: Vec::new(),
         count_nodes: Vec::new(),
         sample: false,

@@ -16,7 +16,7 @@ use super::{
     Interval, Plan, Seen, Stop, TrafficError,
     path_cost::PathCost,
     round::Round,
-    rr,
+    rr, service,
     socket::{self, PATIENCE},
     stream::Stream,
     tcp,
@@ -58,7 +58,8 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Binds the client's socket: its port is known, but nothing is sent.
+    /// Binds the client's socket: its port is known, but nothing is sent, but for what finds the
+    /// backend of a service.
     pub(crate) fn open(netns: &Netns, plan: &Plan, stop: &Stop) -> Result<Self, TrafficError> {
         Self::opened(netns, plan, stop, |socket, plan| match plan.test {
             TestType::TcpStream => Box::new(Stream::new(socket, plan, stop)),
@@ -94,7 +95,10 @@ impl Client {
         generator: impl FnOnce(Arc<Socket>, &Plan) -> Box<dyn Generator>,
     ) -> Result<Self, TrafficError> {
         let protocol = plan.protocol();
-        let socket = socket::open(netns, protocol, plan.client)?;
+        let socket = match plan.service {
+            Some(service) => service::connect(netns, plan, service)?,
+            None => socket::open(netns, protocol, plan.client)?,
+        };
         let open = |source| TrafficError::Open {
             address: plan.client,
             source,
@@ -110,7 +114,7 @@ impl Client {
             flow: FlowTuple {
                 protocol,
                 client,
-                server: plan.server,
+                server: plan.target(),
             },
             test: plan.test,
             warmup: plan.warmup,

@@ -36,7 +36,9 @@ pub(crate) enum PlanError {
     #[error("path_cost is one thread with both sockets: its role is both, on one kernel")]
     Role,
     /// The port that the kernel chooses is not known to the other agent.
-    #[error("port 0 lets the kernel choose, which only an agent with both roles can")]
+    #[error(
+        "port 0 lets the kernel choose, which only an agent with both roles can, and no service"
+    )]
     Port,
 }
 
@@ -51,6 +53,8 @@ pub(crate) struct Plan {
     pub(super) client: SocketAddr,
     /// Of the server.
     pub(super) server: SocketAddr,
+    /// Where the client connects to instead, on a path to a service.
+    pub(super) service: Option<SocketAddr>,
     /// Unmeasured traffic: RR tests once at the start, streams in each round.
     pub(super) warmup: Duration,
     /// Bytes of one request, or of one write call of a stream.
@@ -100,13 +104,16 @@ impl Plan {
             }
         };
         let (client, server) = (spec.client.address, spec.server.address);
-        if client.is_ipv4() != server.is_ipv4() {
-            return Err(PlanError::Family(client, server));
+        let service = spec.service.map(|service| service.ip());
+        for to in [Some(server), service].into_iter().flatten() {
+            if client.is_ipv4() != to.is_ipv4() {
+                return Err(PlanError::Family(client, to));
+            }
         }
         if test == TestType::PathCost && spec.role != Role::Both {
             return Err(PlanError::Role);
         }
-        if spec.port == 0 && spec.role != Role::Both {
+        if spec.port == 0 && (spec.role != Role::Both || spec.service.is_some()) {
             return Err(PlanError::Port);
         }
         Ok(Self {
@@ -114,6 +121,7 @@ impl Plan {
             run: run_hash(&spec.id),
             client: SocketAddr::new(client, 0),
             server: SocketAddr::new(server, spec.port),
+            service: spec.service,
             warmup: Duration::from_millis(options.warmup_ms.into()),
             request_bytes,
             response_bytes,
@@ -126,11 +134,13 @@ impl Plan {
         Self { server, ..self }
     }
 
+    /// Where the client connects to.
+    pub(super) fn target(&self) -> SocketAddr {
+        self.service.unwrap_or(self.server)
+    }
+
     /// The test's transport protocol.
     pub(crate) fn protocol(&self) -> Protocol {
-        match self.test {
-            TestType::TcpStream | TestType::TcpRr => Protocol::Tcp,
-            TestType::UdpRr | TestType::PathCost => Protocol::Udp,
-        }
+        self.test.protocol()
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use nettoll_core::{
-    api::UserStage,
+    api::{Protocol, UserStage},
     hop::{Direction, Side},
 };
 use socket2::Socket;
@@ -21,7 +21,7 @@ use super::{
     recorder::add,
     round::Round,
     server::Shared,
-    socket::{PATIENCE, UDP_PATIENCE},
+    socket::{self, UDP_PATIENCE},
 };
 
 /// Fewest requests of a warm-up.
@@ -141,6 +141,7 @@ struct RrClient<T> {
     socket: Arc<Socket>,
     from: SocketAddr,
     to: SocketAddr,
+    protocol: Protocol,
     warmup: Duration,
     stop: Stop,
     request: Box<[u8]>,
@@ -155,7 +156,8 @@ impl<T: Transport> RrClient<T> {
             transport,
             socket,
             from: plan.client,
-            to: plan.server,
+            to: plan.target(),
+            protocol: plan.protocol(),
             warmup: plan.warmup,
             stop: stop.clone(),
             request: message(plan.run, plan.request_bytes),
@@ -186,21 +188,12 @@ impl<T: Transport> RrClient<T> {
 
 impl<T: Transport> Generator for RrClient<T> {
     fn start(&mut self) -> Result<(), TrafficError> {
-        let connect = || {
-            self.socket.connect_timeout(&self.to.into(), PATIENCE)?;
-            match self.socket.r#type()? {
-                socket2::Type::STREAM => self.socket.set_tcp_nodelay(true),
-                _ => self.socket.set_read_timeout(Some(UDP_PATIENCE)),
-            }
+        socket::connect(&self.socket, self.from, self.to, &self.stop)?;
+        let set = match self.protocol {
+            Protocol::Tcp => self.socket.set_tcp_nodelay(true),
+            Protocol::Udp => self.socket.set_read_timeout(Some(UDP_PATIENCE)),
         };
-        connect().map_err(|source| match self.stop.explain(source) {
-            TrafficError::Broken(source) => TrafficError::Connect {
-                from: self.from,
-                to: self.to,
-                source,
-            },
-            other => other,
-        })?;
+        set.map_err(|error| self.stop.explain(error))?;
         let until = now_ns() + self.warmup.as_nanos() as u64;
         let at_most = until + WARMUP_AT_MOST.as_nanos() as u64;
         let (mut asked, mut answered) = (0, 0);

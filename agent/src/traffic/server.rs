@@ -19,7 +19,8 @@ use nettoll_core::{
 use socket2::Socket;
 
 use super::{
-    Interval, Plan, Seen, Stop, TrafficError, clock::now_ns, rr, socket, stream, tcp::TcpInfo,
+    Interval, Plan, Seen, Stop, TrafficError, clock::now_ns, rr, service, socket, stream,
+    tcp::TcpInfo,
 };
 use crate::{
     netns::{Inside, Netns},
@@ -136,17 +137,26 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Opens the server's socket. It does not answer yet.
+    /// Opens the server's socket. It does not answer yet, but for the greeting of a client that
+    /// comes by way of a service.
     pub(crate) fn listen(netns: &Netns, plan: &Plan, stop: &Stop) -> Result<Self, TrafficError> {
         let open = |source| TrafficError::Open {
             address: plan.server,
             source,
         };
-        let socket = socket::open(netns, plan.protocol(), plan.server)?;
+        let socket = socket::open(netns, plan.protocol(), plan.server);
+        let socket = socket.map_err(|error| match error {
+            TrafficError::Open { address, source }
+                if plan.service.is_some() && source.kind() == io::ErrorKind::AddrInUse =>
+            {
+                TrafficError::Held(address)
+            }
+            error => error,
+        })?;
         if plan.test != TestType::UdpRr {
             socket::listen(&socket).map_err(open)?;
         }
-        Ok(Self {
+        let mut server = Self {
             plan: *plan,
             netns: netns.clone(),
             stop: stop.clone(),
@@ -155,7 +165,11 @@ impl Server {
             shared: Arc::new(Shared::new()),
             thread: None,
             began: None,
-        })
+        };
+        if plan.service.is_some() {
+            server.answer(None)?;
+        }
+        Ok(server)
     }
 
     /// Where it listens.
@@ -178,22 +192,39 @@ impl Server {
 
     /// Answers this flow from now on, and nobody else.
     pub(crate) fn serve(&mut self, flow: &FlowTuple) -> Result<(), TrafficError> {
-        let (client, plan) = (flow.client, self.plan);
+        if self.thread.is_some() {
+            // By way of a service: it knows its client by the greeting.
+            return Ok(());
+        }
+        self.answer(Some(flow.client))
+    }
+
+    /// Answers this client, or the one who greets with the run's header.
+    fn answer(&mut self, client: Option<SocketAddr>) -> Result<(), TrafficError> {
+        let plan = self.plan;
         let (socket, shared, stop) = (
             Arc::clone(&self.socket),
             Arc::clone(&self.shared),
             self.stop.clone(),
         );
         let serve = move || {
+            let connect = || match client {
+                Some(client) => socket.connect(&client.into()),
+                None => service::accept_datagrams(&socket, plan.run, &stop),
+            };
+            let accept = || match client {
+                Some(client) => accept(&socket, client, &stop),
+                None => service::accept(&socket, plan.run, &stop),
+            };
             let served = match plan.test {
-                TestType::UdpRr => socket.connect(&client.into()).and_then(|()| {
+                TestType::UdpRr => connect().and_then(|()| {
                     let transport = rr::UdpTransport {
-                        socket,
+                        socket: Arc::clone(&socket),
                         stop: stop.clone(),
                     };
                     rr::serve(&transport, &shared, &plan)
                 }),
-                test => accept(&socket, client, &stop).and_then(|connection| {
+                test => accept().and_then(|connection| {
                     shared.connection.get_or_init(|| Arc::clone(&connection));
                     if test == TestType::TcpStream {
                         return stream::serve(&connection, &shared, &plan);
@@ -302,7 +333,9 @@ impl Server {
         let until = Instant::now() + READ_PATIENCE;
         loop {
             let arrived = match TcpInfo::of(connection) {
-                Ok(info) => info.bytes_received,
+                Ok(info) => info
+                    .bytes_received
+                    .saturating_sub(service::greeting_bytes(&self.plan)),
                 Err(error) => return Some(format!("cannot read the server's TCP_INFO: {error}")),
             };
             let ended = self.shared.failure.get().is_some() || self.stop.ended();

@@ -50,6 +50,23 @@ pub(crate) fn open(
     opened.map_err(|source| TrafficError::Open { address, source })
 }
 
+/// Connects a client's socket, unless it is connected already.
+pub(super) fn connect(
+    socket: &Socket,
+    from: SocketAddr,
+    to: SocketAddr,
+    stop: &Stop,
+) -> Result<(), TrafficError> {
+    if socket.peer_addr().is_ok() {
+        return Ok(());
+    }
+    let connected = socket.connect_timeout(&to.into(), PATIENCE);
+    connected.map_err(|source| match stop.explain(source) {
+        TrafficError::Broken(source) => TrafficError::Connect { from, to, source },
+        other => other,
+    })
+}
+
 /// Lets a bound TCP socket listen.
 pub(super) fn listen(socket: &Socket) -> io::Result<()> {
     socket.listen(BACKLOG)

@@ -19,7 +19,7 @@ use super::{
     recorder::add,
     round::Round,
     server::Shared,
-    socket::PATIENCE,
+    socket,
     tcp::{TcpInfo, unacknowledged},
 };
 
@@ -46,7 +46,7 @@ impl Stream {
         Self {
             socket,
             from: plan.client,
-            to: plan.server,
+            to: plan.target(),
             warmup: plan.warmup,
             stop: stop.clone(),
             message: message(plan.run, plan.request_bytes),
@@ -82,15 +82,7 @@ impl Stream {
 
 impl Generator for Stream {
     fn start(&mut self) -> Result<(), TrafficError> {
-        let connected = self.socket.connect_timeout(&self.to.into(), PATIENCE);
-        connected.map_err(|source| match self.stop.explain(source) {
-            TrafficError::Broken(source) => TrafficError::Connect {
-                from: self.from,
-                to: self.to,
-                source,
-            },
-            other => other,
-        })
+        socket::connect(&self.socket, self.from, self.to, &self.stop)
     }
 
     fn round(&mut self, round: &mut Round) -> Result<(), TrafficError> {

@@ -126,6 +126,7 @@ mod tests {
         Inventory {
             networks,
             nodes: Vec::new(),
+            services: Vec::new(),
         }
     }
 

@@ -163,7 +163,7 @@ async fn a_job_without_its_agents_fails_and_names_them() {
         .await;
     assert_eq!(status, 200);
     let last = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
-    let JobEvent::Failed { message } = last else {
+    let JobEvent::Failed { message, .. } = last else {
         panic!("{lines}")
     };
     assert!(message.contains("agent of node n1"), "{message}");

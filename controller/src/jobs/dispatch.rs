@@ -86,6 +86,7 @@ impl<'a> LiveRun<'a> {
             client: place(from, &client_resolved),
             server: place(to, &server_resolved),
             port: plan.port,
+            service: plan.service,
             devices: merged(client_resolved.devices, server_resolved.devices),
             count_nodes: BTreeSet::from([&from.node, &to.node])
                 .into_iter()

@@ -119,6 +119,7 @@ fn join(inputs: &Inputs<'_>) -> Run {
     let mut run = Run {
         id: plan.id.clone(),
         path: plan.path.clone(),
+        backend: plan.service.map(|_| plan.server.endpoint.clone()),
         test,
         options: plan.options.clone(),
         valid: false,

@@ -26,6 +26,9 @@ const TOLL_REQUEST_BYTES: u32 = 64;
 const ROUND_OVERHEAD_SECONDS: f64 = 0.2;
 /// The longest measured time of a run.
 const MAX_SECONDS: f64 = 3_600.0;
+/// Why a path to a service has no stages.
+const NO_STAGES: &str = "no stages: on the way to a service packets change their address, and the \
+                         probe follows those of one address";
 /// The most pairs of rounds.
 const MAX_ROUNDS: u32 = 2_000;
 
@@ -147,9 +150,13 @@ impl Plan {
                     inventory, path, group.test, &options, id, &mut ports,
                 )?);
             }
+            if probe != ProbeMode::Off && runs.iter().any(|run| run.service.is_some()) {
+                plan.probe = ProbeMode::Off;
+                plan.warnings.push(NO_STAGES.to_owned());
+            }
             let group = RunGroup { runs, pairs };
             // Refuses what makes no rounds while the user can still be told so.
-            plan.extent += group.extent(&group.blocks(probe, 0, 0)?);
+            plan.extent += group.extent(&group.blocks(plan.probe, 0, 0)?);
             plan.groups.push(group);
         }
         Ok(plan)

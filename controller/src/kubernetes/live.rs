@@ -6,6 +6,7 @@ use std::{
 };
 
 use nettoll_core::{
+    api::InventoryService,
     inventory::{Cluster, Event, PodFacts},
     mesh::{Plan, Settings},
 };
@@ -46,9 +47,9 @@ impl Live {
         self.fleet.trust(connector);
     }
 
-    /// As of now, with further pods.
-    pub(crate) fn with_pods(&self, pods: &[&PodFacts]) -> Arc<Known> {
-        let inventory = self.cluster().with_pods(pods);
+    /// As of now, with further pods and services.
+    pub(crate) fn with(&self, pods: &[&PodFacts], services: &[InventoryService]) -> Arc<Known> {
+        let inventory = self.cluster().with(pods, services);
         let agents = Arc::new(self.fleet.of(&inventory));
         Arc::new(Known { inventory, agents })
     }
@@ -56,7 +57,7 @@ impl Live {
 
 impl Directory for Arc<Live> {
     fn now(&self) -> Arc<Known> {
-        self.with_pods(&[])
+        self.with(&[], &[])
     }
 }
 

@@ -49,6 +49,7 @@ fn run(valid: bool) -> Run {
     Run {
         id: "r".into(),
         path: path(),
+        backend: None,
         test: TestType::TcpRr,
         options: Options {
             seconds: 1.0,

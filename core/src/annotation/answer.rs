@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{OBSERVED, RESULT, STATUS};
 use crate::{
+    endpoint::Endpoint,
     report::{Run, TestType, Toll, TollMetric},
     toll,
 };
@@ -92,19 +93,18 @@ pub struct TestAnswer {
     pub ci95: Option<[f64; 2]>,
     /// The run of the report.
     pub run_id: String,
+    /// The pod that answered for the service, on a path to one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backend: Option<Endpoint>,
 }
 
 impl TestAnswer {
-    /// The answer that a run gives, with its toll against its kind's baseline, if that is among
-    /// `tolls`.
+    /// The answer that a run gives, with the first of its tolls: that is against its baseline.
     #[must_use]
     pub fn of(run: &Run, tolls: &[Toll]) -> Self {
         let metric = toll::metrics(run.test).first();
-        let toll = tolls.iter().find(|toll| {
-            toll.run_id == run.id
-                && Some(&toll.metric) == metric
-                && Some(toll.baseline.kind) == run.path.kind.baseline()
-        });
+        let mut of_run = tolls.iter().filter(|toll| toll.run_id == run.id);
+        let toll = of_run.find(|toll| Some(&toll.metric) == metric);
         let value = match metric {
             Some(TollMetric::Throughput) => run.throughput_bits_per_second.as_ref().map(|x| x.mean),
             _ => run.rtt_ns.as_ref().map(|rtt| rtt.mean),
@@ -117,6 +117,7 @@ impl TestAnswer {
             toll: toll.map(|toll| rounded(toll.ratio, 4)),
             ci95: toll.map(|toll| toll.ci95.map(|bound| rounded(bound, 4))),
             run_id: run.id.chars().take(MAX_RUN_ID).collect(),
+            backend: run.backend.clone(),
         }
     }
 
@@ -140,7 +141,9 @@ impl TestAnswer {
             }
             _ => ", toll not known".to_owned(),
         };
-        format!("{test}: {what} {value}{toll}")
+        let backend = self.backend.as_ref();
+        let backend = backend.map_or_else(String::new, |pod| format!(", answered by {pod}"));
+        format!("{test}: {what} {value}{toll}{backend}")
     }
 }
 
@@ -206,6 +209,7 @@ mod tests {
             toll,
             ci95: toll.map(|toll| [toll - 0.04, toll + 0.04]),
             run_id: "job7-tcp_rr".to_owned(),
+            backend: None,
         }
     }
 
@@ -258,6 +262,9 @@ mod tests {
             result(TestType::TcpStream, None).sentence(),
             "tcp_stream: throughput 0.000 Gbit/s, toll not known"
         );
+        let mut served = result(TestType::TcpRr, None);
+        served.backend = Some("pod/shop/db".parse().unwrap());
+        assert!(served.sentence().ends_with(", answered by pod/shop/db"));
         let mut invalid = result(TestType::UdpRr, None);
         invalid.valid = false;
         assert_eq!(invalid.sentence(), "udp_rr: not valid, see run job7-tcp_rr");

@@ -2,8 +2,10 @@
 
 use super::{ALLOW_LABEL, Refusal, Request, quoted};
 use crate::{
+    api::{Backend, InventoryService},
     endpoint::Endpoint,
     inventory::{Cluster, PodFacts},
+    plan::{Client, PlanError, served},
 };
 
 /// What tests on demand may do.
@@ -167,11 +169,44 @@ fn possible(
             let missing = || format!("there is no ready agent on node/{name}");
             Ok((!cluster.has_agent(name)).then(missing))
         }
-        Endpoint::Service { .. } | Endpoint::Url(_) | Endpoint::Netns(_) => Err(Refusal(format!(
+        // What answers for a service is seen by `backend`.
+        Endpoint::Service { .. } => Ok(None),
+        Endpoint::Url(_) | Endpoint::Netns(_) => Err(Refusal(format!(
             "{} cannot be tested yet; name a pod (pod/NAMESPACE/NAME) or a node (node/NAME)",
             quoted(&request.to.to_string())
         ))),
     }
+}
+
+/// Chooses the backend of the service that a request of `source` names, once [`decide`] has allowed
+/// that; the service is as the API server tells it, `None` where there is none.
+///
+/// # Errors
+/// What is to be done instead: wait or refuse.
+pub fn backend(
+    request: &Request,
+    source: &PodFacts,
+    service: Option<&InventoryService>,
+    cluster: &Cluster,
+) -> Result<Endpoint, Decision> {
+    let to = &request.to;
+    let service = service.ok_or_else(|| Decision::Wait(format!("there is no {to}")))?;
+    let client = Client {
+        endpoint: &source.endpoint(),
+        node: source.node.as_deref().unwrap_or_default(),
+    };
+    let can = |backend: &Backend| cluster.has_agent(&backend.node);
+    let mut chosen = None;
+    for test in &request.tests {
+        let served = served(service, to, test.protocol(), client, can);
+        let served = served.map_err(|error| match error {
+            PlanError::NoBackend(_) => Decision::Wait(error.to_string()),
+            error => Decision::Refuse(Refusal(error.to_string())),
+        })?;
+        chosen.get_or_insert(served.backend);
+    }
+    let none = || Decision::Wait(format!("{to} has no backend"));
+    chosen.and_then(Backend::endpoint).ok_or_else(none)
 }
 
 /// Whether a test's sockets can live in a pod now.
@@ -194,6 +229,7 @@ fn measurable(pod: &PodFacts, cluster: &Cluster) -> Result<Option<String>, Refus
 mod tests {
     use super::*;
     use crate::{
+        api::{Protocol, ServicePort},
         inventory::{
             Event,
             tests::{cluster, pod},
@@ -283,7 +319,6 @@ mod tests {
             decided("url/https://shop.example/health", &cluster),
             "cannot be tested yet",
         );
-        refused(decided("service/data/db", &cluster), "cannot be tested yet");
         let any = Policy {
             allow_nodes: vec!["*".to_owned()],
             ..Policy::default()
@@ -292,6 +327,57 @@ mod tests {
         let usage = Usage::default();
         let found = decide(&request("node/n3"), &source, &cluster, &any, usage);
         assert_eq!(found, Decision::Run);
+    }
+
+    #[test]
+    fn a_service_is_tested_by_a_backend_with_an_agent() {
+        let cluster = bed();
+        assert_eq!(decided("service/data/db:80", &cluster), Decision::Run);
+        let backend_on = |node: &str| Backend {
+            pod: format!("data/db-{node}"),
+            node: node.to_owned(),
+            port: 9480,
+        };
+        let with = |backends| InventoryService {
+            name: "data/db".to_owned(),
+            address: Some([198, 19, 128, 9].into()),
+            local: false,
+            ports: vec![ServicePort {
+                port: 80,
+                protocol: Protocol::Tcp,
+                backends,
+            }],
+        };
+        let source = pod("shop", "web", "n1");
+        let chosen = |to: &str, tests: &[TestType], service: Option<&InventoryService>| {
+            let request = Request {
+                tests: tests.to_vec(),
+                ..request(to)
+            };
+            backend(&request, &source, service, &cluster).map(|to| to.to_string())
+        };
+        let (to, tcp) = ("service/data/db", [TestType::TcpRr, TestType::TcpStream]);
+        let some = with(vec![
+            backend_on("n9"),
+            backend_on("n1"),
+            backend_on("n3"),
+            backend_on("n2"),
+        ]);
+        assert_eq!(chosen(to, &tcp, Some(&some)).unwrap(), "pod/data/db-n2");
+        waits(chosen(to, &tcp, None).unwrap_err(), "no service/data/db");
+        let far = with(vec![backend_on("n9")]);
+        waits(
+            chosen(to, &tcp, Some(&far)).unwrap_err(),
+            "no ready backend",
+        );
+        refused(
+            chosen(to, &[TestType::TcpRr, TestType::UdpRr], Some(&some)).unwrap_err(),
+            "no such UDP port; it has 80/TCP",
+        );
+        refused(
+            chosen("service/data/db:81", &tcp, Some(&some)).unwrap_err(),
+            "no such TCP port",
+        );
     }
 
     #[test]

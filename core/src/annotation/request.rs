@@ -60,9 +60,20 @@ impl Request {
                 "{PAIR} is missing; set it to the endpoint to test, such as pod/NAMESPACE/NAME"
             ))
         })?;
+        let to = to(pair)?;
+        let tests = get(TESTS).map_or_else(|| Ok(DEFAULT_TESTS.to_vec()), tests)?;
+        if let Some(test) = tests.iter().find(|test| !test.reaches(&to)) {
+            let possible = TestType::ALL.into_iter().filter(|test| test.reaches(&to));
+            let possible: Vec<_> = possible.map(TestType::as_str).collect();
+            return Err(Refusal(format!(
+                "{test} cannot be measured to {}; the tests there are {}",
+                quoted(pair),
+                possible.join(", ")
+            )));
+        }
         Ok(Self {
-            to: to(pair)?,
-            tests: get(TESTS).map_or_else(|| Ok(DEFAULT_TESTS.to_vec()), tests)?,
+            to,
+            tests,
             seconds: get(SECONDS).map_or_else(
                 || Ok(DEFAULT_SECONDS.min(max_seconds)),
                 |text| seconds(text, max_seconds),
@@ -213,6 +224,10 @@ mod checks {
                 "'x', which is no test; the tests are tcp_stream, tcp_rr",
             ),
             (&[(PAIR, "pod/a/b"), (TESTS, &long)], "1048576 bytes"),
+            (
+                &[(PAIR, "service/a/b"), (TESTS, "tcp_rr,path_cost")],
+                "path_cost cannot be measured to 'service/a/b'; the tests there are tcp_stream, tcp_rr",
+            ),
             (&[(PAIR, "pod/a/b"), (SECONDS, "0")], "from 1 to 60"),
             (&[(PAIR, "pod/a/b"), (SECONDS, "61")], "from 1 to 60"),
             (&[(PAIR, "pod/a/b"), (SECONDS, "+3")], "from 1 to 60"),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Event, Member, MemberPod, NodeFacts, PodFacts, Role};
-use crate::api::{AGENT_PORT, Inventory, InventoryNode, InventoryPod};
+use crate::api::{AGENT_PORT, Inventory, InventoryNode, InventoryPod, InventoryService};
 
 /// All that the watches told so far. In trees: a hash table moves all its entries now and then.
 #[derive(Clone, Debug)]
@@ -102,13 +102,13 @@ impl Cluster {
     /// The nodes with a ready agent, each with its endpoint pods.
     #[must_use]
     pub fn inventory(&self) -> Inventory {
-        self.with_pods(&[])
+        self.with(&[], &[])
     }
 
-    /// The same with further pods, each on its node. Those without node or address, and those on a
+    /// The same with services and further pods, each on its node. Those without node or address, and those on a
     /// node without a ready agent, are left out.
     #[must_use]
-    pub fn with_pods(&self, pods: &[&PodFacts]) -> Inventory {
+    pub fn with(&self, pods: &[&PodFacts], services: &[InventoryService]) -> Inventory {
         let inventoried = |(name, node): (&String, &Node)| {
             let address = node.facts.as_ref()?.address?;
             let agent = self.own(node, Role::Agent).filter(|pod| pod.ready)?;
@@ -131,6 +131,7 @@ impl Cluster {
         Inventory {
             networks: vec![self.network.clone()],
             nodes: self.nodes.iter().filter_map(inventoried).collect(),
+            services: services.to_vec(),
         }
     }
 

@@ -102,7 +102,7 @@ fn the_inventory_has_nodes_with_a_ready_agent_and_their_endpoints() {
 fn a_jobs_pods_are_on_their_nodes() {
     let cluster = cluster(2);
     let pods = [pod("shop", "web", "n2"), pod("shop", "lost", "n9")];
-    let inventory = cluster.with_pods(&pods.iter().collect::<Vec<_>>());
+    let inventory = cluster.with(&pods.iter().collect::<Vec<_>>(), &[]);
     assert_eq!(inventory.nodes[0].pods.len(), 2);
     assert_eq!(inventory.nodes[1].pods[2].name, "shop/web");
     assert_eq!(
@@ -111,7 +111,7 @@ fn a_jobs_pods_are_on_their_nodes() {
     );
     // One of nettoll's own pods is there once.
     let own = cluster.pod("a-1").unwrap();
-    assert_eq!(cluster.with_pods(&[own]), cluster.inventory());
+    assert_eq!(cluster.with(&[own], &[]), cluster.inventory());
 }
 
 #[test]

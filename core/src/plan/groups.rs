@@ -48,8 +48,9 @@ pub fn toll_groups(inventory: &Inventory, job: &TollJob) -> Result<Vec<Group>, P
         if networks.is_empty() {
             return Err(PlanError::NetworkUnnamed(test.to_string()));
         }
-        let path =
-            |from, to, network| classify(from, to, network, inventory).map(|route| route.path);
+        let path = |from, to, network| {
+            classify(from, to, network, test, inventory).map(|route| route.path)
+        };
         let mut members = vec![
             path(&node, &node, None)?,
             path(&local, &neighbour, None)?,
@@ -66,7 +67,8 @@ pub fn toll_groups(inventory: &Inventory, job: &TollJob) -> Result<Vec<Group>, P
 /// The group of a test job: its path first, then what that is compared with, which is the
 /// baseline of its kind between the same nodes, and `against` where the job names one.
 pub fn test_group(inventory: &Inventory, job: &TestJob) -> Result<Group, PlanError> {
-    let route = classify(&job.from, &job.to, job.network.as_deref(), inventory)?;
+    let classify = |from, to| classify(from, to, job.network.as_deref(), job.test, inventory);
+    let route = classify(&job.from, &job.to)?;
     let node = |name: &String| Endpoint::Node(name.clone());
     let baseline = match route.path.kind.baseline() {
         Some(PathKind::Loopback) => Some((node(&route.client.node), node(&route.client.node))),
@@ -75,7 +77,7 @@ pub fn test_group(inventory: &Inventory, job: &TestJob) -> Result<Group, PlanErr
     };
     let mut members = vec![route.path];
     for (from, to) in baseline.iter().chain(&job.against) {
-        members.push(classify(from, to, job.network.as_deref(), inventory)?.path);
+        members.push(classify(from, to)?.path);
     }
     Ok(Group {
         test: job.test,
@@ -259,6 +261,14 @@ mod tests {
             ]
         );
         assert_eq!(test_pairs(&group), [(0, 1), (0, 2)]);
+        // To a service whose only backend is on the client's node.
+        (job.from, job.to) = (end("pod/lab/n1-b"), end("service/lab/echo:81"));
+        job.against = None;
+        let group = test_group(&inventory(), &job).unwrap();
+        assert_eq!(labels(&group), ["pod-to-service", "loopback"]);
+        job.to = end("service/lab/echo");
+        let group = test_group(&inventory(), &job).unwrap();
+        assert_eq!(labels(&group), ["pod-to-service (host-gw)", "host-to-host"]);
         // An A/A run.
         (job.from, job.to) = (end("node/n1"), end("node/n2"));
         job.against = Some((end("node/n1"), end("node/n2")));

@@ -1,16 +1,22 @@
 //! The path between two endpoints.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::PlanError;
+use super::{
+    PlanError,
+    service::{Client, served},
+};
 use crate::{
-    api::{Inventory, InventoryNode, InventoryPod},
+    api::{Backend, Inventory, InventoryNode, InventoryPod},
     endpoint::{Endpoint, Path, PathKind},
+    report::TestType,
 };
 
 /// One end of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
+    /// The node or pod: of a service the backend.
+    pub endpoint: Endpoint,
     /// The node that the endpoint is on.
     pub node: String,
     /// The endpoint's address on the path.
@@ -28,9 +34,20 @@ pub struct Route {
     pub client: Place,
     /// The to-endpoint.
     pub server: Place,
+    /// On a path to a service.
+    pub service: Option<ServiceRoute>,
 }
 
-/// Finds what lies between two endpoints of the inventory.
+/// Where a path to a service leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceRoute {
+    /// The service's own address, where the client connects to.
+    pub address: SocketAddr,
+    /// The backend's port, where the server listens.
+    pub target_port: u16,
+}
+
+/// Finds what lies between two endpoints of the inventory for a test.
 ///
 /// `network` is the pod network (the inventory's first for `None`); it counts only for paths
 /// that cross one, the others have none in the result. On the loopback device both addresses are
@@ -39,6 +56,7 @@ pub fn classify(
     from: &Endpoint,
     to: &Endpoint,
     network: Option<&str>,
+    test: TestType,
     inventory: &Inventory,
 ) -> Result<Route, PlanError> {
     let network = match network {
@@ -50,10 +68,30 @@ pub fn classify(
         Some(name) => Some(name),
         None => first_network(inventory),
     };
-    let (client, server) = (find(from, inventory)?, find(to, inventory)?);
+    if !test.reaches(to) {
+        let to = to.clone();
+        return Err(PlanError::Unreachable { test, to });
+    }
+    let client = find(from, inventory)?;
+    let (server, service) = match to {
+        Endpoint::Service { .. } => {
+            let (server, service) = find_served(&client, to, test, inventory)?;
+            (server, Some(service))
+        }
+        _ => (find(to, inventory)?, None),
+    };
     let same_node = client.node.name == server.node.name;
+    let same = client.endpoint == server.endpoint;
     let (kind, network) = match (client.pod, server.pod) {
-        _ if from == to => (PathKind::Loopback, None),
+        _ if service.is_some() => {
+            let kind = match client.pod {
+                Some(_) if same => PathKind::Hairpin,
+                Some(_) => PathKind::PodToService,
+                None => PathKind::HostToService,
+            };
+            (kind, network)
+        }
+        _ if same => (PathKind::Loopback, None),
         (None, None) => (PathKind::HostToHost, None),
         (Some(_), Some(_)) if same_node => (PathKind::PodToPodSameNode, first_network(inventory)),
         (Some(_), Some(_)) => (PathKind::PodToPod, network),
@@ -64,34 +102,44 @@ pub fn classify(
         (None, Some(_)) => (PathKind::HostToPod, network),
         (Some(_), None) => (PathKind::PodToHost, network),
     };
-    let place = |located: &Located<'_>, endpoint: &Endpoint| {
+    let place = |located: &Located<'_>| {
         let address = match located.pod {
             _ if kind == PathKind::Loopback => IpAddr::V4(Ipv4Addr::LOCALHOST),
             None => located.node.address,
-            Some(pod) => pod_address(pod, endpoint, network)?,
+            Some(pod) => pod_address(pod, &located.endpoint, network)?,
         };
         Ok(Place {
+            endpoint: located.endpoint.clone(),
             node: located.node.name.clone(),
             address,
             pod_uid: located.pod.and_then(|pod| pod.uid.clone()),
         })
     };
     Ok(Route {
-        client: place(&client, from)?,
-        server: place(&server, to)?,
+        client: place(&client)?,
+        server: place(&server)?,
+        service,
         path: Path {
             kind,
             from: from.clone(),
             to: to.clone(),
             network: network
-                .filter(|_| kind != PathKind::PodToPodSameNode)
+                .filter(|_| kind != PathKind::PodToPodSameNode && !(service.is_some() && same_node))
                 .map(str::to_owned),
         },
     })
 }
 
+/// The node of a node or pod; `None` for what the inventory does not list.
+#[must_use]
+pub fn node_of<'a>(endpoint: &Endpoint, inventory: &'a Inventory) -> Option<&'a str> {
+    let located = find(endpoint, inventory).ok()?;
+    Some(&located.node.name)
+}
+
 /// An endpoint as the inventory knows it.
 struct Located<'a> {
+    endpoint: Endpoint,
     node: &'a InventoryNode,
     /// `None` for the node itself.
     pod: Option<&'a InventoryPod>,
@@ -101,19 +149,54 @@ fn find<'a>(endpoint: &Endpoint, inventory: &'a Inventory) -> Result<Located<'a>
     if !matches!(endpoint, Endpoint::Node(_) | Endpoint::Pod { .. }) {
         return Err(PlanError::Unsupported(endpoint.clone()));
     }
+    let endpoint = endpoint.clone();
     let wanted = endpoint.to_string();
     let mut known = Vec::new();
     for node in &inventory.nodes {
         let pods = node.pods.iter().map(|pod| (pod_name(pod), Some(pod)));
         for (name, pod) in std::iter::once((format!("node/{}", node.name), None)).chain(pods) {
             if name == wanted {
-                return Ok(Located { node, pod });
+                return Ok(Located {
+                    endpoint,
+                    node,
+                    pod,
+                });
             }
             known.push(name);
         }
     }
-    let endpoint = endpoint.clone();
     Err(PlanError::NoEndpoint { endpoint, known })
+}
+
+/// The backend of a service that a test is measured to.
+fn find_served<'a>(
+    client: &Located<'_>,
+    to: &Endpoint,
+    test: TestType,
+    inventory: &'a Inventory,
+) -> Result<(Located<'a>, ServiceRoute), PlanError> {
+    let services = inventory.services.iter();
+    let service = services.clone().find(|service| service.is(to));
+    let service = service.ok_or_else(|| PlanError::NoEndpoint {
+        endpoint: to.clone(),
+        known: services
+            .map(|service| format!("service/{}", service.name))
+            .collect(),
+    })?;
+    let located = |backend: &Backend| find(&backend.endpoint()?, inventory).ok();
+    let from = Client {
+        endpoint: &client.endpoint,
+        node: &client.node.name,
+    };
+    let served = served(service, to, test.protocol(), from, |backend| {
+        located(backend).is_some()
+    })?;
+    let server = located(served.backend).ok_or_else(|| PlanError::NoBackend(to.clone()))?;
+    let route = ServiceRoute {
+        address: served.address,
+        target_port: served.backend.port,
+    };
+    Ok((server, route))
 }
 
 fn pod_name(pod: &InventoryPod) -> String {
@@ -142,7 +225,7 @@ fn first_network(inventory: &Inventory) -> Option<&str> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::*;
+    use super::{super::service::tests::echo, *};
 
     /// Two nodes with two pods each in two networks, as the lab has them.
     pub(in crate::plan) fn inventory() -> Inventory {
@@ -162,6 +245,7 @@ pub(super) mod tests {
         Inventory {
             networks: vec!["vxlan".to_owned(), "host-gw".to_owned()],
             nodes: vec![node(1), node(2)],
+            services: vec![echo()],
         }
     }
 
@@ -170,6 +254,7 @@ pub(super) mod tests {
             &from.parse().unwrap(),
             &to.parse().unwrap(),
             network,
+            TestType::TcpRr,
             &inventory(),
         )
     }
@@ -260,6 +345,53 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_path_to_a_service_ends_at_one_of_its_backends() {
+        for (from, to, kind, network, server) in [
+            (
+                "pod/lab/n1-a",
+                "service/lab/echo",
+                PathKind::PodToService,
+                Some("vxlan"),
+                "pod/lab/n2-a",
+            ),
+            (
+                "node/n2",
+                "service/lab/echo",
+                PathKind::HostToService,
+                Some("vxlan"),
+                "pod/lab/n1-a",
+            ),
+            (
+                "pod/lab/n1-b",
+                "service/lab/echo:81",
+                PathKind::PodToService,
+                None,
+                "pod/lab/n1-a",
+            ),
+            (
+                "pod/lab/n1-a",
+                "service/lab/echo:81",
+                PathKind::Hairpin,
+                None,
+                "pod/lab/n1-a",
+            ),
+        ] {
+            let found = route(from, to, None).unwrap();
+            assert_eq!(found.path.kind, kind, "{from} {to}");
+            assert_eq!(found.path.network.as_deref(), network, "{from} {to}");
+            assert_eq!(found.path.to.to_string(), to);
+            assert_eq!(found.server.endpoint.to_string(), server, "{from} {to}");
+            let service = found.service.unwrap();
+            assert_eq!(service.target_port, 9481);
+            assert_eq!(service.address.ip().to_string(), "198.18.128.1");
+            assert_ne!(found.server.address, service.address.ip());
+        }
+        let [from, to] = ["pod/lab/n1-a", "service/lab/echo"].map(|end| end.parse().unwrap());
+        let found = classify(&from, &to, None, TestType::PathCost, &inventory()).unwrap_err();
+        assert!(found.to_string().contains("path_cost cannot be measured"));
+    }
+
+    #[test]
     fn errors_name_what_there_is() {
         for (from, to, network, expected) in [
             (
@@ -282,9 +414,21 @@ pub(super) mod tests {
             ),
             (
                 "node/n1",
-                "service/lab/echo",
+                "netns/x",
                 None,
-                "service/lab/echo cannot be the end of a path yet",
+                "netns/x cannot be this end of a path",
+            ),
+            (
+                "service/lab/echo",
+                "node/n1",
+                None,
+                "service/lab/echo cannot be this end of a path",
+            ),
+            (
+                "node/n1",
+                "service/lab/web",
+                None,
+                "there is no service/lab/web; there are service/lab/echo",
             ),
             ("node/n1", "pod/lab/n1-a", None, "choose two pods"),
         ] {
@@ -294,7 +438,7 @@ pub(super) mod tests {
         let mut inventory = inventory();
         inventory.nodes[1].pods[0].addresses.remove("host-gw");
         let [from, to] = ["pod/lab/n1-a", "pod/lab/n2-a"].map(|end| end.parse().unwrap());
-        let found = classify(&from, &to, Some("host-gw"), &inventory).unwrap_err();
+        let found = classify(&from, &to, Some("host-gw"), TestType::TcpRr, &inventory).unwrap_err();
         assert_eq!(
             found.to_string(),
             "pod/lab/n2-a has no address in the pod network 'host-gw'; it has one in vxlan"

@@ -39,6 +39,7 @@ fn run(id: &str, kind: PathKind, test: TestType, pairs: u32, scale: f64, states:
             to: Endpoint::Node("n2".to_owned()),
             network: None,
         },
+        backend: None,
         test,
         options: Options {
             seconds: 5.0,

@@ -68,6 +68,7 @@ fn spec() -> RunSpec {
         client,
         server,
         port: 9480,
+        service: None,
         devices: vec![
             pod,
             veth,

@@ -1,6 +1,9 @@
 //! One run of a plan: its places, its id and its port.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use nettoll_core::{
     api::{Inventory, TRAFFIC_PORT_FIRST, TRAFFIC_PORT_LAST},
@@ -23,6 +26,8 @@ pub(in crate::jobs) struct PlannedRun {
     pub(in crate::jobs) options: Options,
     pub(in crate::jobs) client: Site,
     pub(in crate::jobs) server: Site,
+    /// Where the client connects to, on a path to a service.
+    pub(in crate::jobs) service: Option<SocketAddr>,
     pub(in crate::jobs) port: u16,
 }
 
@@ -45,19 +50,23 @@ impl PlannedRun {
         id: String,
         ports: &mut Ports,
     ) -> Result<Self, PlanError> {
-        let route = plan::classify(&path.from, &path.to, path.network.as_deref(), inventory)?;
-        let site = |endpoint: &Endpoint, place: plan::Place| {
+        let network = path.network.as_deref();
+        let route = plan::classify(&path.from, &path.to, network, test, inventory)?;
+        let site = |place: plan::Place| {
             let node = inventory.nodes.iter().find(|node| node.name == place.node);
             Site {
-                endpoint: endpoint.clone(),
+                endpoint: place.endpoint,
                 pod_uid: place.pod_uid,
                 address: place.address,
                 node_address: node.map_or(place.address, |node| node.address),
                 node: place.node,
             }
         };
-        let (client, server) = (site(&path.from, route.client), site(&path.to, route.server));
-        let port = ports.next(&server.node)?;
+        let (client, server) = (site(route.client), site(route.server));
+        let port = match route.service {
+            Some(service) => service.target_port,
+            None => ports.next(&server.node)?,
+        };
         Ok(Self {
             id,
             path,
@@ -65,6 +74,7 @@ impl PlannedRun {
             options: options.clone(),
             client,
             server,
+            service: route.service.map(|service| service.address),
             port,
         })
     }
@@ -82,9 +92,9 @@ impl PlannedRun {
 
 /// The node of an endpoint, empty for an unknown one.
 pub(in crate::jobs) fn node_of(inventory: &Inventory, endpoint: &Endpoint) -> String {
-    plan::classify(endpoint, endpoint, None, inventory)
-        .map(|route| route.client.node)
+    plan::node_of(endpoint, inventory)
         .unwrap_or_default()
+        .to_owned()
 }
 
 /// Hands out the ports of test traffic: the servers of interleaved runs listen at once.

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{Api, core::PartialObjectMeta};
 use nettoll_core::{
-    annotation::{Answer, Decision, Refusal, Request, Status, TestAnswer, Usage, decide},
-    api::{Job, JobEvent, ProbeMode, TestJob},
+    annotation::{Answer, Decision, Refusal, Request, Status, TestAnswer, Usage, backend, decide},
+    api::{InventoryService, Job, JobEvent, ProbeMode, TestJob},
     endpoint::Endpoint,
     inventory::{Event, PodFacts},
     report::{Options, TestType},
@@ -21,6 +21,7 @@ use super::{
         client::{ApiError, ask},
         facts,
         note::{Mood, Subject},
+        services,
     },
     Desk, End, answer,
 };
@@ -71,7 +72,25 @@ enum Standing {
 /// Both ends of a path, as far as they are pods.
 struct Ends {
     source: PodFacts,
+    /// Of a service the backend.
     target: Option<PodFacts>,
+    service: Option<InventoryService>,
+}
+
+/// Why a test has no result.
+struct Failure {
+    message: String,
+    /// It would fail again.
+    lasting: bool,
+}
+
+impl Failure {
+    fn passing(message: &impl ToString) -> Self {
+        Self {
+            message: message.to_string(),
+            lasting: false,
+        }
+    }
 }
 
 impl Attendance {
@@ -176,15 +195,15 @@ impl Attendance {
         } = &self.subject;
         let mut until = None;
         loop {
-            let failed = match self.run(request, test, ends).await {
+            let Failure { message, lasting } = match self.run(request, test, ends).await {
                 Ok(result) => return Ok(result),
-                Err(reason) => reason,
+                Err(failure) => failure,
             };
             let until = *until.get_or_insert(Instant::now() + SECOND_CHANCE);
-            if Instant::now() >= until {
-                return Err(Verdict::Failed(vec![], failed));
+            if lasting || Instant::now() >= until {
+                return Err(Verdict::Failed(vec![], message));
             }
-            tracing::warn!("pod {namespace}/{name}: {test} is tried again: {failed}");
+            tracing::warn!("pod {namespace}/{name}: {test} is tried again: {message}");
             sleep(BREATH).await;
             *ends = self.ready(request, false, &mut true).await?;
         }
@@ -195,7 +214,7 @@ impl Attendance {
         request: &Request,
         test: TestType,
         ends: &Ends,
-    ) -> Result<TestAnswer, String> {
+    ) -> Result<TestAnswer, Failure> {
         let from = ends.source.endpoint();
         let job = TestJob {
             from: from.clone(),
@@ -220,12 +239,12 @@ impl Attendance {
             .into_iter()
             .flatten()
             .collect();
-        let known = self.desk.live.with_pods(&pods);
+        let known = self.desk.live.with(&pods, ends.service.as_slice());
         let jobs = Arc::clone(&self.desk.jobs);
         let mut events = jobs
             .queue(Job::Test(job), known)
             .await
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| Failure::passing(&error))?;
         while let Some(event) = events.recv().await {
             match event {
                 JobEvent::Done(result) => {
@@ -234,14 +253,15 @@ impl Attendance {
                     let run = runs.find(|run| run.path.from == from && run.path.to == request.to);
                     return run
                         .map(|run| TestAnswer::of(run, &report.tolls))
-                        .ok_or_else(|| "the report has no such run".to_owned());
+                        .ok_or_else(|| Failure::passing(&"the report has no such run"));
                 }
-                JobEvent::Failed { message } => return Err(message),
+                JobEvent::Failed { message, lasting } => return Err(Failure { message, lasting }),
                 JobEvent::Planned { .. } | JobEvent::Progress { .. } | JobEvent::Warning { .. } => {
                 }
             }
         }
-        Err("the job ended without a result; see the controller's log".to_owned())
+        let ended = "the job ended without a result; see the controller's log";
+        Err(Failure::passing(&ended))
     }
 
     /// Waits until nothing stands in the way.
@@ -297,22 +317,31 @@ impl Attendance {
         let Some(source) = source.filter(|source| source.uid == *uid && !source.gone) else {
             return Ok(Standing::Gone);
         };
-        let to = match &request.to {
-            Endpoint::Pod { namespace, name } => Some((namespace, name)),
-            _ => None,
-        };
-        if let Some((namespace, _)) = to {
+        if let Some(namespace) = request.to.namespace() {
             self.look_at_namespace(namespace).await?;
         }
         let policy = self.desk.policy();
-        let decide = || {
+        let decide = |request: &Request| {
             let cluster = live.cluster();
             decide(request, &source, &cluster, &policy, used)
         };
         // Of the target nothing is asked before it is known to be allowed.
-        let mut decision = decide();
-        let mut target = None;
-        if let Some((namespace, name)) = to
+        let mut decision = decide(request);
+        let (mut target, mut service) = (None, None);
+        let mut request = request.clone();
+        if let Endpoint::Service {
+            namespace, name, ..
+        } = &request.to
+            && !matches!(decision, Decision::Refuse(_))
+        {
+            service = services::read(&self.desk.client, namespace, name).await?;
+            match backend(&request, &source, service.as_ref(), &live.cluster()) {
+                // From here on it is as if that pod had been named.
+                Ok(to) => request.to = to,
+                Err(instead) => decision = instead,
+            }
+        }
+        if let Endpoint::Pod { namespace, name } = &request.to
             && !matches!(decision, Decision::Refuse(_))
         {
             target = self.pod(namespace, name).await?;
@@ -328,10 +357,14 @@ impl Attendance {
                 self.desk.set_target(uid, &self.observed, &target.uid);
                 live.apply(Event::Pod(target.clone()));
             }
-            decision = decide();
+            decision = decide(&request);
         }
         Ok(match decision {
-            Decision::Run => Standing::Ready(Box::new(Ends { source, target })),
+            Decision::Run => Standing::Ready(Box::new(Ends {
+                source,
+                target,
+                service,
+            })),
             Decision::Wait(reason) => Standing::Wait(reason),
             Decision::Refuse(refusal) => Standing::Refused(refusal),
         })

@@ -1,0 +1,76 @@
+//! The types of traffic.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{api::Protocol, endpoint::Endpoint};
+
+/// The types of traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TestType {
+    /// Bulk data from client to server.
+    TcpStream,
+    /// One TCP request outstanding.
+    TcpRr,
+    /// One UDP request outstanding.
+    UdpRr,
+    /// One datagram at a time by one thread that owns both sockets.
+    PathCost,
+}
+
+impl TestType {
+    /// The word of the design.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TcpStream => "tcp_stream",
+            Self::TcpRr => "tcp_rr",
+            Self::UdpRr => "udp_rr",
+            Self::PathCost => "path_cost",
+        }
+    }
+
+    /// What its packets are.
+    #[must_use]
+    pub fn protocol(self) -> Protocol {
+        match self {
+            Self::TcpStream | Self::TcpRr => Protocol::Tcp,
+            Self::UdpRr | Self::PathCost => Protocol::Udp,
+        }
+    }
+
+    /// Whether it can be run to this endpoint.
+    #[must_use]
+    pub fn reaches(self, to: &Endpoint) -> bool {
+        match to {
+            Endpoint::Service { .. } => self != Self::PathCost,
+            _ => true,
+        }
+    }
+
+    /// The tests that exist.
+    pub const ALL: [Self; 4] = [Self::TcpStream, Self::TcpRr, Self::UdpRr, Self::PathCost];
+}
+
+impl std::fmt::Display for TestType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl std::str::FromStr for TestType {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|test| test.as_str() == text)
+            .ok_or_else(|| {
+                let names: Vec<_> = Self::ALL.iter().map(|test| test.as_str()).collect();
+                format!(
+                    "there is no test '{text}'; the tests are {}",
+                    names.join(", ")
+                )
+            })
+    }
+}
