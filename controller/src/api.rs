@@ -3,7 +3,7 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `POST /api/v1/jobs` | a stream of `JobEvent`s, one JSON object a line; 400 for a job that makes no sense, 409 while another one runs |
+//! | `POST /api/v1/jobs` | a stream of `JobEvent`s, one JSON object a line; 400 for a job that makes no sense, 409 while another one runs, 502 where the cluster does not say what a pod is |
 //! | `GET /api/v1/nodes` | what all agents say of themselves; 502 where one does not answer |
 //! | `GET /api/v1/inventory` | the nodes and pods |
 //! | `GET /api/v1/metrics`, `GET /metrics` | what Prometheus reads |
@@ -24,6 +24,7 @@ use tokio::{sync::mpsc::Receiver, task::JoinSet};
 use self::body::Body;
 pub(crate) use self::listen::{ListenError, Listener};
 use crate::{
+    directory::DirectoryError,
     jobs::{Jobs, SubmitError},
     metrics::{self, Metrics},
 };
@@ -75,10 +76,13 @@ async fn submit(jobs: &Arc<Jobs>, body: Incoming) -> Result<Receiver<JobEvent>, 
         let what = format!("this is no job: {error}; send {{\"toll\": …}} or {{\"test\": …}}");
         refuse(StatusCode::BAD_REQUEST, what)
     })?;
-    Arc::clone(jobs).submit(job).map_err(|error| {
+    Arc::clone(jobs).submit(job).await.map_err(|error| {
         let status = match error {
             SubmitError::Busy => StatusCode::CONFLICT,
-            SubmitError::Plan(_) => StatusCode::BAD_REQUEST,
+            SubmitError::Plan(_) | SubmitError::Directory(DirectoryError::Unfit(_)) => {
+                StatusCode::BAD_REQUEST
+            }
+            SubmitError::Directory(DirectoryError::Unknown(_)) => StatusCode::BAD_GATEWAY,
         };
         refuse(status, error.to_string())
     })

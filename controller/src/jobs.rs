@@ -27,7 +27,7 @@ use tokio::{
 use self::{execute::Execution, ledger::Ledger, plan::Plan, progress::Progress};
 use crate::{
     agents::AgentError,
-    directory::{Directory, Known},
+    directory::{Directory, DirectoryError, Known},
     metrics::Metrics,
 };
 
@@ -49,6 +49,9 @@ pub(crate) enum SubmitError {
     /// It makes no sense.
     #[error(transparent)]
     Plan(#[from] plan::PlanError),
+    /// See [`DirectoryError`].
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
 }
 
 /// Why a job has no result.
@@ -118,8 +121,11 @@ impl Jobs {
     }
 
     /// Begins a job with what is known now; dropping the receiver cancels it.
-    pub(crate) fn submit(self: Arc<Self>, job: Job) -> Result<Receiver<JobEvent>, SubmitError> {
-        let known = self.known();
+    pub(crate) async fn submit(
+        self: Arc<Self>,
+        job: Job,
+    ) -> Result<Receiver<JobEvent>, SubmitError> {
+        let known = self.directory.for_job(&job).await?;
         let plan = plan(&known, &job)?;
         let slot = Arc::clone(&self.slot)
             .try_lock_owned()

@@ -4,11 +4,12 @@
 //! 2. [`lease`]: of several controllers one leads; the others serve `/healthz`, `/readyz` and the
 //!    metrics of their process.
 //! 3. [`certificates`] and [`secrets`]: the CA, and the keys of the agents and of the controller.
-//! 4. [`watch`], [`facts`] and [`live`]: the watches feed the inventory of `nettoll-core`.
+//! 4. [`watch`], [`facts`] and [`live`]: the watches feed the inventory of `nettoll-core`;
+//!    [`lookup`] reads pods that nobody watches.
 //! 5. The [`mesh`](crate::mesh) begins when the inventory is known.
 //! 6. [`desk`]: annotations on pods become jobs, and jobs become answers; [`services`] are read
 //!    where one asks for them, and [`note`] tells of answers in Events.
-//! 6. [`reload`]: a changed configuration is taken up without a restart.
+//! 7. [`reload`]: a changed configuration is taken up without a restart.
 //!
 //! Who loses the Lease ends the process at once: agents end the runs of a controller that they
 //! hear no more of, and the next leader takes up what the annotations still ask for.
@@ -19,6 +20,7 @@ mod desk;
 mod facts;
 mod lease;
 mod live;
+mod lookup;
 mod note;
 mod reload;
 mod secrets;
@@ -44,6 +46,7 @@ use self::{
     desk::Desk,
     lease::{Lease, Lost},
     live::Live,
+    lookup::Lookup,
     secrets::{Material, Secrets},
 };
 use crate::{
@@ -160,7 +163,12 @@ async fn lead(
     *shown.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&metrics);
     let ground: Arc<dyn Ground> = Arc::<Live>::clone(&live);
     let running = Arc::clone(&mesh).run(ground, Arc::clone(&metrics));
-    let jobs = Arc::new(Jobs::new(Arc::clone(&live), metrics));
+    let directory = Lookup {
+        client: client.clone(),
+        home: place.namespace.clone(),
+        live: Arc::clone(&live),
+    };
+    let jobs = Arc::new(Jobs::new(directory, metrics));
     let users = Listener::bind(&config.listen).await?;
     let for_users = Arc::clone(&jobs);
     let desk = Arc::new(Desk::new(

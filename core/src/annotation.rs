@@ -17,7 +17,7 @@ mod observed;
 mod request;
 
 pub use answer::{Answer, MAX_RESULT_BYTES, Status, TestAnswer};
-pub use decide::{Decision, Policy, Usage, backend, decide};
+pub use decide::{Decision, Policy, Usage, backend, decide, measurable};
 pub use observed::observed;
 pub use request::Request;
 

@@ -38,7 +38,7 @@ mod inventory;
 pub mod light;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
 };
 
@@ -380,6 +380,20 @@ pub enum Job {
     Toll(TollJob),
     /// One test on one path.
     Test(TestJob),
+}
+
+impl Job {
+    /// The endpoints that it names, each once.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        let named: BTreeSet<_> = match self {
+            Self::Toll(_) => BTreeSet::new(),
+            Self::Test(test) => {
+                let against = test.against.iter().flat_map(|(from, to)| [from, to]);
+                [&test.from, &test.to].into_iter().chain(against).collect()
+            }
+        };
+        named.into_iter()
+    }
 }
 
 /// Which tolls.

@@ -1,4 +1,4 @@
-//! The cluster as the watches tell it, and the agents in it: a directory that is always of now.
+//! The cluster as the watches tell it, and the agents in it.
 
 use std::{
     net::SocketAddr,
@@ -13,7 +13,7 @@ use nettoll_core::{
 
 use crate::{
     agents::{Agent, Connector, Fleet},
-    directory::{Directory, Known},
+    directory::Known,
     mesh::Ground,
 };
 
@@ -52,12 +52,6 @@ impl Live {
         let inventory = self.cluster().with(pods, services);
         let agents = Arc::new(self.fleet.of(&inventory));
         Arc::new(Known { inventory, agents })
-    }
-}
-
-impl Directory for Arc<Live> {
-    fn now(&self) -> Arc<Known> {
-        self.with(&[], &[])
     }
 }
 

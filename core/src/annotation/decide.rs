@@ -209,8 +209,11 @@ pub fn backend(
     chosen.and_then(Backend::endpoint).ok_or_else(none)
 }
 
-/// Whether a test's sockets can live in a pod now.
-fn measurable(pod: &PodFacts, cluster: &Cluster) -> Result<Option<String>, Refusal> {
+/// Whether a test's sockets can live in a pod now; `Some` says what is waited for.
+///
+/// # Errors
+/// Where they never can.
+pub fn measurable(pod: &PodFacts, cluster: &Cluster) -> Result<Option<String>, Refusal> {
     let endpoint = pod.endpoint();
     if pod.host_network {
         return Err(Refusal(format!(

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, core::PartialObjectMeta};
 use nettoll_core::{
     annotation::{Answer, Decision, Refusal, Request, Status, TestAnswer, Usage, backend, decide},
@@ -19,7 +19,7 @@ use tokio::{
 use super::{
     super::{
         client::{ApiError, ask},
-        facts,
+        facts, lookup,
         note::{Mood, Subject},
         services,
     },
@@ -381,9 +381,7 @@ impl Attendance {
     }
 
     async fn pod(&self, namespace: &str, name: &str) -> Result<Option<PodFacts>, ApiError> {
-        let api = Api::<Pod>::namespaced(self.desk.client.clone(), namespace);
-        let pod = ask(format!("read pod {namespace}/{name}"), api.get_opt(name)).await?;
-        Ok(pod.map(|pod| facts::pod(&pod, &self.desk.namespace)))
+        lookup::pod(&self.desk.client, &self.desk.namespace, namespace, name).await
     }
 
     async fn tell_pending(&self, told: &mut bool) {
