@@ -104,11 +104,6 @@ impl Agents {
     pub(crate) fn of(&self, node: &str) -> Option<&Arc<Agent>> {
         self.0.get(node)
     }
-
-    /// All of them.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Agent>> {
-        self.0.values()
-    }
 }
 
 /// One agent.

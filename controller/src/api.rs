@@ -4,13 +4,18 @@
 //! | request | answer |
 //! |---|---|
 //! | `POST /api/v1/jobs` | a stream of `JobEvent`s, one JSON object a line; 400 for a job that makes no sense, 409 while another one runs, 502 where the cluster does not say what a pod is |
-//! | `GET /api/v1/nodes` | what all agents say of themselves; 502 where one does not answer |
 //! | `GET /api/v1/inventory` | the nodes and pods |
+//! | `GET /api/v1/nodes` | the nodes, each with what its agent says of itself |
+//! | `GET /api/v1/pairs` | the edges of the always-on mesh; none where there is no mesh |
+//! | `GET /api/v1/runs` | the last runs, the newest first |
+//! | `GET /api/v1/runs/ID` | a report of one run, its baselines and its tolls |
+//! | `GET /api/v1/stacks/ID` | its sampled stacks, folded |
 //! | `GET /api/v1/metrics`, `GET /metrics` | what Prometheus reads |
 //! | `GET /healthz`, `GET /readyz` | 200: nothing listens before all is read |
 
 mod body;
 mod listen;
+mod lists;
 
 use std::sync::Arc;
 
@@ -19,29 +24,69 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, header};
 use nettoll_core::api::{ErrorBody, Job, JobEvent, MAX_BODY_BYTES};
 use serde::Serialize;
-use tokio::{sync::mpsc::Receiver, task::JoinSet};
+use tokio::sync::mpsc::Receiver;
 
 use self::body::Body;
 pub(crate) use self::listen::{ListenError, Listener};
 use crate::{
     directory::DirectoryError,
-    jobs::{Jobs, SubmitError},
+    jobs::{Archive, Jobs, SubmitError},
+    mesh::Mesh,
     metrics::{self, Metrics},
 };
 
+/// What users can ask.
+pub(crate) struct Api {
+    /// What can be measured, and was.
+    pub(crate) jobs: Arc<Jobs>,
+    /// The always-on mesh, where there is one.
+    pub(crate) mesh: Option<Arc<Mesh>>,
+}
+
 /// Answers a user's request.
-pub(crate) async fn answer(jobs: Arc<Jobs>, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Response<Body> {
+    let Api { jobs, mesh } = &*api;
     let (head, body) = request.into_parts();
     match (head.method, head.uri.path()) {
-        (Method::POST, "/api/v1/jobs") => match submit(&jobs, body).await {
+        (Method::POST, "/api/v1/jobs") => match submit(jobs, body).await {
             Ok(events) => respond(StatusCode::OK, "application/x-ndjson", Body::Events(events)),
             Err(refusal) => refusal,
         },
-        (Method::GET, "/api/v1/nodes") => nodes(&jobs).await,
+        (Method::GET, "/api/v1/nodes") => json(StatusCode::OK, &lists::nodes(&jobs.known()).await),
+        (Method::GET, "/api/v1/pairs") => {
+            let pairs = mesh.as_ref().map(|mesh| lists::pairs(mesh));
+            json(StatusCode::OK, &pairs.unwrap_or_default())
+        }
+        (Method::GET, "/api/v1/runs") => json(StatusCode::OK, &jobs.archive().summaries()),
         (Method::GET, "/api/v1/inventory") => json(StatusCode::OK, &jobs.known().inventory),
         (Method::GET, "/api/v1/metrics") => text(metrics::CONTENT_TYPE, jobs.metrics().text()),
+        (Method::GET, path) if path.starts_with("/api/v1/") => {
+            kept(jobs.archive(), path).unwrap_or_else(|| common(jobs.metrics(), &Method::GET, path))
+        }
         (method, path) => common(jobs.metrics(), &method, path),
     }
+}
+
+/// A run's report or stacks; `None` for any other page.
+fn kept(archive: &Archive, path: &str) -> Option<Response<Body>> {
+    let (found, kind, missing) = if let Some(id) = path.strip_prefix("/api/v1/runs/") {
+        (
+            archive.report(id),
+            "application/json",
+            "there is no such run",
+        )
+    } else {
+        let id = path.strip_prefix("/api/v1/stacks/")?;
+        let missing = "there is no such run, or it was not sampled";
+        (archive.stacks(id), "text/plain; charset=utf-8", missing)
+    };
+    Some(match found {
+        Some(bytes) => respond(StatusCode::OK, kind, whole(bytes)),
+        None => refuse(
+            StatusCode::NOT_FOUND,
+            format!("{missing}, or no more: GET /api/v1/runs lists those that are kept"),
+        ),
+    })
 }
 
 /// Answers a scrape.
@@ -56,8 +101,8 @@ fn common(metrics: &Metrics, method: &Method, path: &str) -> Response<Body> {
         _ => refuse(
             StatusCode::NOT_FOUND,
             format!(
-                "there is no {method} {path}; there are POST /api/v1/jobs, GET /api/v1/nodes, \
-                 /api/v1/inventory, /api/v1/metrics, /metrics, /healthz and /readyz"
+                "there is no {method} {path}; there are POST /api/v1/jobs, GET /api/v1/inventory, \
+                 nodes, pairs, runs, runs/ID, stacks/ID and metrics, /metrics, /healthz and /readyz"
             ),
         ),
     }
@@ -86,24 +131,6 @@ async fn submit(jobs: &Arc<Jobs>, body: Incoming) -> Result<Receiver<JobEvent>, 
         };
         refuse(status, error.to_string())
     })
-}
-
-/// Asks all agents at once.
-async fn nodes(jobs: &Jobs) -> Response<Body> {
-    let mut asked = JoinSet::new();
-    for (index, agent) in jobs.known().agents.iter().cloned().enumerate() {
-        asked.spawn(async move { (index, agent.info().await) });
-    }
-    let mut answers = asked.join_all().await;
-    answers.sort_by_key(|&(index, _)| index);
-    match answers
-        .into_iter()
-        .map(|(_, answer)| answer)
-        .collect::<Result<Vec<_>, _>>()
-    {
-        Ok(infos) => json(StatusCode::OK, &infos),
-        Err(error) => refuse(StatusCode::BAD_GATEWAY, error.to_string()),
-    }
 }
 
 fn refuse(status: StatusCode, error: String) -> Response<Body> {

@@ -3,6 +3,7 @@
 //! However a job ends (done, failed, its user gone, the controller told to stop), the agents'
 //! runs of it are deleted before the next job may begin.
 
+mod archive;
 mod clock;
 mod dispatch;
 mod execute;
@@ -24,6 +25,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
+pub(crate) use self::archive::Archive;
 use self::{execute::Execution, ledger::Ledger, plan::Plan, progress::Progress};
 use crate::{
     agents::AgentError,
@@ -94,6 +96,7 @@ impl JobError {
 pub(crate) struct Jobs {
     directory: Box<dyn Directory>,
     metrics: Arc<Metrics>,
+    archive: Archive,
     /// Held by the job that runs.
     slot: Arc<Mutex<()>>,
     stop: watch::Sender<bool>,
@@ -105,6 +108,7 @@ impl Jobs {
         Self {
             directory: Box::new(directory),
             metrics,
+            archive: Archive::default(),
             slot: Arc::default(),
             stop: watch::Sender::new(false),
         }
@@ -113,6 +117,11 @@ impl Jobs {
     /// The nodes, pods and agents of now.
     pub(crate) fn known(&self) -> Arc<Known> {
         self.directory.now()
+    }
+
+    /// The last runs.
+    pub(crate) fn archive(&self) -> &Archive {
+        &self.archive
     }
 
     /// What finished jobs left.
@@ -202,6 +211,7 @@ impl Jobs {
     }
 
     fn record(&self, result: &JobResult, known: &Known) {
+        self.archive.add(result);
         self.metrics
             .record(result, |endpoint| plan::node_of(&known.inventory, endpoint));
     }

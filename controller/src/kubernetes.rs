@@ -50,7 +50,7 @@ use self::{
     secrets::{Material, Secrets},
 };
 use crate::{
-    api::{self, ListenError, Listener},
+    api::{self, Api, ListenError, Listener},
     config::Config,
     jobs::Jobs,
     mesh::{Ground, Mesh},
@@ -170,7 +170,10 @@ async fn lead(
     };
     let jobs = Arc::new(Jobs::new(directory, metrics));
     let users = Listener::bind(&config.listen).await?;
-    let for_users = Arc::clone(&jobs);
+    let for_users = Arc::new(Api {
+        jobs: Arc::clone(&jobs),
+        mesh: Some(Arc::clone(&mesh)),
+    });
     let desk = Arc::new(Desk::new(
         client.clone(),
         &place.namespace,

@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::{
     Run,
     agents::{Connector, Fleet, TlsError},
-    api::{self, ListenError, Listener},
+    api::{self, Api, ListenError, Listener},
     config::{Config, ConfigError},
     directory::Known,
     inventory::{self, InventoryError},
@@ -115,7 +115,11 @@ async fn serve(config: Config, jobs: Arc<Jobs>) -> Result<(), RunError> {
         listen = ?config.listen, metrics = %config.metrics_listen,
         nodes = jobs.known().inventory.nodes.len(), "serving"
     );
-    let (for_users, for_scrapes) = (Arc::clone(&jobs), Arc::clone(&jobs));
+    let for_scrapes = Arc::clone(&jobs);
+    let for_users = Arc::new(Api {
+        jobs: Arc::clone(&jobs),
+        mesh: None,
+    });
     tokio::select! {
         () = users.serve(move |request| api::answer(Arc::clone(&for_users), request)) => {}
         () = scrapes.serve(move |request| {

@@ -31,11 +31,12 @@
 //!
 //! **User → controller**, HTTP/1.1 on the Unix socket or loopback: `POST /api/v1/jobs` with a
 //! [`Job`] answers a stream of [`JobEvent`]s, one JSON object a line. Closing the connection
-//! cancels the job. `GET /api/v1/nodes` answers a list of [`AgentInfo`],
-//! `GET /api/v1/inventory` an [`Inventory`].
+//! cancels the job. `GET /api/v1/inventory` answers an [`Inventory`]; `GET /api/v1/nodes`, `pairs`
+//! and `runs` lists of [`NodeSummary`], [`PairSummary`] and [`RunSummary`].
 
 mod inventory;
 pub mod light;
+mod lists;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -44,7 +45,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub use self::{inventory::*, light::*};
+pub use self::{inventory::*, light::*, lists::*};
 use crate::{
     device::Device,
     endpoint::{Endpoint, Path},

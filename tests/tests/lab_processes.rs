@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use nettoll_core::{
-    api::{AgentInfo, Inventory},
+    api::{Inventory, NodeSummary},
     endpoint::Endpoint,
 };
 use nettoll_lab::{Identity, State, files};
@@ -69,7 +69,11 @@ fn the_controller_reaches_the_agents_and_they_know_their_pods() -> Result<()> {
     let _down = up()?;
     let inventory: Inventory = get("/api/v1/inventory")?;
     assert_eq!(inventory, state()?.plan()?.inventory());
-    let agents: Vec<AgentInfo> = get("/api/v1/nodes")?;
+    let nodes: Vec<NodeSummary> = get("/api/v1/nodes")?;
+    let agents = nodes
+        .into_iter()
+        .map(|node| node.agent.context(node.node.name));
+    let agents: Vec<_> = agents.collect::<Result<_>>()?;
     assert_eq!(agents.len(), 2);
     for (agent, name) in agents.iter().zip(["n1", "n2"]) {
         assert_eq!(agent.context.node, name);

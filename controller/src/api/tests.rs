@@ -5,6 +5,7 @@ use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::Path, ti
 use http_body_util::Full;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use nettoll_core::api::NodeSummary;
 use tokio::{
     net::{TcpListener, UnixStream},
     task::JoinHandle,
@@ -38,7 +39,10 @@ impl Fixture {
         let jobs = Arc::new(Jobs::new(known, Arc::new(Metrics::new())));
         let socket = folder.path().join("api.sock");
         let listener = Listener::bind(&Listen::Unix(socket)).await.unwrap();
-        let served = Arc::clone(&jobs);
+        let served = Arc::new(Api {
+            jobs: Arc::clone(&jobs),
+            mesh: None,
+        });
         let serve = listener.serve(move |request| answer(Arc::clone(&served), request));
         Self {
             folder,
@@ -126,8 +130,30 @@ async fn what_is_known_is_answered() {
     assert_eq!(inventory, api.jobs.known().inventory);
     let (status, metrics) = api.ask(Method::GET, "/api/v1/metrics", "").await;
     assert!(status == 200 && metrics.ends_with("# EOF\n"), "{metrics}");
+    // A node whose agent is away hides no other.
     let (status, nodes) = api.ask(Method::GET, "/api/v1/nodes", "").await;
-    assert!(status == 502 && nodes.contains("node n1"), "{nodes}");
+    assert_eq!(status, 200);
+    let nodes: Vec<NodeSummary> = serde_json::from_str(&nodes).unwrap();
+    let names = nodes.iter().map(|node| node.node.name.as_str());
+    assert_eq!(names.collect::<Vec<_>>(), ["n1", "n2"]);
+    for node in nodes {
+        let error = node.error.unwrap();
+        assert!(
+            node.agent.is_none() && error.contains("agent of node"),
+            "{error}"
+        );
+    }
+    for list in ["pairs", "runs"] {
+        let list = api.ask(Method::GET, &format!("/api/v1/{list}"), "").await;
+        assert_eq!(list, (200, "[]".to_owned()));
+    }
+    for kept in ["runs/x", "stacks/x"] {
+        let (status, error) = api.ask(Method::GET, &format!("/api/v1/{kept}"), "").await;
+        assert!(
+            status == 404 && error.contains("GET /api/v1/runs"),
+            "{error}"
+        );
+    }
     let (status, unknown) = api.ask(Method::GET, "/api/v2/jobs", "").await;
     assert!(
         status == 404 && unknown.contains("/api/v1/jobs"),
