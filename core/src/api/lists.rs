@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{AgentInfo, InventoryNode};
 use crate::{
     annotation::TestAnswer,
-    endpoint::{Path, PathKind},
+    endpoint::{Endpoint, Path, PathKind},
     mesh::EdgeView,
     report::{Report, Run, TestType, TollMetric},
 };
@@ -134,6 +134,8 @@ pub struct RunSummary {
     pub toll: Option<f64>,
     /// 95 % interval of `toll`.
     pub ci95: Option<[f64; 2]>,
+    /// The pod that answered for the service, on a path to one.
+    pub backend: Option<Endpoint>,
     /// It has stacks.
     pub sampled: bool,
 }
@@ -150,6 +152,7 @@ impl RunSummary {
             toll,
             ci95,
             run_id: id,
+            backend,
         } = TestAnswer::of(run, &report.tolls);
         Self {
             id,
@@ -161,6 +164,7 @@ impl RunSummary {
             unit: unit.to_owned(),
             toll,
             ci95,
+            backend,
             sampled,
         }
     }
