@@ -101,3 +101,44 @@ fn write(out: &Path, archive: &[u8]) -> Result<()> {
     }
     fs::write(out, archive).with_context(|| format!("cannot write {}", out.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{archive::*, *};
+
+    #[test]
+    fn the_dockerfile_makes_the_same_image() {
+        let file = include_str!("../../deploy/Dockerfile");
+        let (_, image) = file.rsplit_once("FROM scratch\n").unwrap();
+        let of_binary = |name| format!("COPY --from=build /image/{name} /{name}");
+        let made = [format!("ENV {ENVIRONMENT}"), format!("WORKDIR {FOLDER}")];
+        let expected: Vec<_> = BINARIES.map(of_binary).into_iter().chain(made).collect();
+        assert_eq!(image.lines().collect::<Vec<_>>(), expected);
+        assert!(
+            file.contains(&format!("/{PROFILE}\" /image\n")),
+            "the profile"
+        );
+        let version = format!("--tag nettoll:{} ", env!("CARGO_PKG_VERSION"));
+        assert!(file.contains(&version), "{version}");
+    }
+
+    #[test]
+    fn the_manifests_begin_what_the_image_holds() {
+        for manifest in ["agent", "controller", "endpoints"] {
+            let path = format!(
+                "{}/../deploy/base/{manifest}.yaml",
+                env!("CARGO_MANIFEST_DIR")
+            );
+            let text = fs::read_to_string(path).unwrap();
+            let commands = text
+                .lines()
+                .filter_map(|line| line.trim().strip_prefix("command: [/"));
+            let programs: Vec<_> = commands.filter_map(|rest| rest.split(',').next()).collect();
+            assert_eq!(programs.len(), text.matches("image: nettoll\n").count());
+            assert!(!programs.is_empty(), "{manifest}");
+            for program in programs {
+                assert!(BINARIES.contains(&program), "{manifest}: {program}");
+            }
+        }
+    }
+}

@@ -13,6 +13,12 @@ const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
+/// Where a container finds its programs. It begins none by itself, and as no user of its own: the
+/// manifests say which, and as whom.
+pub(super) const ENVIRONMENT: &str = "PATH=/";
+/// Where a container begins.
+pub(super) const FOLDER: &str = "/";
+
 /// A file of the layout that is named by its content.
 struct Blob {
     sha256: String,
@@ -61,7 +67,7 @@ impl Image {
         let config = Blob::new(serde_json::to_vec(&json!({
             "architecture": architecture()?,
             "os": "linux",
-            "config": { "Env": ["PATH=/"], "WorkingDir": "/" },
+            "config": { "Env": [ENVIRONMENT], "WorkingDir": FOLDER },
             "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{diff_id}")] },
         }))?);
         let manifest = Blob::new(serde_json::to_vec(&json!({
