@@ -3,7 +3,7 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `POST /api/v1/jobs` | a stream of `JobEvent`s, one JSON object a line; 400 for a job that makes no sense, 409 while another one runs, 502 where the cluster does not say what a pod is |
+//! | `POST /api/v1/jobs` | a stream of `JobEvent`s, one JSON object a line; 400 for a job that makes no sense, 409 while a node of its has another one, 502 where the cluster does not say what a pod is |
 //! | `GET /api/v1/inventory` | the nodes and pods |
 //! | `GET /api/v1/nodes` | the nodes, each with what its agent says of itself |
 //! | `GET /api/v1/pairs` | the edges of the always-on mesh; none where there is no mesh |
@@ -123,7 +123,7 @@ async fn submit(jobs: &Arc<Jobs>, body: Incoming) -> Result<Receiver<JobEvent>, 
     })?;
     Arc::clone(jobs).submit(job).await.map_err(|error| {
         let status = match error {
-            SubmitError::Busy => StatusCode::CONFLICT,
+            SubmitError::Busy(_) | SubmitError::Moved(_) => StatusCode::CONFLICT,
             SubmitError::Plan(_) | SubmitError::Directory(DirectoryError::Unfit(_)) => {
                 StatusCode::BAD_REQUEST
             }

@@ -1,7 +1,7 @@
-//! Jobs: plan → dispatch → results, one at a time.
+//! Jobs: plan → dispatch → results, never two on one node.
 //!
 //! However a job ends (done, failed, its user gone, the controller told to stop), the agents'
-//! runs of it are deleted before the next job may begin.
+//! runs of it are deleted before its nodes are free for the next job.
 
 mod archive;
 mod clock;
@@ -9,24 +9,24 @@ mod dispatch;
 mod execute;
 mod join;
 mod ledger;
+mod nodes;
 mod plan;
 mod progress;
 mod sides;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use nettoll_core::api::{Job, JobEvent, JobResult};
 use tokio::{
     sync::{
-        Mutex, OwnedMutexGuard,
         mpsc::{self, Receiver, Sender},
         watch,
     },
     time::{MissedTickBehavior, interval, timeout},
 };
 
-pub(crate) use self::archive::Archive;
-use self::{execute::Execution, ledger::Ledger, plan::Plan, progress::Progress};
+pub(crate) use self::{archive::Archive, nodes::Hold};
+use self::{execute::Execution, ledger::Ledger, nodes::Nodes, plan::Plan, progress::Progress};
 use crate::{
     agents::AgentError,
     directory::{Directory, DirectoryError, Known},
@@ -43,11 +43,15 @@ const LINES: usize = 64;
 /// Why a job was not begun.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SubmitError {
-    /// There is one already.
+    /// A node of its has another one.
     #[error(
-        "another job is running; two at once would disturb each other: wait for it, or end its command"
+        "node {0} is busy with another job, and two at once would disturb each other: wait for that \
+         one, or end its command"
     )]
-    Busy,
+    Busy(String),
+    /// Its endpoints are not where they were when its nodes were taken.
+    #[error("the endpoints have moved to node {0} meanwhile; ask again")]
+    Moved(String),
     /// It makes no sense.
     #[error(transparent)]
     Plan(#[from] plan::PlanError),
@@ -97,8 +101,8 @@ pub(crate) struct Jobs {
     directory: Box<dyn Directory>,
     metrics: Arc<Metrics>,
     archive: Archive,
-    /// Held by the job that runs.
-    slot: Arc<Mutex<()>>,
+    /// Those of running jobs are held.
+    nodes: Arc<Nodes>,
     stop: watch::Sender<bool>,
 }
 
@@ -109,7 +113,7 @@ impl Jobs {
             directory: Box::new(directory),
             metrics,
             archive: Archive::default(),
-            slot: Arc::default(),
+            nodes: Arc::default(),
             stop: watch::Sender::new(false),
         }
     }
@@ -129,49 +133,51 @@ impl Jobs {
         &self.metrics
     }
 
-    /// Begins a job with what is known now; dropping the receiver cancels it.
+    /// Begins a job with what is known now, unless one of its nodes has another one; dropping the
+    /// receiver cancels it.
     pub(crate) async fn submit(
         self: Arc<Self>,
         job: Job,
     ) -> Result<Receiver<JobEvent>, SubmitError> {
         let known = self.directory.for_job(&job).await?;
         let plan = plan(&known, &job)?;
-        let slot = Arc::clone(&self.slot)
-            .try_lock_owned()
-            .map_err(|_| SubmitError::Busy)?;
-        Ok(self.begin(Ordered { job, plan, known }, slot))
+        let hold = self.nodes.take(plan.nodes()).map_err(SubmitError::Busy)?;
+        Ok(self.begin(Ordered { job, plan, known }, Arc::new(hold)))
     }
 
-    /// Begins a job between endpoints that only its asker knows, as soon as no other one runs.
-    pub(crate) async fn queue(
+    /// Waits for the turn of `asker` to have these nodes.
+    pub(crate) async fn reserve(&self, asker: &str, nodes: BTreeSet<String>) -> Arc<Hold> {
+        Arc::new(self.nodes.wait(asker, nodes).await)
+    }
+
+    /// Begins a job on nodes that were reserved for it, between endpoints that only its asker
+    /// knows.
+    pub(crate) fn submit_on(
         self: Arc<Self>,
+        hold: &Arc<Hold>,
         job: Job,
         known: Arc<Known>,
     ) -> Result<Receiver<JobEvent>, SubmitError> {
         let plan = plan(&known, &job)?;
-        let slot = Arc::clone(&self.slot).lock_owned().await;
-        Ok(self.begin(Ordered { job, plan, known }, slot))
+        if let Some(node) = plan.nodes().into_iter().find(|node| !hold.covers(node)) {
+            return Err(SubmitError::Moved(node));
+        }
+        Ok(self.begin(Ordered { job, plan, known }, Arc::clone(hold)))
     }
 
-    fn begin(self: Arc<Self>, order: Ordered, slot: OwnedMutexGuard<()>) -> Receiver<JobEvent> {
+    fn begin(self: Arc<Self>, order: Ordered, hold: Arc<Hold>) -> Receiver<JobEvent> {
         let (events, receiver) = mpsc::channel(LINES);
-        tokio::spawn(self.supervise(order, events, slot));
+        tokio::spawn(self.supervise(order, events, hold));
         receiver
     }
 
-    /// Ends the job that runs and keeps others from beginning.
+    /// Ends the jobs that run and keeps others from beginning.
     pub(crate) async fn shut_down(&self) {
         self.stop.send_replace(true);
-        // Not given back: the process ends.
-        std::mem::forget(Arc::clone(&self.slot).lock_owned().await);
+        self.nodes.idle().await;
     }
 
-    async fn supervise(
-        self: Arc<Self>,
-        order: Ordered,
-        events: Sender<JobEvent>,
-        slot: OwnedMutexGuard<()>,
-    ) {
+    async fn supervise(self: Arc<Self>, order: Ordered, events: Sender<JobEvent>, hold: Arc<Hold>) {
         let Ordered { job, plan, known } = order;
         let (progress, ledger) = (Progress::new(plan.extent), Ledger::default());
         let mut stop = self.stop.subscribe();
@@ -182,10 +188,11 @@ impl Jobs {
             events: &events,
         };
         let outcome = tokio::select! {
-            outcome = execution.execute(&job, &plan) => Some(outcome),
+            biased;
             _ = stop.wait_for(|&stop| stop) => Some(Err(JobError::Stopped)),
-            () = events.closed() => None,
             never = tell(&progress, &events) => match never {},
+            outcome = execution.execute(&job, &plan) => Some(outcome),
+            () = events.closed() => None,
         };
         ledger.delete_all(&known.agents).await;
         match &outcome {
@@ -196,7 +203,7 @@ impl Jobs {
             }
             None => tracing::info!("job cancelled: its user is gone"),
         }
-        drop(slot);
+        drop(hold);
         let last = match outcome {
             Some(Ok(result)) => JobEvent::Done(Box::new(result)),
             Some(Err(error)) => JobEvent::Failed {

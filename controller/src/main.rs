@@ -6,7 +6,7 @@
 //!
 //! 1. [`config`], [`inventory`] and [`directory`]: what to connect to, and which endpoints there
 //!    are.
-//! 2. [`api`]: jobs in, events and the report out; one job at a time.
+//! 2. [`api`]: jobs in, events and the report out; never two jobs on one node.
 //! 3. [`jobs`]: plan → dispatch → results.
 //! 4. [`agents`]: the requests to the agents, over mutual TLS.
 //! 5. [`metrics`]: what finished jobs and rounds leave for Prometheus.

@@ -14,11 +14,13 @@
 //! 7. [`toll`]: what a path costs beyond its baseline.
 //! 8. [`report`]: `nettoll.report/v1`, the result that users keep.
 //!
+//! 9. [`turns`]: which jobs may run beside each other.
+//!
 //! On a Kubernetes cluster besides:
 //!
-//! 9. [`inventory`]: nodes, pods and namespaces as watch events tell of them.
-//! 10. [`mesh`]: the always-on rounds between nodes, and what follows from their results.
-//! 11. [`annotation`]: a test asked for and answered by annotations on a pod.
+//! 10. [`inventory`]: nodes, pods and namespaces as watch events tell of them.
+//! 11. [`mesh`]: the always-on rounds between nodes, and what follows from their results.
+//! 12. [`annotation`]: a test asked for and answered by annotations on a pod.
 #![forbid(unsafe_code)]
 
 pub mod annotation;
@@ -38,6 +40,7 @@ pub mod report;
 pub mod stage;
 pub mod stats;
 pub mod toll;
+pub mod turns;
 pub mod version;
 
 pub use reason::reason;

@@ -7,13 +7,11 @@
 //! 3. [`State`]: the agents' rounds → per edge whether it is up, its percentiles and losses, and
 //!    per pair the toll of `pod-to-pod` against `host-to-host`. It keeps what is needed for that
 //!    and no more: some hundred bytes an edge.
-//! 4. [`Busy`]: which nodes are taken by a heavy test, for there is never a second one.
 //!
 //! No clock here: times are milliseconds of the caller's monotonic clock, and the agents tell ages,
 //! never times, so that no skewed clock can do harm.
 
 mod budget;
-mod busy;
 mod edge;
 mod light;
 mod plan;
@@ -25,7 +23,6 @@ mod tests;
 mod toll;
 mod window;
 
-pub use busy::Busy;
 pub use edge::{LOST_ROUNDS, Round};
 pub use plan::{Pair, Plan, Why};
 pub use settings::{Settings, SettingsError};

@@ -201,15 +201,15 @@ async fn a_job_without_its_agents_fails_and_names_them() {
 }
 
 #[tokio::test]
-async fn one_job_at_a_time_and_leaving_cancels_it() {
+async fn a_node_has_one_job_at_a_time_and_leaving_cancels_it() {
     let (_listener, agent) = silence().await;
     let api = Fixture::new(agent).await;
     let (first, sender) = api
-        .send(Method::POST, "/api/v1/jobs", &test_job("node/n1"))
+        .send(Method::POST, "/api/v1/jobs", &test_job("node/n2"))
         .await;
     assert_eq!(first.status(), 200);
     let mut body = first.into_body();
-    // 10 rounds of one path; host-to-host has no baseline.
+    // 10 rounds of one path; loopback has no baseline.
     assert!(matches!(
         next(&mut body).await,
         JobEvent::Planned { rounds: 10, .. }
@@ -221,19 +221,23 @@ async fn one_job_at_a_time_and_leaving_cancels_it() {
         ));
     }
     let (status, busy) = api
-        .ask(Method::POST, "/api/v1/jobs", &test_job("node/n1"))
+        .ask(Method::POST, "/api/v1/jobs", &test_job("node/n2"))
         .await;
     assert!(
-        status == 409 && busy.contains("another job is running"),
+        status == 409 && busy.contains("node n2 is busy with another job"),
         "{busy}"
     );
+    // Within node n1 it disturbs nothing.
+    let elsewhere = test_job("node/n1").replace("node/n2", "node/n1");
+    let (beside, _sender) = api.send(Method::POST, "/api/v1/jobs", &elsewhere).await;
+    assert_eq!(beside.status(), 200);
 
     drop((body, sender));
     let mut status = 409;
     for _ in 0..50 {
         tokio::time::sleep(Duration::from_millis(20)).await;
         status = api
-            .send(Method::POST, "/api/v1/jobs", &test_job("node/n1"))
+            .send(Method::POST, "/api/v1/jobs", &test_job("node/n2"))
             .await
             .0
             .status()

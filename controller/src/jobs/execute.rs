@@ -49,10 +49,10 @@ impl Execution<'_> {
         for node in plan.nodes() {
             let agent = self
                 .agents
-                .of(node)
-                .ok_or_else(|| JobError::NoAgent(node.to_owned()))?;
-            infos.insert(node.to_owned(), agent.info().await?);
-            // One job runs at a time, so what an agent still holds is a dead controller's.
+                .of(&node)
+                .ok_or_else(|| JobError::NoAgent(node.clone()))?;
+            infos.insert(node, agent.info().await?);
+            // A job has its nodes alone, so what an agent still holds is a dead controller's.
             if let Err(error) = agent.delete_all().await {
                 tracing::warn!("runs of an earlier controller may be in the way: {error}");
             }

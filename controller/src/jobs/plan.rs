@@ -168,9 +168,9 @@ impl Plan {
     }
 
     /// The nodes of all runs.
-    pub(super) fn nodes(&self) -> BTreeSet<&str> {
-        self.runs()
-            .flat_map(|run| [run.client.node.as_str(), &run.server.node])
+    pub(super) fn nodes(&self) -> BTreeSet<String> {
+        let runs = self.runs();
+        runs.flat_map(|run| [run.client.node.clone(), run.server.node.clone()])
             .collect()
     }
 }

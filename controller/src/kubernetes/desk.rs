@@ -1,8 +1,8 @@
 //! Annotations → jobs → answers.
 //!
-//! Each request has a task of its own, from the first look at it to its answer; one of them has
-//! the turn to measure. A request ends early when its pod or its target goes away, or when its
-//! pod asks for something else. The state of a request is on its pod alone: the next leader
+//! Each request has a task of its own, from the first look at it to its answer; where two need a
+//! node, one waits, and namespaces take turns. A request ends early when its pod or its target goes
+//! away, or when its pod asks for something else. The state of a request is on its pod alone: the next leader
 //! takes up what is `pending` or `running`.
 
 mod answer;
@@ -38,8 +38,6 @@ pub(crate) struct Desk {
     jobs: Arc<Jobs>,
     policy: RwLock<Policy>,
     state: Mutex<State>,
-    /// Held by the request that measures.
-    turn: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -95,7 +93,6 @@ impl Desk {
             jobs,
             policy: RwLock::new(policy),
             state: Mutex::default(),
-            turn: tokio::sync::Mutex::default(),
         }
     }
 

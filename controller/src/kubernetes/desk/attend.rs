@@ -1,6 +1,6 @@
 //! One request, from the first look at it to its answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, core::PartialObjectMeta};
@@ -25,6 +25,7 @@ use super::{
     },
     Desk, End, answer,
 };
+use crate::jobs::Hold;
 
 /// How long pods and agents are waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -93,6 +94,25 @@ impl Failure {
     }
 }
 
+impl Ends {
+    /// The nodes that a test between them needs.
+    fn nodes(&self, to: &Endpoint) -> BTreeSet<String> {
+        let of_pods = [Some(&self.source), self.target.as_ref()];
+        let of_pods = of_pods.into_iter().flatten().flat_map(|pod| &pod.node);
+        let named = match to {
+            Endpoint::Node(name) => Some(name),
+            _ => None,
+        };
+        of_pods.chain(named).cloned().collect()
+    }
+}
+
+/// A request's turn: nothing stands in its way, and its nodes are its own.
+struct Turn {
+    ends: Ends,
+    hold: Arc<Hold>,
+}
+
 impl Attendance {
     /// Sees the request through, unless it ends early.
     pub(super) async fn attend(
@@ -146,20 +166,7 @@ impl Attendance {
                 ),
             ));
         }
-        let mut told = false;
-        let (ends, turn) = loop {
-            // One that may not run at all is not queued.
-            self.ready(request, true, &mut told).await?;
-            self.tell_pending(&mut told).await;
-            let turn = self.desk.turn.lock().await;
-            // Much may have changed meanwhile.
-            match self.standing(request, self.used()).await {
-                Standing::Ready(ends) => break (ends, turn),
-                Standing::Wait(_) => {}
-                Standing::Refused(refusal) => return Err(Verdict::Refused(refusal)),
-                Standing::Gone => return Err(Verdict::Gone),
-            }
-        };
+        let mut turn = self.turn(request, true, &mut false).await?;
         let usage = Usage {
             tests: request.tests.len() as u32,
             seconds: request.seconds.saturating_mul(request.tests.len() as u32),
@@ -169,34 +176,62 @@ impl Attendance {
         self.desk.state().usages.add(namespace, usage, now);
         self.tell(Status::Running, vec![]).await;
         let mut results = Vec::new();
-        let mut ends = *ends;
         for &test in &request.tests {
-            match self.tested(request, test, &mut ends).await {
-                Ok(result) => results.push(result),
+            match self.tested(request, test, turn).await {
+                Ok((result, kept)) => {
+                    results.push(result);
+                    turn = kept;
+                }
                 Err(Verdict::Failed(_, reason)) => {
                     return Err(Verdict::Failed(results, format!("{test}: {reason}")));
                 }
                 Err(verdict) => return Err(verdict),
             }
         }
-        drop(turn);
         Ok(results)
     }
 
-    /// One test. Where it fails it is tried again: an agent may have been restarted.
+    /// Waits until nothing stands in the way and the nodes are this request's own. One that may
+    /// not run at all is not queued.
+    async fn turn(
+        &self,
+        request: &Request,
+        counted: bool,
+        told: &mut bool,
+    ) -> Result<Turn, Verdict> {
+        loop {
+            let ends = self.ready(request, counted, told).await?;
+            self.tell_pending(told).await;
+            let nodes = ends.nodes(&request.to);
+            let asker = &self.subject.namespace;
+            let hold = self.desk.jobs.reserve(asker, nodes.clone()).await;
+            // Much may have changed meanwhile.
+            match self.standing(request, self.used(counted)).await {
+                Standing::Ready(ends) if ends.nodes(&request.to) == nodes => {
+                    return Ok(Turn { ends: *ends, hold });
+                }
+                Standing::Ready(_) | Standing::Wait(_) => {}
+                Standing::Refused(refusal) => return Err(Verdict::Refused(refusal)),
+                Standing::Gone => return Err(Verdict::Gone),
+            }
+        }
+    }
+
+    /// One test, and the turn for the next one. Where it fails it is tried again, with another
+    /// turn: an agent may have been restarted.
     async fn tested(
         &self,
         request: &Request,
         test: TestType,
-        ends: &mut Ends,
-    ) -> Result<TestAnswer, Verdict> {
+        mut turn: Turn,
+    ) -> Result<(TestAnswer, Turn), Verdict> {
         let Subject {
             namespace, name, ..
         } = &self.subject;
         let mut until = None;
         loop {
-            let Failure { message, lasting } = match self.run(request, test, ends).await {
-                Ok(result) => return Ok(result),
+            let Failure { message, lasting } = match self.run(request, test, &turn).await {
+                Ok(result) => return Ok((result, turn)),
                 Err(failure) => failure,
             };
             let until = *until.get_or_insert(Instant::now() + SECOND_CHANCE);
@@ -204,8 +239,9 @@ impl Attendance {
                 return Err(Verdict::Failed(vec![], message));
             }
             tracing::warn!("pod {namespace}/{name}: {test} is tried again: {message}");
+            drop(turn);
             sleep(BREATH).await;
-            *ends = self.ready(request, false, &mut true).await?;
+            turn = self.turn(request, false, &mut true).await?;
         }
     }
 
@@ -213,7 +249,7 @@ impl Attendance {
         &self,
         request: &Request,
         test: TestType,
-        ends: &Ends,
+        Turn { ends, hold }: &Turn,
     ) -> Result<TestAnswer, Failure> {
         let from = ends.source.endpoint();
         let job = TestJob {
@@ -242,8 +278,7 @@ impl Attendance {
         let known = self.desk.live.with(&pods, ends.service.as_slice());
         let jobs = Arc::clone(&self.desk.jobs);
         let mut events = jobs
-            .queue(Job::Test(job), known)
-            .await
+            .submit_on(hold, Job::Test(job), known)
             .map_err(|error| Failure::passing(&error))?;
         while let Some(event) = events.recv().await {
             match event {
@@ -273,12 +308,7 @@ impl Attendance {
     ) -> Result<Ends, Verdict> {
         let until = Instant::now() + PATIENCE;
         loop {
-            let used = if counted {
-                self.used()
-            } else {
-                Usage::default()
-            };
-            match self.standing(request, used).await {
+            match self.standing(request, self.used(counted)).await {
                 Standing::Ready(ends) => return Ok(*ends),
                 Standing::Wait(reason) if Instant::now() >= until => {
                     let why = format!("{reason}; waited {} s", PATIENCE.as_secs());
@@ -292,7 +322,11 @@ impl Attendance {
         }
     }
 
-    fn used(&self) -> Usage {
+    /// What the namespace used, where that matters.
+    fn used(&self, counted: bool) -> Usage {
+        if !counted {
+            return Usage::default();
+        }
         let now = std::time::Instant::now();
         self.desk.state().usages.of(&self.subject.namespace, now)
     }
