@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod authority;
 pub mod fault;
+pub mod leader;
 pub mod process;
 pub mod prometheus;
 
@@ -15,7 +16,7 @@ use std::{
     path::PathBuf,
     process::Command,
     thread::sleep,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -108,19 +109,55 @@ pub fn pods(component: &str) -> Result<Vec<Pod>> {
 /// # Errors
 /// Where they are not in time.
 pub fn ready() -> Result<()> {
-    eventually(READY, || {
-        for component in ["agent", "controller"] {
-            let pods = pods(component)?;
-            ensure!(
-                pods.len() == 2 && pods.iter().all(|pod| pod.ready),
-                "not all of {component} is ready: {:?}",
-                pods.iter()
-                    .map(|pod| (&pod.name, pod.ready))
-                    .collect::<Vec<_>>()
-            );
-        }
-        Ok(())
-    })
+    eventually(READY, is_ready)
+}
+
+/// Whether they are now.
+///
+/// # Errors
+/// Naming those that are not.
+pub fn is_ready() -> Result<()> {
+    for component in ["agent", "controller"] {
+        let pods = pods(component)?;
+        ensure!(
+            pods.len() == 2 && pods.iter().all(|pod| pod.ready),
+            "not all of {component} is ready: {:?}",
+            pods.iter()
+                .map(|pod| (&pod.name, pod.ready))
+                .collect::<Vec<_>>()
+        );
+    }
+    Ok(())
+}
+
+/// The product's pod of a component on a node.
+///
+/// # Errors
+/// Where there is none.
+pub fn on(component: &str, node: &str) -> Result<Pod> {
+    let found = pods(component)?.into_iter().find(|pod| pod.node == node);
+    found.with_context(|| format!("no {component} on {node}"))
+}
+
+/// Has kubelet look at a pod of the product at once, as it does when the pod changes: a changed
+/// Secret is in its files then. Else that takes a minute or two.
+///
+/// # Errors
+/// As [`kubectl`].
+pub fn sync(pod: &Pod) -> Result<()> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let mark = format!("example.org/mark={}", now.as_millis());
+    let name = pod.name.as_str();
+    kubectl(&[
+        "annotate",
+        "pod",
+        "-n",
+        NAMESPACE,
+        name,
+        "--overwrite",
+        &mark,
+    ])
+    .map(drop)
 }
 
 /// Two pods, `one` on n1 and `two` on n2, in a namespace that allows tests.

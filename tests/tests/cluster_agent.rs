@@ -14,8 +14,9 @@ use nettoll_tests::cluster::{
     NAMESPACE, Pod, Space,
     agent::NodeAgent,
     authority::{Authority, Life},
-    eventually, kubectl, pods,
+    eventually, fault, kubectl, pods,
     process::Process,
+    sync,
 };
 
 /// For everything to be ready after the manifests were applied.
@@ -148,32 +149,9 @@ fn a_new_certificate_is_taken_without_a_restart() -> Result<()> {
     let agent = NodeAgent::of(&before, &authority)?;
     let new = authority.sign(AGENT_TLS_NAME, Life::Now)?;
     assert_ne!(agent.shows(&controller)?, new.certificate);
-    let patch = serde_json::json!({ "stringData": {
-        "tls.crt": new.certificate_pem,
-        "tls.key": new.key_pem,
-    }});
-    let patch = patch.to_string();
-    kubectl(&[
-        "patch",
-        "secret",
-        "-n",
-        NAMESPACE,
-        "nettoll-agent-tls",
-        "-p",
-        &patch,
-    ])?;
-    // Kubelet looks again at once when a pod changes, else in a minute or two.
-    let mark = format!("example.org/mark={}", std::process::id());
-    kubectl(&[
-        "annotate",
-        "pod",
-        "-n",
-        NAMESPACE,
-        &before.name,
-        "--overwrite",
-        &mark,
-    ])?;
-    eventually(Duration::from_secs(150), || {
+    fault::put_certificate(&new)?;
+    sync(&before)?;
+    eventually(Duration::from_secs(30), || {
         ensure!(
             agent.shows(&controller)? == new.certificate,
             "still the old one"

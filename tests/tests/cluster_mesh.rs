@@ -1,59 +1,15 @@
 //! The always-on mesh of a real cluster, as Prometheus sees it.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
-    time::Duration,
-};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-use nettoll_core::api::METRICS_PORT;
-use nettoll_lab::netns;
-use nettoll_tests::cluster::{eventually, pods};
+use anyhow::{Result, ensure};
+use nettoll_tests::cluster::{
+    eventually,
+    leader::{metrics, value},
+};
 
 /// For everything to be ready, and the first tolls 60 s later.
 const PATIENCE: Duration = Duration::from_secs(150);
-/// A node's network namespace: pods are reached from there.
-const NODE: &str = "kit-n1";
-const CONNECT: Duration = Duration::from_secs(2);
-
-/// What the leading controller exposes.
-fn metrics() -> Result<String> {
-    for pod in pods("controller")? {
-        let Ok(address) = pod.address.parse() else {
-            continue;
-        };
-        let address = SocketAddr::new(address, METRICS_PORT);
-        let text = netns::within(NODE, move || page(address))??;
-        if text.contains("nettoll_mesh_members") {
-            return Ok(text);
-        }
-    }
-    anyhow::bail!("no controller leads")
-}
-
-fn page(address: SocketAddr) -> Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, CONNECT)?;
-    stream.set_read_timeout(Some(CONNECT))?;
-    let ask = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(ask.as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
-}
-
-/// The value of the first series with this name and all these parts of its labels.
-fn value(text: &str, name: &str, parts: &[&str]) -> Result<f64> {
-    let line = text.lines().find(|line| {
-        line.strip_prefix(name)
-            .is_some_and(|rest| rest.starts_with('{'))
-            && parts.iter().all(|part| line.contains(part))
-    });
-    let line = line.with_context(|| format!("no {name} {parts:?} in\n{text}"))?;
-    let value = line.rsplit(' ').next().context("no value")?;
-    Ok(value.parse()?)
-}
-
 #[test]
 fn each_pair_of_nodes_has_its_toll() -> Result<()> {
     let text = eventually(PATIENCE, || {

@@ -1,30 +1,21 @@
 //! A real Prometheus scrapes a real cluster, and the questions that users have are answered.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use nettoll_core::{
     api::{Job, ProbeMode, TestJob},
     report::{Options, TestType},
 };
 use nettoll_tests::cluster::{
-    NAMESPACE, Pod, get, pods,
+    NAMESPACE,
+    leader::leader,
+    on, pods,
     prometheus::{Forwarded, Prometheus},
     ready,
 };
 
-fn leader() -> Result<String> {
-    let lease = get(&["lease", "-n", NAMESPACE, "nettoll-controller"])?;
-    let holder = lease["spec"]["holderIdentity"].as_str();
-    Ok(holder.context("nobody leads")?.to_owned())
-}
-
-fn endpoint(component: &str, node: &str) -> Result<Pod> {
-    let found = pods(component)?.into_iter().find(|pod| pod.node == node);
-    found.with_context(|| format!("no {component} on {node}"))
-}
-
 /// One measured path with everything: probe and samples.
 fn measure(api: &Forwarded) -> Result<()> {
-    let (from, to) = (endpoint("endpoint-a", "n1")?, endpoint("endpoint-a", "n2")?);
+    let (from, to) = (on("endpoint-a", "n1")?, on("endpoint-a", "n2")?);
     let job = Job::Test(TestJob {
         from: format!("pod/{NAMESPACE}/{}", from.name).parse()?,
         to: format!("pod/{NAMESPACE}/{}", to.name).parse()?,
@@ -60,7 +51,7 @@ fn the_questions_of_users_are_answered() -> Result<()> {
     }
     assert_eq!(targets.len(), 4);
     let prometheus = Prometheus::start(&targets)?;
-    measure(&Forwarded::to(&leader()?)?)?;
+    measure(&Forwarded::to(&leader()?.name)?)?;
 
     for (query, least) in [
         ("count(up == 1)", 4.0),

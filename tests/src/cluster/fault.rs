@@ -1,10 +1,18 @@
 //! Faults that a test makes and takes back, whatever becomes of it.
 
-use std::process::Command;
+use std::{env, fs, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use nettoll_core::version::AGENT_PRODUCT;
+use serde_json::{Value, json};
+use tempfile::TempDir;
 
-use super::{NETNS, kit, process::Process};
+use super::{
+    NAMESPACE, NETNS, authority::Identity, eventually, get, kit, kubectl, on, process::Process,
+};
+
+/// For a pod to be replaced by another one that is ready.
+const REPLACED: Duration = Duration::from_secs(60);
 
 /// Kills a pod's process, as the kernel does it when memory runs out.
 ///
@@ -72,5 +80,147 @@ fn set(node: &str, state: &str) -> Result<()> {
     let arguments = ["-n", NETNS, "link", "set", node, state];
     let status = Command::new("ip").args(arguments).status()?;
     ensure!(status.success(), "ip {}: {status}", arguments.join(" "));
+    Ok(())
+}
+
+/// Puts a certificate in the place of the agents' one, in their Secret.
+///
+/// # Errors
+/// As [`kubectl`].
+pub fn put_certificate(identity: &Identity) -> Result<()> {
+    patch_secret(&json!({ "stringData": {
+        "tls.crt": identity.certificate_pem,
+        "tls.key": identity.key_pem,
+    }}))
+}
+
+/// The agents' Secret in the hands of somebody who is not the controller.
+pub struct ForeignSecret(());
+
+impl ForeignSecret {
+    /// Takes the controller's label away and puts a certificate of one's own.
+    ///
+    /// # Errors
+    /// As [`kubectl`].
+    pub fn with(identity: &Identity) -> Result<Self> {
+        let foreign = Self(());
+        manage(None)?;
+        put_certificate(identity)?;
+        Ok(foreign)
+    }
+}
+
+impl Drop for ForeignSecret {
+    /// From now on the controller looks after it again.
+    fn drop(&mut self) {
+        let _ = manage(Some("nettoll"));
+    }
+}
+
+fn manage(by: Option<&str>) -> Result<()> {
+    patch_secret(&json!({ "metadata": { "labels": { "app.kubernetes.io/managed-by": by }}}))
+}
+
+fn patch_secret(patch: &Value) -> Result<()> {
+    let patch = patch.to_string();
+    let secret = ["patch", "secret", "-n", NAMESPACE, "nettoll-agent-tls"];
+    kubectl(&[&secret[..], &["-p", &patch]].concat()).map(drop)
+}
+
+/// A node whose agent is of another version, as in the middle of an update.
+pub struct OtherVersion {
+    /// What the agents' DaemonSet was before.
+    spec: Value,
+    _binary: TempDir,
+}
+
+impl OtherVersion {
+    /// How the agent names itself.
+    pub const NAME: &'static str = "nettoll-agent/9.1.0";
+
+    /// Has the node run the lane's own agent, with another number in what it calls itself, and
+    /// waits until it is ready.
+    ///
+    /// # Errors
+    /// As [`kubectl`], and where the agent does not start.
+    pub fn on(node: &str) -> Result<Self> {
+        let binary = tempfile::tempdir()?;
+        write_other(&binary.path().join("nettoll-agent"))?;
+        let spec = get(&["daemonset", "-n", NAMESPACE, "nettoll-agent"])?["spec"].clone();
+        let mut other = spec.clone();
+        other["updateStrategy"] = json!({ "type": "OnDelete" });
+        let pod = &mut other["template"]["spec"];
+        let volume = json!({ "name": "other", "hostPath": { "path": binary.path() } });
+        let mount = json!({ "name": "other", "mountPath": "/other", "readOnly": true });
+        let container = &mut pod["containers"][0];
+        container["command"][0] = "/other/nettoll-agent".into();
+        push(&mut container["volumeMounts"], mount)?;
+        push(&mut pod["volumes"], volume)?;
+        let before = on("agent", node)?;
+        let changed = Self {
+            spec,
+            _binary: binary,
+        };
+        set_daemonset(&other)?;
+        kubectl(&[
+            "delete",
+            "pod",
+            "-n",
+            NAMESPACE,
+            &before.name,
+            "--wait=false",
+        ])?;
+        eventually(REPLACED, || {
+            let pod = on("agent", node)?;
+            ensure!(
+                pod.uid != before.uid && pod.ready,
+                "{} is not ready",
+                pod.name
+            );
+            Ok(())
+        })?;
+        Ok(changed)
+    }
+}
+
+impl Drop for OtherVersion {
+    /// The DaemonSet's controller replaces what is not of its template.
+    fn drop(&mut self) {
+        let _ = set_daemonset(&self.spec);
+    }
+}
+
+fn push(list: &mut Value, one: Value) -> Result<()> {
+    list.as_array_mut().context("no list")?.push(one);
+    Ok(())
+}
+
+fn set_daemonset(spec: &Value) -> Result<()> {
+    let patch = ["updateStrategy", "template"].map(
+        |part| json!({ "op": "replace", "path": format!("/spec/{part}"), "value": spec[part] }),
+    );
+    let patch = json!(patch).to_string();
+    let agent = ["patch", "daemonset", "-n", NAMESPACE, "nettoll-agent"];
+    kubectl(&[&agent[..], &["--type=json", "-p", &patch]].concat()).map(drop)
+}
+
+/// The image's agent, which calls itself [`OtherVersion::NAME`].
+fn write_other(to: &Path) -> Result<()> {
+    let folder = env::var_os("NETTOLL_BIN_DIR").context("NETTOLL_BIN_DIR is not set")?;
+    let from = Path::new(&folder).join("nettoll-agent");
+    let own = format!("{AGENT_PRODUCT}{}", env!("CARGO_PKG_VERSION"));
+    let (own, other) = (own.as_bytes(), OtherVersion::NAME.as_bytes());
+    ensure!(
+        own.len() == other.len(),
+        "a version of as many bytes is needed"
+    );
+    let mut program = fs::read(&from).with_context(|| from.display().to_string())?;
+    let mut at = program.windows(own.len()).enumerate();
+    let at = at.find_map(|(at, bytes)| (bytes == own).then_some(at));
+    let at = at.context("the agent does not name its version")?;
+    program[at..at + other.len()].copy_from_slice(other);
+    fs::write(to, program)?;
+    // `fs::copy` keeps permissions, `fs::write` does not.
+    fs::set_permissions(to, fs::metadata(&from)?.permissions())?;
     Ok(())
 }
