@@ -1,18 +1,15 @@
 //! The agent's metrics, over plain HTTP: counts without addresses or names of pods.
 
-mod collector;
+mod page;
 mod totals;
 
 use std::{sync::Arc, time::Duration};
 
-use hyper::{Method, Request, StatusCode, body::Incoming};
-use prometheus_client::{encoding::text, registry::Registry};
+use hyper::{Method, Request, StatusCode, body::Incoming, header::ACCEPT};
+use nettoll_core::exposition::Format;
 
-use self::collector::AgentCollector;
-pub(crate) use self::totals::Totals;
+pub(crate) use self::{page::Source, totals::Totals};
 use crate::{
-    api::Agent,
-    doctor::hooks::Hook,
     http::{Answer, Limits, answer},
     privilege::Privileged,
 };
@@ -24,18 +21,10 @@ pub(crate) const LIMITS: Limits = Limits {
 };
 
 const TEXT: &str = "text/plain; charset=utf-8";
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// Everything that the agent tells. `hooks`: as they were tried when the agent began.
-pub(crate) fn registry(agent: Arc<Agent>, hooks: Vec<Hook>) -> Registry {
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(AgentCollector { agent, hooks }));
-    registry
-}
 
 /// Answers one request. `waits_for`: what the agent cannot do its work without, if anything.
 pub(crate) async fn handle(
-    registry: Arc<Registry>,
+    source: Arc<Source>,
     privileged: Privileged,
     waits_for: Option<String>,
     request: Request<Incoming>,
@@ -48,14 +37,18 @@ pub(crate) async fn handle(
         );
     }
     match request.uri().path() {
-        "/metrics" => match privileged.run(move || scrape(&registry)).await {
-            Some(Some(page)) => answer(StatusCode::OK, OPEN_METRICS, page),
-            _ => answer(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                TEXT,
-                "the scrape failed\n",
-            ),
-        },
+        "/metrics" => {
+            let accept = request.headers().get_all(ACCEPT).into_iter();
+            let format = Format::negotiate(accept.filter_map(|value| value.to_str().ok()));
+            match privileged.run(move || source.page(format)).await {
+                Some(page) => answer(StatusCode::OK, format.content_type(), page),
+                None => answer(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    TEXT,
+                    "the scrape failed\n",
+                ),
+            }
+        }
         // Told by a process that listens on both of its addresses.
         "/healthz" => answer(StatusCode::OK, TEXT, "ok\n"),
         "/readyz" => match waits_for {
@@ -68,10 +61,4 @@ pub(crate) async fn handle(
             "there are /metrics, /healthz and /readyz\n",
         ),
     }
-}
-
-fn scrape(registry: &Registry) -> Option<String> {
-    let mut page = String::new();
-    text::encode(&mut page, registry).ok()?;
-    Some(page)
 }

@@ -119,15 +119,13 @@ fn serve(path: &Path, identity: Identity) -> Result<ExitCode, ServeError> {
             move |request| api::handle(agent.clone(), privileged.clone(), request)
         };
         let pages = {
-            let registry = Arc::new(metrics::registry(agent.clone(), hooks));
+            let source = Arc::new(metrics::Source {
+                agent: agent.clone(),
+                hooks,
+            });
             let (tls, privileged) = (tls.clone(), privileged.clone());
             move |request| {
-                metrics::handle(
-                    registry.clone(),
-                    privileged.clone(),
-                    tls.waits_for(),
-                    request,
-                )
+                metrics::handle(source.clone(), privileged.clone(), tls.waits_for(), request)
             }
         };
         let code = select! {

@@ -21,8 +21,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
-use hyper::{Method, Request, Response, StatusCode, body::Incoming, header};
-use nettoll_core::api::{ErrorBody, Job, JobEvent, MAX_BODY_BYTES};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, body::Incoming, header};
+use nettoll_core::{
+    api::{ErrorBody, Job, JobEvent, MAX_BODY_BYTES},
+    exposition::Format,
+};
 use serde::Serialize;
 use tokio::sync::mpsc::Receiver;
 
@@ -32,7 +35,7 @@ use crate::{
     directory::DirectoryError,
     jobs::{Archive, Jobs, SubmitError},
     mesh::Mesh,
-    metrics::{self, Metrics},
+    metrics::Metrics,
 };
 
 /// What users can ask.
@@ -59,11 +62,10 @@ pub(crate) async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Respons
         }
         (Method::GET, "/api/v1/runs") => json(StatusCode::OK, &jobs.archive().summaries()),
         (Method::GET, "/api/v1/inventory") => json(StatusCode::OK, &jobs.known().inventory),
-        (Method::GET, "/api/v1/metrics") => text(metrics::CONTENT_TYPE, jobs.metrics().text()),
-        (Method::GET, path) if path.starts_with("/api/v1/") => {
-            kept(jobs.archive(), path).unwrap_or_else(|| common(jobs.metrics(), &Method::GET, path))
-        }
-        (method, path) => common(jobs.metrics(), &method, path),
+        (Method::GET, "/api/v1/metrics") => scrape(jobs.metrics(), &head.headers),
+        (Method::GET, path) if path.starts_with("/api/v1/") => kept(jobs.archive(), path)
+            .unwrap_or_else(|| common(jobs.metrics(), &Method::GET, path, &head.headers)),
+        (method, path) => common(jobs.metrics(), &method, path, &head.headers),
     }
 }
 
@@ -91,13 +93,17 @@ fn kept(archive: &Archive, path: &str) -> Option<Response<Body>> {
 
 /// Answers a scrape.
 pub(crate) fn answer_scrape(metrics: &Metrics, request: &Request<Incoming>) -> Response<Body> {
-    common(metrics, request.method(), request.uri().path())
+    let (method, path) = (request.method(), request.uri().path());
+    common(metrics, method, path, request.headers())
 }
 
-fn common(metrics: &Metrics, method: &Method, path: &str) -> Response<Body> {
+fn common(metrics: &Metrics, method: &Method, path: &str, headers: &HeaderMap) -> Response<Body> {
     match (method, path) {
-        (&Method::GET, "/metrics") => text(metrics::CONTENT_TYPE, metrics.text()),
-        (&Method::GET, "/healthz" | "/readyz") => text("text/plain; charset=utf-8", "ok\n".into()),
+        (&Method::GET, "/metrics") => scrape(metrics, headers),
+        (&Method::GET, "/healthz" | "/readyz") => {
+            let ok = whole(Bytes::from_static(b"ok\n"));
+            respond(StatusCode::OK, "text/plain; charset=utf-8", ok)
+        }
         _ => refuse(
             StatusCode::NOT_FOUND,
             format!(
@@ -106,6 +112,14 @@ fn common(metrics: &Metrics, method: &Method, path: &str) -> Response<Body> {
             ),
         ),
     }
+}
+
+/// The metrics in the format that the client takes best.
+fn scrape(metrics: &Metrics, headers: &HeaderMap) -> Response<Body> {
+    let accept = headers.get_all(header::ACCEPT).into_iter();
+    let format = Format::negotiate(accept.filter_map(|value| value.to_str().ok()));
+    let page = whole(metrics.page(format).into());
+    respond(StatusCode::OK, format.content_type(), page)
 }
 
 async fn submit(jobs: &Arc<Jobs>, body: Incoming) -> Result<Receiver<JobEvent>, Response<Body>> {
@@ -149,10 +163,6 @@ fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
             )
         }
     }
-}
-
-fn text(kind: &'static str, text: String) -> Response<Body> {
-    respond(StatusCode::OK, kind, whole(text.into()))
 }
 
 fn whole(bytes: Bytes) -> Body {

@@ -11,6 +11,7 @@ use std::{
 
 use nettoll_core::{
     api::{LightPlan, LightResults, LightRound},
+    exposition::Format,
     histogram::{Histogram, USER_SUB_BITS},
     inventory::{Cluster, Event, NodeFacts, PodFacts, Role},
     mesh::{Plan, Settings, Why},
@@ -251,7 +252,8 @@ fn each_order(mesh: &Mesh, mut with: impl FnMut(&str, &LightPlan)) {
 }
 
 fn scrape(metrics: &Metrics, mesh: &Mesh, figures: &mut Figures) {
-    let (took, text) = best(3, || metrics.text());
+    let (took, text) = best(3, || metrics.page(Format::OpenMetrics));
+    let text = String::from_utf8_lossy(&text);
     figures.scrape_ms = took;
     figures.scrape_bytes = text.len();
     figures.series = text.lines().filter(|line| !line.starts_with('#')).count();

@@ -15,6 +15,7 @@
 //! 8. [`report`]: `nettoll.report/v1`, the result that users keep.
 //!
 //! 9. [`turns`]: which jobs may run beside each other.
+//! 10. [`exposition`]: pages of metrics for Prometheus, which agents and controllers write.
 //!
 //! On a Kubernetes cluster besides:
 //!
@@ -28,6 +29,7 @@ pub mod api;
 pub mod component;
 pub mod device;
 pub mod endpoint;
+pub mod exposition;
 mod hash;
 pub mod histogram;
 pub mod hop;

@@ -140,11 +140,9 @@ fn its_metrics_are_there_before_any_run() -> Result<()> {
     let (status, page) = agent.page("/metrics")?;
     assert_eq!(status, 200);
     for text in [
-        "# TYPE nettoll_agent_stage_packets counter",
-        "# TYPE nettoll_agent_stage_latency_seconds histogram",
+        "# TYPE nettoll_agent_light_answers_total counter\nnettoll_agent_light_answers_total 0\n",
         "nettoll_hook_state{hook=\"net_dev_queue\",state=\"ready\",reason=\"attached\"} 1",
         "nettoll_build_info{version=",
-        "# EOF",
     ] {
         assert!(page.contains(text), "{text}\n{page}");
     }

@@ -129,7 +129,10 @@ async fn what_is_known_is_answered() {
     let inventory: nettoll_core::api::Inventory = serde_json::from_str(&inventory).unwrap();
     assert_eq!(inventory, api.jobs.known().inventory);
     let (status, metrics) = api.ask(Method::GET, "/api/v1/metrics", "").await;
-    assert!(status == 200 && metrics.ends_with("# EOF\n"), "{metrics}");
+    assert!(
+        status == 200 && metrics.contains("# TYPE process_resident_memory_bytes gauge\n"),
+        "{metrics}"
+    );
     // A node whose agent is away hides no other.
     let (status, nodes) = api.ask(Method::GET, "/api/v1/nodes", "").await;
     assert_eq!(status, 200);
@@ -159,6 +162,41 @@ async fn what_is_known_is_answered() {
         status == 404 && unknown.contains("/api/v1/jobs"),
         "{unknown}"
     );
+}
+
+#[tokio::test]
+async fn a_scraper_gets_the_format_that_it_asks_for() {
+    let api = Fixture::new(nobody().await).await;
+    let protobuf = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;\
+        encoding=delimited";
+    for (accept, format, begin) in [
+        (None, Format::Text, "# HELP process_cpu_seconds_total "),
+        (
+            Some("application/openmetrics-text;version=1.0.0,*/*;q=0.1"),
+            Format::OpenMetrics,
+            "# HELP process_cpu_seconds CPU",
+        ),
+        // A message's length, then its first field: the name, of 25 bytes.
+        (
+            Some(protobuf),
+            Format::Protobuf,
+            "\u{44}\n\u{19}process_cpu_seconds_total",
+        ),
+    ] {
+        let mut sender = api.connect().await;
+        let mut request = Request::get("/metrics");
+        if let Some(accept) = accept {
+            request = request.header(header::ACCEPT, accept);
+        }
+        let request = request.body(Full::default()).unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        assert_eq!(
+            response.headers()[header::CONTENT_TYPE],
+            format.content_type()
+        );
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(body.starts_with(begin.as_bytes()), "{format:?} {body:?}");
+    }
 }
 
 #[tokio::test]

@@ -2,43 +2,28 @@
 
 use std::fs;
 
-use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric as _},
-    metrics::{counter::ConstCounter, gauge::ConstGauge},
-    registry::Unit,
-};
+use nettoll_core::exposition::{Kind, Page};
 
 /// Units of the kernel's times in /proc, the same on all machines.
 const TICKS_A_SECOND: f64 = 100.0;
 
 /// Reads /proc at each scrape.
-#[derive(Debug)]
-pub(super) struct Process;
-
-impl Collector for Process {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        if let Some(seconds) = cpu_seconds() {
-            let counter = ConstCounter::new(seconds);
-            let metric = encoder.encode_descriptor(
-                "process_cpu",
-                "CPU time of this process",
-                Some(&Unit::Seconds),
-                counter.metric_type(),
-            )?;
-            counter.encode(metric)?;
-        }
-        if let Some(bytes) = resident_bytes() {
-            let gauge = ConstGauge::new(bytes);
-            let metric = encoder.encode_descriptor(
-                "process_resident_memory",
-                "Memory of this process that is resident",
-                Some(&Unit::Bytes),
-                gauge.metric_type(),
-            )?;
-            gauge.encode(metric)?;
-        }
-        Ok(())
+pub(super) fn write(page: &mut Page) {
+    if let Some(seconds) = cpu_seconds() {
+        page.single(
+            "process_cpu_seconds_total",
+            Kind::Counter,
+            "CPU time of this process",
+            seconds,
+        );
+    }
+    if let Some(bytes) = resident_bytes() {
+        page.single(
+            "process_resident_memory_bytes",
+            Kind::Gauge,
+            "Memory of this process that is resident",
+            bytes,
+        );
     }
 }
 
@@ -52,13 +37,13 @@ fn cpu_seconds() -> Option<f64> {
     Some((next()? + next()?) / TICKS_A_SECOND)
 }
 
-fn resident_bytes() -> Option<i64> {
+fn resident_bytes() -> Option<f64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: i64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kibibytes * 1024)
+    let kibibytes: f64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kibibytes * 1024.0)
 }
 
 #[cfg(test)]
@@ -68,6 +53,6 @@ mod tests {
     #[test]
     fn the_process_is_seen() {
         assert!(cpu_seconds().unwrap() >= 0.0);
-        assert!(resident_bytes().unwrap() > 1 << 20);
+        assert!(resident_bytes().unwrap() > f64::from(1 << 20));
     }
 }

@@ -190,13 +190,13 @@ fn a_valid_run_is_in_all_families() {
         format!("nettoll_requests_total{{{EDGE}}} 1000"),
         format!("nettoll_lost_total{{{EDGE}}} 2"),
         format!("nettoll_closure_ratio{{{EDGE}}} 0.98"),
-        format!("nettoll_throughput_bytes_per_second{{{EDGE}}} 1000000000.0"),
+        format!("nettoll_throughput_bytes_per_second{{{EDGE}}} 1000000000"),
         format!(r#"nettoll_toll_ratio{{{EDGE},metric="rtt_mean"}} 1.5"#),
         r#"nettoll_tests_total{test="tcp_rr",outcome="valid"} 1"#.to_owned(),
         r#"nettoll_component_cpu_seconds_total{path="pod-to-pod",network="vxlan",component="encap"} 2.5"#.to_owned(),
         format!("nettoll_rtt_seconds_sum{{{zones}}} 0.03"),
-        format!(r#"nettoll_rtt_seconds_bucket{{le="0.00005",{zones}}} 1000"#),
-        format!(r#"nettoll_stage_latency_seconds_bucket{{le="0.000001",{staged},stage="encap",device_kind="vxlan"}} 8"#),
+        format!(r#"nettoll_rtt_seconds_bucket{{{zones},le="5e-05"}} 1000"#),
+        format!(r#"nettoll_stage_latency_seconds_bucket{{{staged},stage="encap",device_kind="vxlan",le="1e-06"}} 8"#),
         format!(r#"nettoll_stage_latency_seconds_count{{{staged},stage="unknown",device_kind="vxlan"}} 10"#),
     ] {
         assert!(text.contains(&format!("{line}\n")), "{line} is not in\n{text}");
@@ -221,7 +221,7 @@ fn an_invalid_run_is_counted_and_not_shown() {
     for absent in [
         "nettoll_rtt_seconds",
         "nettoll_rtt_p50",
-        "nettoll_stage",
+        "nettoll_stage_latency_seconds",
         "last_success",
     ] {
         let shown = text

@@ -6,19 +6,9 @@ use nettoll_core::{
     hop::{Direction, Side},
     report::Program,
 };
-use prometheus_client::{encoding::text, registry::Registry};
 
 use super::*;
 use crate::doctor::hooks::{HookKind, Reason};
-
-#[derive(Debug)]
-struct Fixed(Totals, Vec<Hook>);
-
-impl Collector for Fixed {
-    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        encode(encoder, &self.0, &self.1)
-    }
-}
 
 fn page(totals: Totals) -> String {
     let hook = Hook {
@@ -31,11 +21,9 @@ fn page(totals: Totals) -> String {
         detail: String::new(),
         remedy: None,
     };
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(Fixed(totals, vec![hook])));
-    let mut page = String::new();
-    text::encode(&mut page, &registry).unwrap();
-    page
+    let mut page = Page::new(Format::OpenMetrics);
+    write(&mut page, &totals, &[hook]);
+    String::from_utf8(page.finish()).unwrap()
 }
 
 fn key(stage: &str) -> StageKey {
@@ -77,10 +65,10 @@ fn a_stage_has_its_counters_and_its_histogram() {
         format!("nettoll_agent_stage_cpu_seconds_total{{{labels}}} 0.0000015"),
         format!("nettoll_agent_stage_latency_seconds_sum{{{labels}}} 0.0000025"),
         format!("nettoll_agent_stage_latency_seconds_count{{{labels}}} 8"),
-        format!(r#"nettoll_agent_stage_latency_seconds_bucket{{le="1e-7",{labels}}} 3"#),
-        format!(r#"nettoll_agent_stage_latency_seconds_bucket{{le="3e-7",{labels}}} 7"#),
-        format!(r#"nettoll_agent_stage_latency_seconds_bucket{{le="0.1",{labels}}} 7"#),
-        format!(r#"nettoll_agent_stage_latency_seconds_bucket{{le="+Inf",{labels}}} 8"#),
+        format!(r#"nettoll_agent_stage_latency_seconds_bucket{{{labels},le="1e-07"}} 3"#),
+        format!(r#"nettoll_agent_stage_latency_seconds_bucket{{{labels},le="3e-07"}} 7"#),
+        format!(r#"nettoll_agent_stage_latency_seconds_bucket{{{labels},le="0.1"}} 7"#),
+        format!(r#"nettoll_agent_stage_latency_seconds_bucket{{{labels},le="+Inf"}} 8"#),
         r#"nettoll_hook_state{hook="vxlan_xmit",state="unavailable",reason="load_refused"} 1"#
             .to_owned(),
     ] {

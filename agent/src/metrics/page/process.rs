@@ -1,36 +1,30 @@
 //! What the agent itself takes, under the names that Prometheus' own clients use.
 
-use std::{fmt::Error, fs};
+use std::fs;
 
-use prometheus_client::{
-    encoding::{DescriptorEncoder, EncodeMetric},
-    metrics::{MetricType, counter::ConstCounter},
-    registry::Unit,
-};
+use nettoll_core::exposition::{Kind, Page};
 
-use super::{NS_PER_SECOND, gauge};
+use super::NS_PER_SECOND;
 
 /// Of `/proc/self/status`, in KiB.
 const RESIDENT: &str = "VmRSS:";
 
-pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
-    let cpu = encoder.encode_descriptor(
-        "process_cpu",
+pub(super) fn write(page: &mut Page) {
+    page.single(
+        "process_cpu_seconds_total",
+        Kind::Counter,
         "Processor time of the agent, user and system.",
-        Some(&Unit::Seconds),
-        MetricType::Counter,
-    )?;
-    ConstCounter::new(cpu_ns() as f64 / NS_PER_SECOND).encode(cpu)?;
+        cpu_ns() as f64 / NS_PER_SECOND,
+    );
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let Some(bytes) = resident_bytes(&status) else {
-        return Ok(());
-    };
-    gauge(
-        encoder,
-        "process_resident_memory_bytes",
-        "Memory of the agent.",
-        bytes,
-    )
+    if let Some(bytes) = resident_bytes(&status) {
+        page.single(
+            "process_resident_memory_bytes",
+            Kind::Gauge,
+            "Memory of the agent.",
+            bytes as f64,
+        );
+    }
 }
 
 #[expect(
