@@ -5,8 +5,10 @@
 //! own output; this module interleaves, pairs, compares with the goals and says how sure it is.
 
 mod bed;
+mod cluster;
 mod comparison;
 mod controller;
+mod figure;
 mod peers;
 mod probe;
 mod profile;
@@ -41,6 +43,8 @@ pub(crate) enum Command {
     Profile(Args),
     /// What clusters of many nodes take of the controller (simulated; needs no root)
     Controller(controller::Args),
+    /// What agents and controllers take of the nodes of the kit's cluster
+    Cluster(cluster::Args),
 }
 
 /// Of each bench.
@@ -108,6 +112,7 @@ pub(crate) fn run(command: Command, places: &Places) -> Result<()> {
             (args, 1, profile::run)
         }
         Command::Controller(args) => return controller::run(args, places),
+        Command::Cluster(args) => return cluster::run(args, places),
     };
     let ready = setup::ensure(Purpose::Lab, args.yes, places)?;
     let binaries = build::build(build::Options::RELEASE, &ready, places)?;

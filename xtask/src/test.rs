@@ -1,6 +1,6 @@
 //! `cargo xtask test`: all tests that this machine can run, in lanes, and at the end what ran.
 
-mod cluster;
+pub(crate) mod cluster;
 mod lane;
 mod tally;
 

@@ -8,7 +8,10 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-use super::Output;
+use super::{
+    Output,
+    figure::{Figure, render},
+};
 use crate::{exec, places::Places};
 
 /// Of this bench.
@@ -22,13 +25,6 @@ pub(crate) struct Args {
 /// Nodes and neighbours of the simulated clusters. The large one has the bounds of the issue, the
 /// small one says how they grow, the last one is what its series are bounded for.
 const CLUSTERS: [(u32, u32); 3] = [(500, 16), (5_000, 16), (1_000, 5)];
-
-/// A figure and what it shall be at most.
-struct Figure {
-    name: String,
-    value: f64,
-    most: Option<f64>,
-}
 
 pub(super) fn run(args: &Args, places: &Places) -> Result<()> {
     let mut cargo = places.cargo("build");
@@ -175,60 +171,4 @@ fn figures(small: &Value, large: &Value, usual: &Value) -> Result<Vec<Figure>> {
         named(usual, "scrape_ms", "a scrape, ms", None)?,
         named(usual, "memory_peak_mib", "memory, MiB, most", Some(300.0))?,
     ])
-}
-
-impl Figure {
-    fn met(&self) -> bool {
-        self.most.is_none_or(|most| self.value <= most)
-    }
-
-    fn to_json(&self) -> Value {
-        json!({ "name": self.name, "value": self.value, "at_most": self.most, "met": self.met() })
-    }
-}
-
-fn render(figures: &[Figure]) -> String {
-    let width = figures
-        .iter()
-        .map(|figure| figure.name.chars().count())
-        .max()
-        .unwrap_or(0);
-    let mut text = format!(
-        "{:width$}  {:>12}  {:>10}  MET\n",
-        "FIGURE", "VALUE", "AT MOST"
-    );
-    for figure in figures {
-        let value = if figure.value.fract() == 0.0 {
-            format!("{:.0}", figure.value)
-        } else {
-            format!("{:.2}", figure.value)
-        };
-        let (most, met) = match figure.most {
-            Some(most) => (
-                format!("{most:.0}"),
-                if figure.met() { "yes" } else { "no" },
-            ),
-            None => ("-".to_owned(), "-"),
-        };
-        text += &format!("{:width$}  {value:>12}  {most:>10}  {met}\n", figure.name);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_figure_without_a_bound_is_met() {
-        let figure = |value, most| Figure {
-            name: "x".to_owned(),
-            value,
-            most,
-        };
-        assert!(figure(5.0, None).met() && figure(5.0, Some(5.0)).met());
-        assert!(!figure(5.1, Some(5.0)).met());
-        let text = render(&[figure(5.25, Some(5.0)), figure(3.0, None)]);
-        assert!(text.contains("5.25           5  no\n"), "{text}");
-    }
 }

@@ -1,0 +1,154 @@
+//! `cargo xtask bench cluster`: what agents and controllers take of the kit's nodes, with the
+//! default mesh and without any traffic.
+//!
+//! All nodes of the kit are one machine, so this process sees every agent in /proc. The kernel
+//! counts the processor time: of the processes with all their threads, those that ended included.
+//! The probe's programs run on whoever's time and are not in it.
+
+mod watched;
+
+use std::{
+    path::Path,
+    process::Command,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::json;
+
+use self::watched::{Process, processes};
+use super::{
+    Output,
+    figure::{Figure, render},
+};
+use crate::{
+    exec,
+    places::Places,
+    privilege::Privilege,
+    stop::Stop,
+    test::cluster::{self, Cluster},
+};
+
+/// Of this bench.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// How to show the figures
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    /// Measured seconds, once with the mesh and once without
+    #[arg(long, default_value_t = 300, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=3_600))]
+    seconds: u32,
+    /// Install what is missing without asking
+    #[arg(long)]
+    yes: bool,
+}
+
+/// What pods do after their start is not measured: a few rounds, and the first certificates.
+const SETTLED: Duration = Duration::from_secs(60);
+/// Between two looks at the memory.
+const LOOK: Duration = Duration::from_secs(5);
+/// For pods to be there and ready.
+const READY: &str = "--timeout=180s";
+
+/// What an agent does meanwhile, and its bounds: % of a core, MiB.
+const STATES: [(&str, &str, [f64; 2]); 2] = [
+    ("default mesh", "", [0.5, 32.0]),
+    ("no mesh", "[mesh]\nenabled = false\n", [0.1, 24.0]),
+];
+
+pub(super) fn run(args: &Args, places: &Places) -> Result<()> {
+    Privilege::read()?.for_lab("cargo xtask bench cluster")?;
+    let kit = cluster::kit().ok_or_else(|| Stop::Prerequisite(cluster::NO_KIT.to_owned()))?;
+    let cluster = Cluster::up(&kit, args.yes, places)?;
+    let kubectl = Kubectl(&kit);
+    let seconds = Duration::from_secs(args.seconds.into());
+    let mut figures = Vec::new();
+    for (state, settings, most) in STATES {
+        kubectl.configure(settings)?;
+        kubectl.ready()?;
+        eprintln!("bench: {state}, for {} s", (SETTLED + seconds).as_secs());
+        sleep(SETTLED);
+        figures.extend(measure(state, seconds, most)?);
+    }
+    drop(cluster);
+    match args.output {
+        Output::Table => print!("{}", render(&figures)),
+        Output::Json => {
+            let figures: Vec<_> = figures.iter().map(Figure::to_json).collect();
+            let all = json!({ "figures": figures, "seconds": args.seconds });
+            println!("{}", serde_json::to_string_pretty(&all)?);
+        }
+    }
+    if let Some(missed) = figures.iter().find(|figure| !figure.met()) {
+        bail!("a bound is missed: {}", missed.name);
+    }
+    Ok(())
+}
+
+/// Of each process the mean processor time and the most memory.
+fn measure(state: &str, seconds: Duration, most: [f64; 2]) -> Result<Vec<Figure>> {
+    let before = processes()?;
+    if before.is_empty() {
+        bail!("no process of nettoll is there; see the cluster's pods");
+    }
+    let begin = Instant::now();
+    let mut memory = vec![0.0_f64; before.len()];
+    while begin.elapsed() < seconds {
+        sleep(LOOK.min(seconds.saturating_sub(begin.elapsed())));
+        for (most, process) in memory.iter_mut().zip(&before) {
+            *most = most.max(process.memory_mib()?);
+        }
+    }
+    let mut figures = Vec::new();
+    for (process, memory) in before.iter().zip(memory) {
+        let Process { program, pid, .. } = process;
+        let taken = process.cpu_seconds_since()?;
+        let percent = 100.0 * taken / begin.elapsed().as_secs_f64();
+        let bounds = (program == "nettoll-agent").then_some(most);
+        let figure = |what: &str, value, most| Figure {
+            name: format!("{program} {pid}, {state}: {what}"),
+            value,
+            most,
+        };
+        let [cpu, mib] = [
+            bounds.map(|bounds| bounds[0]),
+            bounds.map(|bounds| bounds[1]),
+        ];
+        figures.push(figure("% of a core", percent, cpu));
+        figures.push(figure("MiB resident, most", memory, mib));
+    }
+    Ok(figures)
+}
+
+/// kubectl of the kit's cluster.
+struct Kubectl<'a>(&'a Path);
+
+impl Kubectl<'_> {
+    fn run(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(self.0);
+        command.args(["kubectl", "-n", "nettoll"]).args(arguments);
+        exec::ask(&mut command).with_context(|| format!("kubectl {}", arguments.join(" ")))
+    }
+
+    /// Adds settings to the controllers' configuration and has all pods begin anew.
+    fn configure(&self, settings: &str) -> Result<()> {
+        let key = "controller.toml";
+        let show = format!("go-template={{{{index .data \"{key}\"}}}}");
+        let config = self.run(&["get", "configmap", "nettoll-controller", "-o", &show])?;
+        let patch = json!({ "data": { key: format!("{config}\n{settings}") } }).to_string();
+        self.run(&["patch", "configmap", "nettoll-controller", "-p", &patch])?;
+        let restart = ["rollout", "restart"];
+        for object in ["deployment/nettoll-controller", "daemonset/nettoll-agent"] {
+            self.run(&[&restart[..], &[object]].concat())?;
+        }
+        Ok(())
+    }
+
+    fn ready(&self) -> Result<()> {
+        for object in ["deployment/nettoll-controller", "daemonset/nettoll-agent"] {
+            self.run(&["rollout", "status", object, READY])?;
+        }
+        Ok(())
+    }
+}
