@@ -3,6 +3,7 @@
 //! Setup, build, `nettoll lab up`, `nettoll toll`, and whatever happens `nettoll lab down`.
 
 use std::{
+    fs,
     path::{self, PathBuf},
     process::Command,
 };
@@ -15,6 +16,7 @@ use crate::{
     places::Places,
     privilege::Privilege,
     setup::{self, Purpose},
+    stop::Stop,
 };
 
 /// `cargo xtask lab`
@@ -67,6 +69,11 @@ pub(crate) fn run(args: Args, places: &Places) -> Result<()> {
         Some(out) => path::absolute(out).context("cannot tell the current folder")?,
         None => places.target.join("lab"),
     };
+    // Minutes before nettoll does it.
+    fs::create_dir_all(&out).map_err(|error| {
+        let (out, more) = (out.display(), "give --out a folder that you can write in");
+        Stop::Prerequisite(format!("cannot make the directory {out}: {error}; {more}"))
+    })?;
     let ready = setup::ensure(Purpose::Lab, yes, places)?;
     let binaries = build::build(build::Options::RELEASE, &ready, places)?;
 

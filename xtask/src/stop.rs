@@ -39,10 +39,12 @@ impl fmt::Display for Stop {
 
 impl error::Error for Stop {}
 
-/// The process's exit code for an error.
+/// The process's exit code for an error: where a program that was run lacks something, so does
+/// this one.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<Stop>() {
         Some(Stop::Prerequisite(_)) => PREREQUISITE,
+        Some(Stop::Failed { code, .. }) if *code == Some(PREREQUISITE.into()) => PREREQUISITE,
         Some(Stop::Interrupted) => INTERRUPTED,
         Some(Stop::Failed { .. }) | None => 1,
     }
