@@ -7,21 +7,29 @@
 //! ports of the plan, so that both sides know the flows without talking. Finished rounds wait in
 //! a bounded ring for the controller to fetch them.
 //!
+//! Where the plan wants the probe in an edge's rounds, each is announced to the responder, whose
+//! agent's probe follows it too (the [board] and the [watches]): so the stages of both nodes are of
+//! the same requests, without a common clock.
+//!
 //! Runs come first: while there is one, light rounds go without the probe ([`crate::runs`]).
 
+mod board;
+mod edge;
 mod keeper;
 mod message;
 mod pacer;
+mod path_mtu;
 mod responder;
 mod responders;
 mod results;
 mod round;
+mod route;
 mod schedule;
 mod sockets;
 #[cfg(test)]
 mod tests;
 mod wait;
-mod watching;
+mod watches;
 
 use std::{
     io,
@@ -32,10 +40,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nettoll_core::api::{LIGHT_IDLE_SECONDS, LightPlan, LightPlanError, LightResults, LightRound};
+use nettoll_core::api::{
+    LIGHT_IDLE_SECONDS, LightPathMtu, LightPlan, LightPlanError, LightResults, LightRound,
+    LightWatched,
+};
 
-use self::{keeper::Keeper, responders::Fares, results::Results};
+use self::{
+    keeper::Keeper,
+    responders::Fares,
+    results::{Latest, Results},
+};
 use crate::{path::Node, runs::Runs, traffic::now_ns};
+
+/// So long before a round begins its socket and the probes of both sides are made ready.
+const LEAD_NS: u64 = 100_000_000;
 
 /// Why a plan is refused or cannot be kept.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +102,8 @@ struct Shared {
     instance: u64,
     results: Mutex<Results>,
     responders: Mutex<Vec<Fares>>,
+    watched: Mutex<Latest<LightWatched>>,
+    path_mtus: Mutex<Latest<LightPathMtu>>,
     /// Requests that were answered for others.
     answers: Arc<AtomicU64>,
     rounds: AtomicU64,
@@ -130,6 +150,8 @@ impl Light {
             instance: now_ns(),
             results: Mutex::default(),
             responders: Mutex::default(),
+            watched: Mutex::default(),
+            path_mtus: Mutex::default(),
             answers: Arc::default(),
             rounds: AtomicU64::new(0),
             failed_rounds: AtomicU64::new(0),
@@ -187,6 +209,14 @@ impl Light {
             missed,
             rounds,
             responders: responders.iter().map(Fares::state).collect(),
+            watched: lock(&self.shared.watched).told(now_ns(), |round, age_ms| LightWatched {
+                age_ms,
+                ..round.clone()
+            }),
+            path_mtus: lock(&self.shared.path_mtus).told(now_ns(), |test, age_ms| LightPathMtu {
+                age_ms,
+                ..test.clone()
+            }),
         }
     }
 
@@ -215,6 +245,8 @@ impl Light {
         kept.version = None;
         kept.edges = 0;
         lock(&self.shared.responders).clear();
+        lock(&self.shared.watched).keep(|_| false);
+        lock(&self.shared.path_mtus).keep(|_| false);
     }
 
     /// What was done since the agent began.

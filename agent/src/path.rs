@@ -7,12 +7,13 @@
 mod devices;
 mod ethtool;
 mod link;
+mod mtu;
 mod netlink;
 mod space;
 
 use std::{collections::BTreeMap, io, net::IpAddr};
 
-use netlink_packet_route::route::{RouteAttribute, RouteType};
+use netlink_packet_route::route::{RouteAttribute, RouteFlags, RouteType};
 use nettoll_core::{
     api::{ResolveRequest, Resolved},
     device::{Device, DeviceId, DeviceKind},
@@ -273,7 +274,8 @@ fn route(space: &Space, to: IpAddr, from: Option<IpAddr>) -> Result<u32, PathErr
         from: from.map_or_else(|| "any".to_owned(), |from| from.to_string()),
         error,
     };
-    let answer = space.netlink.route(to, from).map_err(error)?;
+    let ask = |flags| space.netlink.route(to, from, flags);
+    let answer = ask(RouteFlags::empty()).map_err(error)?;
     let device = answer
         .attributes
         .iter()

@@ -19,6 +19,7 @@ use nettoll_core::{
     api::{JobResult, LightRound},
     endpoint::{Endpoint, Path},
     exposition::{Format, Kind, Page, RTT_BOUNDS_NS, STAGE_BOUNDS_NS},
+    hop::Direction,
     mesh::Accepted,
     report::{Round, Run, Stage, TestType},
 };
@@ -165,19 +166,27 @@ impl Metrics {
 
     /// Adds a light round to the series of its zones.
     pub(crate) fn record_light(&self, accepted: &Accepted<'_>, round: &LightRound) {
-        let labels: Labels = vec![
-            ("path", accepted.path.as_str().to_owned()),
-            ("network", accepted.network.to_owned()),
-            ("from_zone", accepted.from_zone.to_owned()),
-            ("to_zone", accepted.to_zone.to_owned()),
-            ("test", TestType::UdpRr.as_str().to_owned()),
-        ];
-        let mut recorded = self.recorded();
-        recorded.add_stages(&round.stages, &labels);
         if round.rtt.count > 0 {
             let mean_ns = round.rtt.sum_ns as f64 / round.rtt.count as f64;
             let times = round.rtt.histogram.iter().copied();
-            recorded.rtt.add(labels, times, mean_ns);
+            let labels = light_labels(accepted);
+            self.recorded().rtt.add(labels, times, mean_ns);
+        }
+        self.record_light_stages(accepted, &round.stages);
+    }
+
+    /// Adds what a probe saw of a light round, and what is left for the wire: no histogram of that,
+    /// but the mean, as often as there were requests.
+    pub(crate) fn record_light_stages(&self, accepted: &Accepted<'_>, stages: &[Stage]) {
+        let labels = light_labels(accepted);
+        let mut recorded = self.recorded();
+        recorded.add_stages(stages, &labels);
+        if let Some(wire) = accepted.wire {
+            let labels = stage_labels(&labels, "", Direction::Both, "wire", "");
+            let buckets = [(wire.mean_ns as u64, wire.requests)];
+            recorded
+                .stages
+                .add(labels, buckets.into_iter(), wire.mean_ns);
         }
     }
 
@@ -234,13 +243,7 @@ impl Recorded {
             }
             let side = stage.side.map_or("", |side| side.as_str());
             let kind = stage.device_kind.map_or("", |kind| kind.as_str());
-            let mut labels = labels.clone();
-            labels.extend([
-                ("side", side.to_owned()),
-                ("direction", stage.direction.as_str().to_owned()),
-                ("stage", stage_label(stage).to_owned()),
-                ("device_kind", kind.to_owned()),
-            ]);
+            let labels = stage_labels(labels, side, stage.direction, stage_label(stage), kind);
             self.stages.add(labels, buckets, stage.mean_ns);
         }
     }
@@ -329,6 +332,34 @@ fn stage_label(stage: &Stage) -> &str {
     } else {
         &stage.stage
     }
+}
+
+fn light_labels(accepted: &Accepted<'_>) -> Labels {
+    vec![
+        ("path", accepted.path.as_str().to_owned()),
+        ("network", accepted.network.to_owned()),
+        ("from_zone", accepted.from_zone.to_owned()),
+        ("to_zone", accepted.to_zone.to_owned()),
+        ("test", TestType::UdpRr.as_str().to_owned()),
+    ]
+}
+
+/// The labels of a path's stage.
+fn stage_labels(
+    path: &Labels,
+    side: &str,
+    direction: Direction,
+    stage: &str,
+    device_kind: &str,
+) -> Labels {
+    let mut labels = path.clone();
+    labels.extend([
+        ("side", side.to_owned()),
+        ("direction", direction.as_str().to_owned()),
+        ("stage", stage.to_owned()),
+        ("device_kind", device_kind.to_owned()),
+    ]);
+    labels
 }
 
 #[cfg(test)]

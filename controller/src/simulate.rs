@@ -215,6 +215,8 @@ fn a_minute(
                 missed: 0,
                 rounds: edges.iter().map(told).collect(),
                 responders: Vec::new(),
+                watched: Vec::new(),
+                path_mtus: Vec::new(),
             });
             let begin = Instant::now();
             let results = body.and_then(|body| serde_json::from_slice::<LightResults>(&body));
@@ -313,11 +315,7 @@ fn variants() -> Vec<LightRound> {
             answered: 50,
             lost: 0,
             rtt: times.to_times(),
-            late_ns: 0,
-            refused: None,
-            stages: Vec::new(),
-            no_probe: None,
-            failed: None,
+            ..LightRound::default()
         }
     };
     (0..VARIANTS).map(round).collect()

@@ -5,14 +5,17 @@
 //!    nodes, and for each agent its [`LightPlan`](crate::api::LightPlan). The work of a node is
 //!    the same at any size of the cluster, and few pairs change when a node comes or goes.
 //! 3. [`State`]: the agents' rounds → per edge whether it is up, its percentiles and losses, and
-//!    per pair the toll of `pod-to-pod` against `host-to-host`. It keeps what is needed for that
-//!    and no more: some hundred bytes an edge.
+//!    per pair the toll of `pod-to-pod` against `host-to-host`. Where the probes of both nodes
+//!    follow a round, their stages are joined. It keeps what is needed for that and no more: some
+//!    hundred bytes an edge.
 //!
 //! No clock here: times are milliseconds of the caller's monotonic clock, and the agents tell ages,
 //! never times, so that no skewed clock can do harm.
 
+mod beside;
 mod budget;
 mod edge;
+mod joint;
 mod light;
 mod plan;
 mod ring;
@@ -24,11 +27,12 @@ mod toll;
 mod window;
 
 pub use edge::{LOST_ROUNDS, Round};
+pub use joint::Wire;
 pub use plan::{Pair, Plan, Why};
 pub use settings::{Settings, SettingsError};
 pub use state::{Accepted, EdgeView, State, TollView};
 pub use toll::TOLL_PAIRS;
 
-/// Series that a pair has at most: six of each of its two edges (`nettoll_up`, two percentiles,
-/// requests, lost, last success) and two tolls.
-pub const SERIES_PER_PAIR: usize = 14;
+/// Series that a pair has at most: seven of each of its two edges (`nettoll_up`, two percentiles,
+/// requests, lost, last success, the path's MTU), two tolls and a closure.
+pub const SERIES_PER_PAIR: usize = 17;

@@ -27,6 +27,8 @@ pub struct Lane {
     pub hold_ns: AtomicU64,
     /// Drop one of so many; 0 for none.
     pub drop_every: AtomicU64,
+    /// Drop test frames that are longer, in bytes, and tell nobody; 0 for none.
+    pub drop_above: AtomicU64,
     /// Test packets seen.
     pub packets: AtomicU64,
     /// Time from read to write of those that were written, in all.
@@ -117,7 +119,9 @@ fn forward(mut from: File, mut to: File, lane: &Lane, stop: &AtomicBool) {
         }
         let number = lane.packets.fetch_add(1, Ordering::Relaxed) + 1;
         let drop_every = lane.drop_every.load(Ordering::Relaxed);
-        if drop_every != 0 && number.is_multiple_of(drop_every) {
+        let drop_above = lane.drop_above.load(Ordering::Relaxed);
+        let chosen = drop_every != 0 && number.is_multiple_of(drop_every);
+        if chosen || (drop_above != 0 && length as u64 > drop_above) {
             lane.dropped.fetch_add(1, Ordering::Relaxed);
             continue;
         }

@@ -8,8 +8,8 @@ use std::{
 use anyhow::{Result, ensure};
 use nettoll_core::{
     api::{
-        LIGHT_CLIENT_PORT, LIGHT_PORT, LightEdge, LightPlace, LightPlan, LightResponder,
-        LightResults, LightRound,
+        LIGHT_CLIENT_PORT, LIGHT_PORT, LightEdge, LightPathMtu, LightPlace, LightPlan,
+        LightResponder, LightResults, LightRound, LightWatch, LightWatched,
     },
     endpoint::{Endpoint, Path, PathKind},
 };
@@ -83,24 +83,20 @@ impl Mesh {
         (&nodes[0], &nodes[1])
     }
 
-    /// The first node asks, the second one answers.
+    /// The first node asks, the second one answers, and follows what the first one's probe does.
     ///
     /// # Errors
     /// Where an agent refuses.
     pub fn put(&self, plan: &LightPlan) -> Result<()> {
-        let (_, second) = self.nodes();
+        let (first, second) = self.nodes();
+        let responders = [host(second), pod(second)].map(|place| LightResponder {
+            place,
+            port: LIGHT_PORT,
+        });
         let answers = LightPlan {
             version: plan.version.clone(),
-            responders: vec![
-                LightResponder {
-                    place: host(second),
-                    port: LIGHT_PORT,
-                },
-                LightResponder {
-                    place: pod(second),
-                    port: LIGHT_PORT,
-                },
-            ],
+            watches: watches(&plan.edges, first, &responders),
+            responders: responders.into(),
             ..LightPlan::default()
         };
         self.second.ask::<()>("PUT", "/v1/light", &answers)?;
@@ -120,6 +116,42 @@ impl Mesh {
         );
         (self.instance, self.next) = (results.instance, results.next);
         Ok(results.rounds)
+    }
+
+    /// What the node that answers saw of a round.
+    ///
+    /// # Errors
+    /// Where it tells nothing of it in time.
+    pub fn watched(&self, round: &LightRound) -> Result<LightWatched> {
+        let begin = Instant::now();
+        loop {
+            let results: LightResults = self.second.ask("GET", "/v1/light", &())?;
+            let same = |watched: &LightWatched| {
+                (&watched.edge, watched.first_sequence) == (&round.edge, round.first_sequence)
+            };
+            if let Some(watched) = results.watched.iter().find(|watched| same(watched)) {
+                return Ok(watched.clone());
+            }
+            ensure!(begin.elapsed() < PATIENCE, "{:?}", results.watched);
+            sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// The first test of the MTU of an edge's path.
+    ///
+    /// # Errors
+    /// Where nothing is told of it in time.
+    pub fn path_mtu(&self, edge: &str) -> Result<LightPathMtu> {
+        let begin = Instant::now();
+        loop {
+            let results: LightResults = self.first.ask("GET", "/v1/light", &())?;
+            let mut tests = results.path_mtus.into_iter();
+            if let Some(test) = tests.find(|test| test.edge == edge) {
+                return Ok(test);
+            }
+            ensure!(begin.elapsed() < PATIENCE, "no test of the path's MTU");
+            sleep(Duration::from_millis(50));
+        }
     }
 
     /// The next round of an edge for which this holds.
@@ -191,6 +223,29 @@ pub fn edge(
         offset_ms: 0,
         probe: false,
     }
+}
+
+/// What the agent that answers has to follow.
+#[must_use]
+pub fn watches(
+    edges: &[LightEdge],
+    from_node: &Node,
+    responders: &[LightResponder],
+) -> Vec<LightWatch> {
+    let watch = |edge: &LightEdge| {
+        let answers = |responder: &&LightResponder| {
+            (responder.place.address, responder.port) == (edge.to, edge.to_port)
+        };
+        Some(LightWatch {
+            edge: edge.id.clone(),
+            path: edge.path.kind,
+            responder: responders.iter().find(answers)?.clone(),
+            from: (edge.from.address, edge.from_port).into(),
+            from_node: Some(from_node.address().into()),
+        })
+    };
+    let probed = edges.iter().filter(|edge| edge.probe);
+    probed.filter_map(watch).collect()
 }
 
 /// A plan that does not take long: both edges of the two nodes.

@@ -36,23 +36,41 @@ fn each_pair_of_nodes_has_its_toll() -> Result<()> {
                     of("nettoll_requests_total", path, &[])? >= 50.0,
                     "few requests"
                 );
+                ensure!(
+                    of("nettoll_path_mtu_ok", path, &[])? == 1.0,
+                    "{from} {to} {path} carries less than it claims"
+                );
             }
+            // Both nodes' stages and the wire are all that there is; a noisy machine may have two
+            // wires in two rounds.
+            let closure = of("nettoll_closure_ratio", "pod-to-pod", &[])?;
+            ensure!((0.8..1.2).contains(&closure), "closure {closure}");
             for metric in ["metric=\"rtt_mean\"", "metric=\"rtt_p50\""] {
                 let toll = of("nettoll_toll_ratio", "pod-to-pod", &[metric])?;
                 // A noisy machine may show an overlay that costs nothing, but nothing absurd.
                 ensure!((0.2..20.0).contains(&toll), "{metric}: {toll}");
             }
         }
-        let encap = value(
-            &text,
-            "nettoll_stage_latency_seconds_count",
-            &[
-                "stage=\"encap\"",
-                "device_kind=\"vxlan\"",
-                "test=\"udp_rr\"",
-            ],
-        )?;
-        ensure!(encap > 0.0, "no packet was encapsulated");
+        for [side, direction, stage, kind] in [
+            ["client", "request", "encap", "vxlan"],
+            ["server", "request", "decap", "vxlan"],
+            ["server", "request", "responder", ""],
+            ["server", "response", "encap", "vxlan"],
+            ["client", "response", "decap", "vxlan"],
+            ["", "both", "wire", ""],
+        ] {
+            let packets = value(
+                &text,
+                "nettoll_stage_latency_seconds_count",
+                &[
+                    "path=\"pod-to-pod\"",
+                    &format!("side=\"{side}\",direction=\"{direction}\""),
+                    &format!("stage=\"{stage}\",device_kind=\"{kind}\""),
+                    "test=\"udp_rr\"",
+                ],
+            )?;
+            ensure!(packets > 0.0, "no packet in {side} {direction} {stage}");
+        }
         Ok(text)
     })?;
     assert_eq!(

@@ -13,12 +13,12 @@ use nettoll_core::{
     },
     endpoint::PathKind,
     hop::{Direction, Side},
-    report::TestType,
+    report::{Stage, TestType},
 };
-use nettoll_lab::plan::Node;
+use nettoll_lab::plan::{Node, UNDERLAY_MTU};
 use nettoll_tests::{
     loopback::loopback,
-    mesh::{HOST, Mesh, POD, edge, host, plan, pod, whole},
+    mesh::{HOST, Mesh, POD, edge, host, plan, pod, watches, whole},
 };
 
 #[test]
@@ -42,6 +42,12 @@ fn rounds_come_by_the_plan_and_survive_a_new_one() -> Result<()> {
         assert_eq!(told, 20);
         assert!(round.age_ms < 10_000 && round.stages.is_empty());
         assert_eq!((round.no_probe, round.refused), (None, None));
+    }
+
+    // What the devices of the lab have.
+    for (id, bytes) in [(HOST, UNDERLAY_MTU), (POD, mesh.lab.plan().pod_mtu())] {
+        let test = mesh.path_mtu(id)?;
+        assert_eq!((test.bytes, test.ok), (bytes, true), "{test:?}");
     }
 
     // The pods' edge goes; the responders and the other edge do not notice.
@@ -102,41 +108,26 @@ fn a_plan_out_of_bounds_is_refused_and_changes_nothing() -> Result<()> {
 }
 
 #[test]
-fn the_probe_follows_a_round_and_gives_way_to_a_run() -> Result<()> {
+fn both_probes_follow_a_round_and_give_way_to_runs() -> Result<()> {
     let mut mesh = Mesh::up()?;
     let mut planned = plan(&mesh, "probe");
     planned.edges.iter_mut().for_each(|edge| edge.probe = true);
     mesh.put(&planned)?;
     let round = mesh.until(POD, |round| whole(round) && !round.stages.is_empty())?;
-    for stage in &round.stages {
-        println!(
-            "{:?} {} {} {:?} {:?} {:.0} ns, cpu {:?}",
-            stage.side,
-            stage.direction.as_str(),
-            stage.stage,
-            stage.device_kind,
-            stage.packets,
-            stage.mean_ns,
-            stage.cpu_ns_per_packet
-        );
-    }
     assert_eq!(round.no_probe, None);
-    let find = |direction, name: &str| {
-        let found = round
-            .stages
-            .iter()
-            .find(|stage| stage.direction == direction && stage.stage == name);
-        found.with_context(|| format!("no stage {name}"))
-    };
-    let encap = find(Direction::Request, "encap")?;
+    let encap = find(&round.stages, Side::Client, Direction::Request, "encap")?;
     assert_eq!(encap.packets, Some(20), "{encap:?}");
-    assert_eq!(encap.side, Some(Side::Client));
     assert!(
         encap.cpu_ns_per_packet.is_some_and(|ns| ns > 0.0),
         "{encap:?}"
     );
-    find(Direction::Request, "socket_tx")?;
-    find(Direction::Response, "socket_rx")?;
+    find(&round.stages, Side::Client, Direction::Request, "socket_tx")?;
+    find(
+        &round.stages,
+        Side::Client,
+        Direction::Response,
+        "socket_rx",
+    )?;
     let host = mesh.until(HOST, |round| whole(round) && !round.stages.is_empty())?;
     assert!(
         host.stages.iter().all(|stage| stage.stage != "encap"),
@@ -147,6 +138,51 @@ fn the_probe_follows_a_round_and_gives_way_to_a_run() -> Result<()> {
         page.contains("nettoll_agent_stage_packets_total{path=\"pod-to-pod\",side=\"client\",direction=\"request\",stage=\"encap\""),
         "{page}"
     );
+
+    // What the other node saw of the same requests.
+    for id in [HOST, POD] {
+        // The first one may come before the devices are known there.
+        let watched = |mesh: &mut Mesh| {
+            let round = mesh.until(id, |round| whole(round) && !round.stages.is_empty())?;
+            Ok::<_, anyhow::Error>((mesh.watched(&round)?, round))
+        };
+        watched(&mut mesh)?;
+        let (watched, round) = watched(&mut mesh)?;
+        assert_eq!((watched.answered, &watched.no_probe), (20, &None));
+        let mut seen_ns = 0.0;
+        for stage in round.stages.iter().chain(&watched.stages) {
+            let packets = stage.packets.context("no packets")?;
+            seen_ns += stage.mean_ns * packets as f64 / 20.0;
+            println!(
+                "{id} {:?} {} {} {:?} {packets} {:.0} ns, cpu {:?}",
+                stage.side,
+                stage.direction.as_str(),
+                stage.stage,
+                stage.device_kind,
+                stage.mean_ns,
+                stage.cpu_ns_per_packet
+            );
+        }
+        let rtt_ns = round.rtt.sum_ns as f64 / 20.0;
+        println!("{id} {seen_ns:.0} of {rtt_ns:.0} ns are seen");
+        for (direction, name) in [
+            (Direction::Request, "socket_rx"),
+            (Direction::Request, "responder"),
+            (Direction::Response, "socket_tx"),
+        ] {
+            let stage = find(&watched.stages, Side::Server, direction, name)?;
+            assert_eq!(stage.packets, Some(20), "{stage:?}");
+        }
+        if id == POD {
+            find(&watched.stages, Side::Server, Direction::Request, "decap")?;
+            find(&watched.stages, Side::Server, Direction::Response, "encap")?;
+        }
+        // All but the two ways over the wire, which here is one veth.
+        assert!(
+            (0.75..1.0).contains(&(seen_ns / rtt_ns)),
+            "{seen_ns} of {rtt_ns}"
+        );
+    }
 
     // A run takes the probe, and light rounds go on without it.
     let (first, _) = mesh.nodes();
@@ -172,6 +208,19 @@ fn the_probe_follows_a_round_and_gives_way_to_a_run() -> Result<()> {
     mesh.first.ask::<()>("DELETE", "/v1/runs/one", &())?;
     mesh.until(POD, |round| !round.stages.is_empty())?;
     Ok(())
+}
+
+fn find<'a>(
+    stages: &'a [Stage],
+    side: Side,
+    direction: Direction,
+    name: &str,
+) -> Result<&'a Stage> {
+    let is = |stage: &&Stage| {
+        (stage.side, stage.direction, stage.stage.as_str()) == (Some(side), direction, name)
+    };
+    let found = stages.iter().find(is);
+    found.with_context(|| format!("no stage {name} in {stages:?}"))
 }
 
 #[test]
@@ -203,27 +252,33 @@ fn an_idle_mesh_costs_little() -> Result<()> {
 /// What an agent has to do in the default mesh: five neighbours, each by host and by pod, those of
 /// the first followed by the probe, and as many that ask it.
 fn default_mesh(own: &Node, other: &Node) -> LightPlan {
-    let edges = (0..5_u16).flat_map(|number| {
-        [
-            edge(HOST, PathKind::HostToHost, host(own), &host(other), other),
-            edge(POD, PathKind::PodToPod, pod(own), &pod(other), other),
-        ]
-        .map(|edge| LightEdge {
-            id: format!("{}-{number}", edge.id),
-            from_port: LIGHT_CLIENT_PORT - number,
-            offset_ms: u32::from(number) * 6_000 + if edge.id == POD { 500 } else { 0 },
-            probe: number == 0,
-            ..edge
-        })
-    });
     let responders = [host(own), pod(own)].map(|place| LightResponder {
         place,
         port: LIGHT_PORT,
     });
     LightPlan {
         version: "idle".to_owned(),
-        edges: edges.collect(),
+        edges: five(own, other),
+        watches: watches(&five(other, own), other, &responders),
         responders: responders.into(),
         ..LightPlan::default()
     }
+}
+
+/// The edges to five neighbours that are one node.
+fn five(own: &Node, other: &Node) -> Vec<LightEdge> {
+    let edges = (0..5_u16).flat_map(|number| {
+        [
+            edge(HOST, PathKind::HostToHost, host(own), &host(other), other),
+            edge(POD, PathKind::PodToPod, pod(own), &pod(other), other),
+        ]
+        .map(|edge| LightEdge {
+            id: format!("{}-{}-{number}", own.name, edge.id),
+            from_port: LIGHT_CLIENT_PORT - number,
+            offset_ms: u32::from(number) * 6_000 + if edge.id == POD { 500 } else { 0 },
+            probe: number == 0,
+            ..edge
+        })
+    });
+    edges.collect()
 }

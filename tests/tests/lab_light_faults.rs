@@ -16,6 +16,9 @@ use nettoll_tests::{
     mesh::{HOST, Mesh, PATIENCE, POD, plan, whole},
 };
 
+/// A frame of the overlay beside the pods' packet: Ethernet, IPv4, UDP, VXLAN, Ethernet.
+const ETHERNET_VXLAN: u64 = 14 + 20 + 8 + 8 + 14;
+
 /// Runs a command in a namespace of the lab.
 fn inside(netns: &str, command: &[&str]) -> Result<()> {
     let status = Command::new("ip")
@@ -102,6 +105,25 @@ fn a_dropped_request_is_lost_and_never_fast() -> Result<()> {
     assert!(whole(&host), "the other edge does not notice: {host:?}");
     forwarder.request.drop_every.store(0, Ordering::Relaxed);
     mesh.until(POD, whole)?;
+    Ok(())
+}
+
+#[test]
+fn a_path_that_swallows_large_packets_is_found() -> Result<()> {
+    let mut mesh = Mesh::over(Underlay::Tap)?;
+    let forwarder = Forwarder::start(&mesh.lab)?;
+    // One byte less than the pods' devices claim, and nobody is told.
+    let claimed = u64::from(mesh.lab.plan().pod_mtu());
+    (forwarder.request.drop_above).store(ETHERNET_VXLAN + claimed - 1, Ordering::Relaxed);
+    mesh.put(&plan(&mesh, "swallows"))?;
+    let pod = mesh.path_mtu(POD)?;
+    println!("{pod:?}");
+    assert_eq!((u64::from(pod.bytes), pod.ok), (claimed, false));
+    assert_eq!(pod.refused, None, "the kernel knows nothing of it");
+    assert_eq!(forwarder.request.dropped.load(Ordering::Relaxed), 6);
+    let small = mesh.until(POD, |_| true)?;
+    assert!(whole(&small), "small packets come through: {small:?}");
+    assert!(mesh.path_mtu(HOST)?.ok);
     Ok(())
 }
 

@@ -204,12 +204,13 @@ impl Paced {
                 Ok((length, from)) => {
                     let now = now_ns();
                     let answered = self.room.get(..length).and_then(message::answered);
-                    if let Some((run, sequence)) = answered {
+                    if let Some(header) = answered {
                         let job = self.jobs.iter_mut().find(|job| {
-                            job.run == run && job.to == from && Arc::ptr_eq(&job.socket, &socket)
+                            (job.run, job.to) == (header.run, from)
+                                && Arc::ptr_eq(&job.socket, &socket)
                         });
                         if let Some(job) = job {
-                            job.answered(sequence, now);
+                            job.answered(header.sequence, now);
                         }
                     }
                 }

@@ -16,10 +16,14 @@ use std::{
 use nettoll_core::api::{LightResponder, Protocol};
 use socket2::Socket;
 
-use super::message;
+use super::{
+    board::Board,
+    message::{self, Asked},
+    sockets::never_fragment,
+};
 use crate::{
     netns::{Inside, Netns},
-    traffic::{Stop, TrafficError, open},
+    traffic::{Stop, TrafficError, now_ns, open},
 };
 
 /// Most payload of a datagram.
@@ -37,20 +41,23 @@ pub(super) struct Responder {
 }
 
 impl Responder {
-    /// Opens the port and answers from now on; `all` counts with it.
+    /// Opens the port and answers from now on; `all` counts with it, `board` hears of rounds.
     pub(super) fn open(
         netns: Netns,
         responder: &LightResponder,
         all: &Arc<AtomicU64>,
+        board: Arc<Board>,
     ) -> Result<Self, TrafficError> {
         let address = SocketAddr::new(responder.place.address, responder.port);
         let stop = Stop::default();
-        let socket = stop.watch(open(&netns, Protocol::Udp, address)?);
+        let socket = open(&netns, Protocol::Udp, address)?;
+        never_fragment(&socket).map_err(|source| TrafficError::Open { address, source })?;
+        let socket = stop.watch(socket);
         let answered = Arc::<AtomicU64>::default();
         let counters = [Arc::clone(&answered), Arc::clone(all)];
         let ended = stop.clone();
         let thread = netns.on_thread("nettoll-echo", move || {
-            serve(&socket, &ended, |counted| {
+            serve(&socket, &ended, &board, |counted| {
                 for counter in &counters {
                     counter.fetch_add(counted, Relaxed);
                 }
@@ -90,18 +97,28 @@ impl Drop for Responder {
     }
 }
 
-fn serve(socket: &Socket, stop: &Stop, count: impl Fn(u64)) {
+fn serve(socket: &Socket, stop: &Stop, board: &Board, count: impl Fn(u64)) {
     let mut room = vec![MaybeUninit::new(0); DATAGRAM_BYTES];
     while !stop.ended() {
         // Not by the standard library's sockets: those panic when a socket is shut down, for
         // then there is no address.
         match socket.recv_from(&mut room) {
             Ok((length, client)) => {
-                if let Some(message) = room.get_mut(..length).map(received)
-                    && message::answer(message)
-                {
-                    // A response that cannot be sent is a loss, which the client counts.
-                    count(u64::from(socket.send_to(message, &client).is_ok()));
+                let received_ns = now_ns();
+                let Some((from, message)) =
+                    client.as_socket().zip(room.get_mut(..length).map(received))
+                else {
+                    continue;
+                };
+                match message::asked(message) {
+                    Some(Asked::Request(header)) => {
+                        message::answer(message);
+                        board.answering(from, header, received_ns);
+                        // A response that cannot be sent is a loss, which the client counts.
+                        count(u64::from(socket.send_to(message, &client).is_ok()));
+                    }
+                    Some(Asked::Announcement(round)) => board.announce(from, round),
+                    None => {}
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -149,14 +166,16 @@ mod tests {
         drop(port);
         let all = Arc::default();
         let own = Netns::own().unwrap();
-        let mut open = Responder::open(own, &responder, &all).unwrap();
+        let board = Arc::new(Board::new(std::sync::mpsc::channel().0));
+        let mut open = Responder::open(own, &responder, &all, board).unwrap();
         let address = ("127.0.0.1", responder.port);
         let request = message::request(9, 64);
         let mut answer = [0; 100];
         client.send_to(b"what others send", address).unwrap();
         client.send_to(&request, address).unwrap();
         let length = client.recv(&mut answer).unwrap();
-        assert_eq!(message::answered(&answer[..length]), Some((9, 0)));
+        let answered = message::answered(&answer[..length]).unwrap();
+        assert_eq!((answered.run, answered.sequence), (9, 0));
         assert_eq!(length, 64);
         assert!(open.is_there());
         let answered = open.answered();

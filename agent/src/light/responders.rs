@@ -11,12 +11,13 @@ use std::{
 
 use nettoll_core::api::{LightResponder, LightResponderState};
 
-use super::{Shared, lock, responder::Responder};
+use super::{Shared, board::Board, lock, responder::Responder};
 use crate::path::Node;
 
 /// The responders, those that cannot be opened included.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Responders {
+    board: Arc<Board>,
     all: BTreeMap<LightResponder, Option<Responder>>,
     /// When they were looked after; `None` when that is to be done now.
     looked: Option<Instant>,
@@ -41,6 +42,15 @@ impl Fares {
 }
 
 impl Responders {
+    /// None yet; they will tell `board` of announced rounds.
+    pub(super) fn new(board: Arc<Board>) -> Self {
+        Self {
+            board,
+            all: BTreeMap::new(),
+            looked: None,
+        }
+    }
+
     /// From now on these. Those that stay are not touched.
     pub(super) fn change(&mut self, wanted: &[LightResponder], shared: &Shared) {
         self.all.retain(|known, _| wanted.contains(known));
@@ -63,7 +73,7 @@ impl Responders {
             }
             // Its port is free before it is opened again.
             drop(open.take());
-            let opened = start(responder, node, shared);
+            let opened = start(responder, node, shared, &self.board);
             let failed = opened.as_ref().err().cloned();
             *open = opened.ok();
             let fares = Fares {
@@ -80,10 +90,16 @@ impl Responders {
     }
 }
 
-fn start(responder: &LightResponder, node: &Node, shared: &Shared) -> Result<Responder, String> {
+fn start(
+    responder: &LightResponder,
+    node: &Node,
+    shared: &Shared,
+    board: &Arc<Board>,
+) -> Result<Responder, String> {
     let place = &responder.place;
     let netns = node
         .netns(&place.endpoint, place.pod_uid.as_deref())
         .map_err(|error| error.to_string())?;
-    Responder::open(netns, responder, &shared.answers).map_err(|error| error.to_string())
+    Responder::open(netns, responder, &shared.answers, Arc::clone(board))
+        .map_err(|error| error.to_string())
 }

@@ -1,6 +1,7 @@
-//! The rounds that the controller has not fetched yet, a bounded number of them.
+//! What the controller has not fetched yet: a bounded number of rounds, and of some things the
+//! last one of each edge.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use nettoll_core::api::{LightRound, MAX_LIGHT_ROUNDS, MAX_LIGHT_ROUNDS_PER_ANSWER};
 
@@ -49,25 +50,44 @@ impl Results {
     }
 }
 
+/// The last of each edge, with when it was.
+#[derive(Debug)]
+pub(super) struct Latest<T>(BTreeMap<String, (u64, T)>);
+
+impl<T> Default for Latest<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T> Latest<T> {
+    /// Takes the place of the one before.
+    pub(super) fn put(&mut self, edge: &str, at_ns: u64, value: T) {
+        self.0.insert(edge.to_owned(), (at_ns, value));
+    }
+
+    /// Forgets those of all other edges.
+    pub(super) fn keep(&mut self, edges: impl Fn(&str) -> bool) {
+        self.0.retain(|edge, _| edges(edge));
+    }
+
+    /// All of them, as `tell` says them with their age in ms.
+    pub(super) fn told(&self, now_ns: u64, tell: impl Fn(&T, u64) -> T) -> Vec<T> {
+        let values = self.0.values();
+        values
+            .map(|(at_ns, value)| tell(value, now_ns.saturating_sub(*at_ns) / 1_000_000))
+            .collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nettoll_core::api::Times;
 
     fn round() -> LightRound {
         LightRound {
-            sequence: 0,
             edge: "e".to_owned(),
-            age_ms: 0,
-            sent: 0,
-            answered: 0,
-            lost: 0,
-            rtt: Times::default(),
-            late_ns: 0,
-            refused: None,
-            stages: Vec::new(),
-            no_probe: None,
-            failed: None,
+            ..LightRound::default()
         }
     }
 

@@ -22,6 +22,11 @@ impl Pace {
             timeout_ns: u64::from(plan.timeout_ms) * 1_000_000,
         }
     }
+
+    /// How long the requests of a round go out.
+    pub(super) fn sending_ns(self) -> u64 {
+        u64::from(self.requests) * self.interval_ns
+    }
 }
 
 /// A round that has begun or soon does.

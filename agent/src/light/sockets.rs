@@ -3,11 +3,14 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     net::{SocketAddr, UdpSocket},
+    os::fd::AsRawFd,
     sync::Arc,
 };
 
 use nettoll_core::api::{LightEdge, LightPlace, Protocol};
+use socket2::{Domain, Socket};
 
 use crate::{
     netns::Netns,
@@ -64,8 +67,44 @@ impl Sockets {
 fn open(netns: &Netns, edge: &LightEdge) -> Result<Arc<UdpSocket>, TrafficError> {
     let address = SocketAddr::new(edge.from.address, edge.from_port);
     let socket = traffic::open(netns, Protocol::Udp, address)?;
-    socket
-        .set_nonblocking(true)
+    never_fragment(&socket)
+        .and_then(|()| socket.set_nonblocking(true))
         .map_err(|source| TrafficError::Open { address, source })?;
     Ok(Arc::new(socket.into()))
+}
+
+/// From now on what is sent is never fragmented, neither here nor on the way, whatever the kernel
+/// learned of the way: it arrives as it is, or not at all.
+#[expect(
+    unsafe_code,
+    reason = "setsockopt for this option has no safe wrapper among our dependencies"
+)]
+pub(super) fn never_fragment(socket: &Socket) -> io::Result<()> {
+    let (level, option, value) = if socket.domain()? == Domain::IPV6 {
+        (
+            libc::IPPROTO_IPV6,
+            libc::IPV6_MTU_DISCOVER,
+            libc::IPV6_PMTUDISC_PROBE,
+        )
+    } else {
+        (
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            libc::IP_PMTUDISC_PROBE,
+        )
+    };
+    // SAFETY: the value is an int that outlives the call, and its length is said.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
+        )
+    };
+    match set {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }

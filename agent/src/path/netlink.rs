@@ -15,7 +15,7 @@ use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     link::{LinkAttribute, LinkExtentMask, LinkMessage},
     nsid::{NsidAttribute, NsidMessage},
-    route::{RouteAttribute, RouteMessage},
+    route::{RouteAttribute, RouteFlags, RouteMessage},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
@@ -65,8 +65,14 @@ impl Netlink {
         ))
     }
 
-    /// The route that a packet to `to` takes, from the local address `from` where given.
-    pub(super) fn route(&self, to: IpAddr, from: Option<IpAddr>) -> io::Result<RouteMessage> {
+    /// The route that a packet to `to` takes, from the local address `from` where given. With
+    /// [`RouteFlags::FibMatch`] it is as it was configured, without what was learned since.
+    pub(super) fn route(
+        &self,
+        to: IpAddr,
+        from: Option<IpAddr>,
+        flags: RouteFlags,
+    ) -> io::Result<RouteMessage> {
         let (family, bits) = match to {
             IpAddr::V4(_) => (AddressFamily::Inet, 32),
             IpAddr::V6(_) => (AddressFamily::Inet6, 128),
@@ -74,6 +80,7 @@ impl Netlink {
         let mut ask = RouteMessage::default();
         ask.header.address_family = family;
         ask.header.destination_prefix_length = bits;
+        ask.header.flags = flags;
         ask.attributes.push(RouteAttribute::Destination(to.into()));
         if let Some(from) = from {
             ask.header.source_prefix_length = bits;

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use nettoll_core::{
-    api::{FlowTuple, RunSide},
+    api::{FlowTuple, RunSide, UserTimes},
     endpoint::PathKind,
     report::Stage,
     stage::{End, Journey, waterfall},
@@ -14,10 +14,7 @@ use super::{
     Runs,
     instruments::{Counted, lock},
 };
-use crate::{
-    probe::{FlowId, Stamps, Way},
-    traffic::Seen,
-};
+use crate::probe::{FlowId, Stamps, Way};
 
 /// A light round that the probe follows, until this is dropped.
 #[derive(Debug)]
@@ -59,9 +56,9 @@ impl Watch {
         mut self,
         path: PathKind,
         way: &Way<'_>,
-        socket_rx: &Seen,
+        user_times: Vec<UserTimes>,
     ) -> Result<Vec<Stage>, String> {
-        let side = self.side(socket_rx)?;
+        let side = self.side(user_times)?;
         let end = |netns| End {
             node: (way.devices.iter().find(|device| device.id.netns == netns))
                 .map_or("", |device| device.node.as_str()),
@@ -81,7 +78,7 @@ impl Watch {
         Ok(found.stages)
     }
 
-    fn side(&mut self, socket_rx: &Seen) -> Result<RunSide, String> {
+    fn side(&mut self, user_times: Vec<UserTimes>) -> Result<RunSide, String> {
         let (edges, self_times) = self
             .unwatch()?
             .ok_or("a run took the probe during the round")?;
@@ -90,7 +87,7 @@ impl Watch {
             edges,
             self_times,
             seam_ns: None,
-            user_times: vec![socket_rx.user_times()],
+            user_times,
             tcp: None,
             programs: Vec::new(),
             lost: BTreeMap::new(),

@@ -156,6 +156,20 @@ impl Attending {
             }
             self.mesh.count(judged);
         }
+        for test in &results.path_mtus {
+            state.take_path_mtu(&self.node, test, now_ms);
+        }
+        for watched in &results.watched {
+            if let Some(accepted) = state.take_watched(&self.node, watched) {
+                self.metrics.record_light_stages(&accepted, &watched.stages);
+            } else if let Some(why) = &watched.no_probe {
+                tracing::debug!(
+                    node = self.node,
+                    edge = watched.edge,
+                    "no stages of the node that answers: {why}"
+                );
+            }
+        }
     }
 
     /// Says once that the agent does not answer, and once that it does again.

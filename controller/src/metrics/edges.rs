@@ -58,6 +58,7 @@ pub(super) struct Known {
     /// In Unix time.
     pub(super) last_success_seconds: Option<f64>,
     pub(super) closure: Option<f64>,
+    pub(super) path_mtu_ok: Option<bool>,
     pub(super) bytes_per_second: Option<f64>,
     /// Ratios by what is compared.
     pub(super) tolls: BTreeMap<&'static str, f64>,
@@ -66,7 +67,7 @@ pub(super) struct Known {
 /// A family, and its value of an edge.
 type Row = (&'static str, Kind, &'static str, fn(&Known) -> Option<f64>);
 
-const FAMILIES: [Row; 8] = [
+const FAMILIES: [Row; 9] = [
     (
         "nettoll_up",
         Kind::Gauge,
@@ -107,8 +108,15 @@ const FAMILIES: [Row; 8] = [
     (
         "nettoll_closure_ratio",
         Kind::Gauge,
-        "Sum of the mean stage times over the mean round-trip time",
+        "Sum of the mean stage times over the mean round-trip time; mesh: with the wire as \
+         host-to-host has it, moving mean of the last 10 rounds that both probes followed",
         |known| known.closure,
+    ),
+    (
+        "nettoll_path_mtu_ok",
+        Kind::Gauge,
+        "1 where packets as large as the path claims come through, 0 where they do not",
+        |known| known.path_mtu_ok.map(|ok| f64::from(u8::from(ok))),
     ),
     (
         "nettoll_throughput_bytes_per_second",

@@ -55,6 +55,8 @@ fn known(edge: &EdgeView<'_>, now_ms: u64, unix: f64) -> Known {
         last_success_seconds: edge
             .last_success_ms
             .map(|last| unix - now_ms.saturating_sub(last) as f64 / 1e3),
+        closure: edge.closure,
+        path_mtu_ok: edge.path_mtu_ok,
         tolls: metrics
             .into_iter()
             .zip(ratios.into_iter().flatten())

@@ -7,14 +7,14 @@
 
 mod check;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
 pub use self::check::LightPlanError;
 use super::Times;
 use crate::{
-    endpoint::{Endpoint, Path},
+    endpoint::{Endpoint, Path, PathKind},
     report::Stage,
 };
 
@@ -30,6 +30,8 @@ pub const LIGHT_FIRST_ROUND_MS: u32 = 10_000;
 pub const MAX_LIGHT_EDGES: usize = 64;
 /// Most responders of a plan.
 pub const MAX_LIGHT_RESPONDERS: usize = 8;
+/// Most watches of a plan.
+pub const MAX_LIGHT_WATCHES: usize = 64;
 /// Most rounds that an agent keeps for the controller to fetch.
 pub const MAX_LIGHT_ROUNDS: usize = 1_024;
 /// Most rounds in one answer.
@@ -59,6 +61,9 @@ pub struct LightPlan {
     pub responders: Vec<LightResponder>,
     /// What this agent asks.
     pub edges: Vec<LightEdge>,
+    /// What other agents ask this one with the probe on both nodes.
+    #[serde(default)]
+    pub watches: Vec<LightWatch>,
 }
 
 impl Default for LightPlan {
@@ -73,6 +78,7 @@ impl Default for LightPlan {
             timeout_ms: 1_000,
             responders: Vec::new(),
             edges: Vec::new(),
+            watches: Vec::new(),
         }
     }
 }
@@ -122,8 +128,26 @@ pub struct LightEdge {
     pub to_port: u16,
     /// When in the period its rounds begin.
     pub offset_ms: u32,
-    /// The probe follows the rounds on this agent's node.
+    /// The probe follows the rounds on this agent's node. They are announced to the responder, so
+    /// that its agent's probe can follow them too.
     pub probe: bool,
+}
+
+/// The rounds of another agent's edge that this agent's probe follows, as that one announces them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LightWatch {
+    /// The edge's id in the plan of that agent.
+    pub edge: String,
+    /// What lies between its ends.
+    pub path: PathKind,
+    /// Which of this plan's responders answers.
+    pub responder: LightResponder,
+    /// Where the requests come from.
+    pub from: SocketAddr,
+    /// Address of the node of `from`, as [`LightEdge::to_node`].
+    #[serde(default)]
+    pub from_node: Option<IpAddr>,
 }
 
 /// What came of an agent's plan since the controller asked last.
@@ -143,6 +167,12 @@ pub struct LightResults {
     pub rounds: Vec<LightRound>,
     /// The plan's responders.
     pub responders: Vec<LightResponderState>,
+    /// The last round of each of the plan's watches that had one.
+    #[serde(default)]
+    pub watched: Vec<LightWatched>,
+    /// The last answer of each of the plan's edges to whether its path has the MTU that it claims.
+    #[serde(default)]
+    pub path_mtus: Vec<LightPathMtu>,
 }
 
 /// How a responder fares.
@@ -157,14 +187,55 @@ pub struct LightResponderState {
     pub failed: Option<String>,
 }
 
-/// One round of one edge.
+/// A round of another agent's edge, as this one saw it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LightWatched {
+    /// The edge's id.
+    pub edge: String,
+    /// As [`LightRound::first_sequence`].
+    pub first_sequence: u64,
+    /// Time since it ended, when it is told.
+    pub age_ms: u64,
+    /// Its requests that were answered while the probe was there.
+    pub answered: u64,
+    /// What the probe saw on this agent's node; empty without it.
+    pub stages: Vec<Stage>,
+    /// Why the probe was not there, or what it saw is not told.
+    pub no_probe: Option<String>,
+}
+
+/// Whether a path carries packets as large as its first device and route claim.
+///
+/// Once an hour, after a round with answers, the agent sends a request of that size which nobody on
+/// the way may fragment, and its answer comes back in the same size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LightPathMtu {
+    /// The edge's id.
+    pub edge: String,
+    /// Time since it was tested, when it is told.
+    pub age_ms: u64,
+    /// The size of the packet: the claimed MTU.
+    pub bytes: u32,
+    /// It came back. `false` only after two tests in a row without an answer, with an answered
+    /// round of small requests between them.
+    pub ok: bool,
+    /// Why the kernel would not send it, where it did not.
+    pub refused: Option<String>,
+}
+
+/// One round of one edge.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LightRound {
     /// Its number among all rounds of this start of the agent, from 1.
     pub sequence: u64,
     /// The edge's id.
     pub edge: String,
+    /// Sequence of the round's first request. No other round of the edge has it, so that what both
+    /// agents saw of one round can be joined.
+    pub first_sequence: u64,
     /// Time since it ended, when it is told.
     pub age_ms: u64,
     /// Requests that were due: `answered` and `lost`.

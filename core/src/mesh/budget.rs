@@ -62,7 +62,7 @@ mod tests {
         // Five neighbours, and two edges to each of two other zones.
         assert_eq!(budget.of_node, 9);
         assert_eq!(budget.of_cluster, 143_143);
-        assert_eq!(budget.exported, 8_571);
+        assert_eq!(budget.exported, 7_058);
     }
 
     #[test]
@@ -76,6 +76,6 @@ mod tests {
         assert_eq!(with(|s| s.node_cpu_permille = 1).of_node, 1);
         assert_eq!(with(|s| s.node_cpu_permille = 1_000).of_node, 32);
         assert_eq!(with(|s| s.cluster_bits_per_second = 70_000).of_cluster, 10);
-        assert_eq!(with(|s| s.max_series = 13).exported, 0);
+        assert_eq!(with(|s| s.max_series = 16).exported, 0);
     }
 }

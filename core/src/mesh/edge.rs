@@ -1,14 +1,16 @@
 //! One edge: what its rounds say.
 
-use super::window::Window;
-use crate::api::LightRound;
+use super::{joint, window::Window};
+use crate::api::{LightPathMtu, LightRound};
 
 /// An edge is down after so many rounds without any answer.
 pub const LOST_ROUNDS: u8 = 3;
 /// After so many periods without a round nothing is known of an edge any more.
 const STALE_PERIODS: u64 = 4;
+/// A test of a path's MTU, which there is every hour, says nothing after this time.
+const MTU_TEST_HOLDS_MS: u64 = 3 * 3_600_000;
 /// What is older says nothing of now, and no agent goes on for longer without a controller.
-const MAX_AGE_MS: u64 = 600_000;
+pub(super) const MAX_AGE_MS: u64 = 600_000;
 
 /// What becomes of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -62,9 +64,22 @@ pub(super) struct EdgeState {
     /// When the last round with an answer ended.
     pub(super) last_success_ms: Option<u64>,
     pub(super) window: Window,
+    /// The path carries what it claims, and when that was tested.
+    path_mtu: Option<(bool, u64)>,
 }
 
 impl EdgeState {
+    /// Takes in a test of the path's MTU.
+    pub(super) fn set_path_mtu(&mut self, test: &LightPathMtu, now_ms: u64) {
+        self.path_mtu = Some((test.ok, now_ms.saturating_sub(test.age_ms)));
+    }
+
+    /// Whether the path carries what it claims, as far as that still holds.
+    pub(super) fn path_mtu_ok(&self, now_ms: u64) -> Option<bool> {
+        let (ok, at_ms) = self.path_mtu?;
+        (now_ms.saturating_sub(at_ms) <= MTU_TEST_HOLDS_MS).then_some(ok)
+    }
+
     /// Takes in a round and says when it ended, by the caller's clock.
     pub(super) fn add(&mut self, round: &LightRound, now_ms: u64) -> u64 {
         let at_ms = now_ms.saturating_sub(round.age_ms);
@@ -115,7 +130,7 @@ pub(super) fn judge(round: &LightRound) -> Round {
     let adds_up = round.answered.checked_add(round.lost) == Some(round.sent)
         && counted == Some(round.answered)
         && round.rtt.count == round.answered;
-    if adds_up && ascending {
+    if adds_up && ascending && joint::sensible(&round.stages) {
         Round::Counted
     } else {
         Round::Senseless
@@ -155,6 +170,22 @@ mod tests {
         assert!(edge.is_fresh(0, 30_000));
         old.age_ms = u64::MAX;
         assert_eq!(judge(&old), Round::Old);
+    }
+
+    #[test]
+    fn a_test_of_the_mtu_holds_for_some_hours() {
+        let mut edge = EdgeState::default();
+        assert_eq!(edge.path_mtu_ok(0), None);
+        let test = LightPathMtu {
+            edge: "x".to_owned(),
+            age_ms: 1_000,
+            bytes: 1_450,
+            ok: false,
+            refused: None,
+        };
+        edge.set_path_mtu(&test, 5_000);
+        assert_eq!(edge.path_mtu_ok(10_804_000), Some(false));
+        assert_eq!(edge.path_mtu_ok(10_804_001), None);
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 use std::{
     fmt::{self, Write as _},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
 };
 
 use super::{Pair, Plan, Why};
 use crate::{
-    api::{LIGHT_CLIENT_PORT, LIGHT_PORT, LightEdge, LightPlace, LightPlan, LightResponder},
+    api::{
+        LIGHT_CLIENT_PORT, LIGHT_PORT, LightEdge, LightPlace, LightPlan, LightResponder, LightWatch,
+    },
     endpoint::{Endpoint, Path, PathKind},
     hash::{self, Fnv},
     inventory::Member,
@@ -64,8 +66,49 @@ impl Plan {
                 }
             }
         }
+        plan.watches = self.watches(member);
         plan.version = version(&plan);
         plan
+    }
+
+    /// The edges to this member that both probes follow.
+    fn watches(&self, member: usize) -> Vec<LightWatch> {
+        let members = self.members();
+        let mut watches: Vec<LightWatch> = Vec::new();
+        for distance in 1..=self.settings.probed_pairs.min(self.neighbours()) {
+            let asking = (member + members.len() - distance) % members.len();
+            let mut pairs = self.pairs_from(asking).iter();
+            let pair = pairs.find(|pair| pair.to == member && pair.why == Why::Ring(distance));
+            let (Some(pair), Some(from), Some(to)) =
+                (pair, members.get(asking), members.get(member))
+            else {
+                continue;
+            };
+            for (from_place, place) in places(from).into_iter().zip(places(to)) {
+                let kind = kind_from(&from_place);
+                let watch = LightWatch {
+                    edge: edge_id(pair.id, kind),
+                    path: kind,
+                    from: SocketAddr::new(from_place.address, LIGHT_CLIENT_PORT),
+                    from_node: Some(from.address),
+                    responder: LightResponder {
+                        place,
+                        port: LIGHT_PORT,
+                    },
+                };
+                let flow = |watch: &LightWatch| (watch.from, watch.responder.place.address);
+                let is_one = watch.from.is_ipv4() == watch.responder.place.address.is_ipv4();
+                if is_one && watches.iter().all(|known| flow(known) != flow(&watch)) {
+                    watches.push(watch);
+                }
+            }
+        }
+        watches
+    }
+
+    /// Whether the probes of a pair's nodes follow its rounds.
+    fn is_probed(&self, why: Why) -> bool {
+        matches!(why, Why::Ring(distance) if distance <= self.settings.probed_pairs)
     }
 
     fn edge(
@@ -76,12 +119,8 @@ impl Plan {
         to_node: &Member,
         begin_ms: u32,
     ) -> LightEdge {
-        let pods = from.pod_uid.is_some();
-        let kind = if pods {
-            PathKind::PodToPod
-        } else {
-            PathKind::HostToHost
-        };
+        let kind = kind_from(&from);
+        let pods = kind == PathKind::PodToPod;
         // An odd id has its round between pods first.
         let second = pods != (pair.id % 2 == 1);
         let offset_ms = begin_ms
@@ -104,7 +143,7 @@ impl Plan {
             from_port: LIGHT_CLIENT_PORT,
             to_port: LIGHT_PORT,
             offset_ms: offset_ms % self.settings.period_ms.max(1),
-            probe: matches!(pair.why, Why::Ring(distance) if distance <= self.settings.probed_pairs),
+            probe: self.is_probed(pair.why),
         }
     }
 
@@ -127,6 +166,14 @@ impl Plan {
             ((phase + u64::from(slot) * u64::from(slot_ms)) % u64::from(period_ms)) as u32
         };
         pairs.iter().map(slot).collect()
+    }
+}
+
+/// The kind of the path from a place of [`places`].
+fn kind_from(place: &LightPlace) -> PathKind {
+    match place.pod_uid {
+        Some(_) => PathKind::PodToPod,
+        None => PathKind::HostToHost,
     }
 }
 
@@ -207,6 +254,14 @@ fn version(plan: &LightPlan) -> String {
         }
         hash.number(edge.offset_ms);
         hash.number(u8::from(edge.probe));
+    }
+    for watch in &plan.watches {
+        hash.0.add(watch.edge.as_bytes());
+        hash.place(&watch.responder.place);
+        hash.address(watch.from.ip());
+        if let Some(node) = watch.from_node {
+            hash.address(node);
+        }
     }
     format!("{:016x}", hash.0.value())
 }

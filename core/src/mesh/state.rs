@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 
 use super::{
-    Plan, Round,
-    edge::{EdgeState, judge},
+    Pair, Plan, Round, Wire,
+    edge::{EdgeState, MAX_AGE_MS, judge},
+    joint::{self, Joints},
     light,
     toll::{Figures, Toll},
     window,
 };
 use crate::{
-    api::{LightPlan, LightRound},
+    api::{LightPathMtu, LightPlan, LightRound, LightWatched},
     endpoint::PathKind,
     histogram::USER_SUB_BITS,
     inventory::{Cluster, Member},
@@ -19,6 +20,8 @@ use crate::{
 
 /// The kinds of path of a pair, in the order in which their states are kept.
 const KINDS: [PathKind; 2] = [PathKind::HostToHost, PathKind::PodToPod];
+/// After so many periods without a round that both probes followed there is no closure any more.
+const CLOSURE_PERIODS: u64 = 20;
 
 /// The plan and what came of it.
 #[derive(Debug, Default)]
@@ -36,6 +39,8 @@ pub struct State {
 struct PairState {
     edges: [EdgeState; 2],
     toll: Toll,
+    /// From the first round with the probe on: most pairs have none.
+    joints: Option<Box<Joints>>,
 }
 
 /// A round that was taken in, and where it belongs.
@@ -49,6 +54,8 @@ pub struct Accepted<'a> {
     pub from_zone: &'a str,
     /// The server's zone.
     pub to_zone: &'a str,
+    /// What is left for the wire, where this makes the round of both nodes whole.
+    pub wire: Option<Wire>,
 }
 
 /// What is known of an edge.
@@ -72,8 +79,14 @@ pub struct EdgeView<'a> {
     pub lost: u64,
     /// When the last round with an answer ended, by the caller's clock.
     pub last_success_ms: Option<u64>,
+    /// It carries packets as large as it claims; `None` where that was not tested lately, or the
+    /// path is down.
+    pub path_mtu_ok: Option<bool>,
     /// Of `pod-to-pod`: what it costs beyond `host-to-host`.
     pub toll: Option<TollView<'a>>,
+    /// Of `pod-to-pod`: what the stages of both nodes, and the wire as `host-to-host` has it, add
+    /// up to, of the mean round-trip time.
+    pub closure: Option<f64>,
 }
 
 /// The toll of a pair.
@@ -123,6 +136,7 @@ impl State {
                 if places(&self.plan, old) != places(&plan, index) {
                     state.edges[1] = EdgeState::default();
                     state.toll = Toll::default();
+                    state.joints = None;
                 }
             }
             self.pairs.push(state);
@@ -161,24 +175,18 @@ impl State {
         round: &LightRound,
         now_ms: u64,
     ) -> (Round, Option<Accepted<'_>>) {
-        let found = light::pair_of(&round.edge)
-            .and_then(|(id, kind)| Some((*self.ids.get(&id)?, kind)))
-            .and_then(|(index, kind)| Some((index, self.pairs.get_mut(index)?, kind)));
-        let Some((index, state, kind)) = found else {
-            return (Round::Unknown, None);
-        };
-        let pair = self.plan.pairs().get(index);
-        let ends = pair.and_then(|pair| {
-            let members = self.plan.members();
-            Some((members.get(pair.from)?, members.get(pair.to)?))
-        });
-        let Some((from, to)) = ends.filter(|(from, _)| from.name == node) else {
+        let Some((index, kind)) = self.find(&round.edge, node, |pair| pair.from) else {
             return (Round::Unknown, None);
         };
         let judged = judge(round);
-        if judged != Round::Counted {
+        let apart_ms = self.apart_ms();
+        let state = self
+            .pairs
+            .get_mut(index)
+            .filter(|_| judged == Round::Counted);
+        let Some(state) = state else {
             return (judged, None);
-        }
+        };
         let pods = kind == PathKind::PodToPod;
         let at_ms = state.edges[usize::from(pods)].add(round, now_ms);
         if let Some(p50_ns) = window::median(USER_SUB_BITS, &round.rtt.histogram) {
@@ -188,16 +196,74 @@ impl State {
                 mean_ns: round.rtt.sum_ns as f64 / round.rtt.count as f64,
                 p50_ns,
             };
-            let apart_ms = u64::from(self.plan.settings.period_ms / 2);
             state.toll.add(pods, figures, apart_ms);
         }
-        let accepted = Accepted {
+        let mut wire = None;
+        if !round.stages.is_empty() {
+            let joints = state.joints.get_or_insert_default();
+            wire = joints.client(pods, round, at_ms, apart_ms);
+        }
+        (judged, self.accepted(index, kind, wire))
+    }
+
+    /// Takes in what the agent of `node` saw of a round that it answered. `None` for what is not
+    /// its own, not new, or makes no sense.
+    pub fn take_watched(&mut self, node: &str, round: &LightWatched) -> Option<Accepted<'_>> {
+        let (index, kind) = self.find(&round.edge, node, |pair| pair.to)?;
+        if round.stages.is_empty() || round.age_ms > MAX_AGE_MS || !joint::sensible(&round.stages) {
+            return None;
+        }
+        let apart_ms = self.apart_ms();
+        let joints = self.pairs.get_mut(index)?.joints.get_or_insert_default();
+        let pods = kind == PathKind::PodToPod;
+        if joints.has(pods, round) {
+            return None;
+        }
+        let wire = joints.server(pods, round, apart_ms);
+        self.accepted(index, kind, wire)
+    }
+
+    /// Takes in what the agent of `node` told at `now_ms` of the MTU of one of its paths. An edge
+    /// that is not its own is passed over.
+    pub fn take_path_mtu(&mut self, node: &str, test: &LightPathMtu, now_ms: u64) {
+        let found = self.find(&test.edge, node, |pair| pair.from);
+        let known = found.and_then(|(index, kind)| Some((self.pairs.get_mut(index)?, kind)));
+        if let Some((pair, kind)) = known {
+            pair.edges[usize::from(kind == PathKind::PodToPod)].set_path_mtu(test, now_ms);
+        }
+    }
+
+    /// A pair's place in the plan and the path, where `node` is that end of it.
+    fn find(
+        &self,
+        edge: &str,
+        node: &str,
+        end: impl FnOnce(&Pair) -> usize,
+    ) -> Option<(usize, PathKind)> {
+        let (id, kind) = light::pair_of(edge)?;
+        let index = *self.ids.get(&id)?;
+        let member = self
+            .plan
+            .members()
+            .get(end(self.plan.pairs().get(index)?))?;
+        (member.name == node).then_some((index, kind))
+    }
+
+    fn accepted(&self, index: usize, kind: PathKind, wire: Option<Wire>) -> Option<Accepted<'_>> {
+        let pair = self.plan.pairs().get(index)?;
+        let members = self.plan.members();
+        Some(Accepted {
             path: kind,
             network: network(&self.plan, kind),
-            from_zone: &from.zone,
-            to_zone: &to.zone,
-        };
-        (judged, Some(accepted))
+            from_zone: &members.get(pair.from)?.zone,
+            to_zone: &members.get(pair.to)?.zone,
+            wire,
+        })
+    }
+
+    /// Rounds of a pair's paths that are no further apart belong together.
+    fn apart_ms(&self) -> u64 {
+        u64::from(self.plan.settings.period_ms / 2)
     }
 
     /// The edges of which something is known, in the order of the plan; `exported`: only those
@@ -213,9 +279,7 @@ impl State {
                     KINDS
                         .into_iter()
                         .zip(&state.edges)
-                        .filter_map(move |(path, edge)| {
-                            self.view(path, ends, edge, &state.toll, now_ms)
-                        }),
+                        .filter_map(move |(path, edge)| self.view(path, ends, edge, state, now_ms)),
                 )
             })
             .flatten()
@@ -226,7 +290,7 @@ impl State {
         path: PathKind,
         [from, to]: [&'a Member; 2],
         edge: &'a EdgeState,
-        toll: &'a Toll,
+        pair: &'a PairState,
         now_ms: u64,
     ) -> Option<EdgeView<'a>> {
         if !edge.is_fresh(now_ms, self.plan.settings.period_ms) {
@@ -235,6 +299,10 @@ impl State {
         // A path that is down has no round-trip time and no toll now.
         let up = edge.up == Some(true);
         let pods = path == PathKind::PodToPod;
+        let whole = up && pods;
+        let joints = pair.joints.as_ref().filter(|_| whole);
+        let since_ms =
+            now_ms.saturating_sub(CLOSURE_PERIODS * u64::from(self.plan.settings.period_ms));
         Some(EdgeView {
             path,
             network: network(&self.plan, path),
@@ -245,7 +313,9 @@ impl State {
             requests: edge.requests,
             lost: edge.lost,
             last_success_ms: edge.last_success_ms,
-            toll: (up && pods).then_some(TollView(toll)),
+            path_mtu_ok: up.then(|| edge.path_mtu_ok(now_ms)).flatten(),
+            toll: whole.then_some(TollView(&pair.toll)),
+            closure: joints.and_then(|joints| joints.closure(since_ms)),
         })
     }
 }

@@ -1,16 +1,22 @@
 mod clock;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use super::*;
 use crate::{
-    api::{LIGHT_PORT, LightRound, Times},
+    api::{LIGHT_PORT, LightEdge, LightPathMtu, LightResponder, LightRound, LightWatched, Times},
+    device::DeviceKind,
     endpoint::PathKind,
     histogram::{Histogram, USER_SUB_BITS},
+    hop::{Direction, Side},
     inventory::{
         Cluster, Event,
         tests::{cluster, node},
     },
+    report::{Stage, StageClass},
 };
 
 /// A round of an edge whose answers all took about `mean_ns`.
@@ -29,11 +35,31 @@ pub(super) fn round(edge: &str, answered: u64, lost: u64, mean_ns: f64) -> Light
         } else {
             Times::default()
         },
-        late_ns: 0,
-        refused: None,
-        stages: Vec::new(),
-        no_probe: None,
-        failed: None,
+        ..LightRound::default()
+    }
+}
+
+/// A stage that so many packets passed, each in `mean_ns`.
+pub(super) fn stage(side: Side, direction: Direction, packets: u64, mean_ns: f64) -> Stage {
+    Stage {
+        side: Some(side),
+        direction,
+        stage: "encap".to_owned(),
+        class: Some(StageClass::Work),
+        device: None,
+        device_kind: Some(DeviceKind::Vxlan),
+        derived: false,
+        packets: Some(packets),
+        segments: None,
+        ack_packets: None,
+        bytes: None,
+        mean_ns,
+        p50_ns: None,
+        p99_ns: None,
+        histogram: Some(vec![(mean_ns as u64, packets)]),
+        histogram_many_segments: None,
+        cpu_ns_per_packet: None,
+        cpu_ns_per_byte: None,
     }
 }
 
@@ -199,6 +225,23 @@ fn agents_accept_their_plans_and_know_both_sides() {
         assert_eq!(light.edges.iter().filter(|edge| edge.probe).count(), 2);
     }
     assert_eq!(ids.len(), 2 * plan.pairs().len());
+    let edges = lights.iter().flat_map(|light| &light.edges);
+    let flow = |edge: &LightEdge| {
+        let from = SocketAddr::new(edge.from.address, edge.from_port);
+        (
+            edge.id.clone(),
+            from,
+            SocketAddr::new(edge.to, edge.to_port),
+        )
+    };
+    let probed: BTreeSet<_> = edges.filter(|edge| edge.probe).map(flow).collect();
+    let watches = lights.iter().flat_map(|light| &light.watches);
+    let watched = watches.map(|watch| {
+        let LightResponder { place, port } = &watch.responder;
+        let to = SocketAddr::new(place.address, *port);
+        (watch.edge.clone(), watch.from, to)
+    });
+    assert_eq!(watched.collect::<BTreeSet<_>>(), probed);
 }
 
 #[test]
@@ -339,6 +382,74 @@ fn only_an_edges_own_agent_speaks_of_it() {
     failed.failed = Some("no such pod".to_owned());
     assert_eq!(state.take("n1", &failed, 0).0, Round::Failed);
     assert_eq!(state.edges(0, false).count(), 0);
+}
+
+#[test]
+fn each_nodes_stages_are_its_own_agents_affair() {
+    let (_, mut state, [host, pod]) = state();
+    let asked = |edge: &str| LightRound {
+        first_sequence: 5,
+        stages: vec![stage(Side::Client, Direction::Request, 50, 4e4)],
+        ..round(edge, 50, 0, 1e5)
+    };
+    let answered = |edge: &str| LightWatched {
+        edge: edge.to_owned(),
+        first_sequence: 5,
+        age_ms: 0,
+        answered: 50,
+        stages: vec![stage(Side::Server, Direction::Request, 50, 5e4)],
+        no_probe: None,
+    };
+    for (node, edge) in [("n1", host.as_str()), ("n2", "x"), ("n2", "")] {
+        assert!(state.take_watched(node, &answered(edge)).is_none());
+    }
+    for edge in [&host, &pod] {
+        let (_, accepted) = state.take("n1", &asked(edge), 1_000);
+        assert_eq!(accepted.unwrap().wire, None);
+        let accepted = state.take_watched("n2", &answered(edge)).unwrap();
+        assert!((accepted.wire.unwrap().mean_ns - 1e4).abs() < 1.0);
+        assert_eq!((accepted.from_zone, accepted.to_zone), ("zone-b", "zone-c"));
+        assert!(
+            state.take_watched("n2", &answered(edge)).is_none(),
+            "the same round once more"
+        );
+    }
+    let closures: Vec<_> = state.edges(1_000, true).map(|edge| edge.closure).collect();
+    assert_eq!(closures[0], None);
+    assert!((closures[1].unwrap() - 1.0).abs() < 1e-3);
+    // Nobody speaks of it for 20 periods.
+    for now in [300_000, 602_000] {
+        state.take("n1", &round(&pod, 50, 0, 1e5), now);
+    }
+    let closure = |now| state.edges(now, true).last().unwrap().closure;
+    assert_eq!((closure(601_000).is_some(), closure(601_001)), (true, None));
+}
+
+#[test]
+fn a_path_that_is_smaller_than_it_claims_is_known() {
+    let (_, mut state, [host, pod]) = state();
+    let test = |edge: &str, ok| LightPathMtu {
+        edge: edge.to_owned(),
+        age_ms: 100,
+        bytes: 1_450,
+        ok,
+        refused: None,
+    };
+    state.take("n1", &round(&host, 50, 0, 1e5), 1_000);
+    state.take("n1", &round(&pod, 50, 0, 1e5), 1_000);
+    state.take_path_mtu("n1", &test(&host, true), 1_000);
+    state.take_path_mtu("n1", &test(&pod, false), 1_000);
+    // Not their own.
+    state.take_path_mtu("n2", &test(&pod, true), 1_000);
+    state.take_path_mtu("n1", &test("x", true), 1_000);
+    let told: Vec<_> = state.edges(1_000, true).map(|e| e.path_mtu_ok).collect();
+    assert_eq!(told, [Some(true), Some(false)]);
+    // A path that is down has no size.
+    for now in [31_000, 61_000, 91_000] {
+        state.take("n1", &round(&pod, 0, 50, 1e5), now);
+    }
+    let told: Vec<_> = state.edges(91_000, true).map(|e| e.path_mtu_ok).collect();
+    assert_eq!(told, [Some(true), None]);
 }
 
 #[test]

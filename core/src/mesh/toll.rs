@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use super::beside::Beside;
 use crate::stats::{PairedRatio, paired_ratio};
 
 /// So many pairs of rounds are kept, half an hour of the default mesh.
@@ -20,8 +21,7 @@ pub(super) struct Figures {
 /// The last pairs of rounds.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Toll {
-    /// `host-to-host` and `pod-to-pod` rounds that wait for their other.
-    waiting: [Option<Figures>; 2],
+    beside: Beside<Figures>,
     /// Logarithms of the ratios of means and of medians.
     logs: VecDeque<[f32; 2]>,
 }
@@ -30,19 +30,11 @@ impl Toll {
     /// Adds a round; `pods`: of `pod-to-pod`. Two rounds are a pair where they ended within
     /// `apart_ms` of each other and both or none had the probe.
     pub(super) fn add(&mut self, pods: bool, round: Figures, apart_ms: u64) {
-        let [mine, other] = [usize::from(pods), usize::from(!pods)];
-        let pair = self.waiting[other].filter(|other| {
-            other.at_ms.abs_diff(round.at_ms) <= apart_ms && other.probed == round.probed
-        });
-        let Some(other_round) = pair else {
-            self.waiting[mine] = Some(round);
-            return;
+        let near = |a: &Figures, b: &Figures| {
+            a.at_ms.abs_diff(b.at_ms) <= apart_ms && a.probed == b.probed
         };
-        self.waiting = [None, None];
-        let [host, pod] = if pods {
-            [other_round, round]
-        } else {
-            [round, other_round]
+        let Some([host, pod]) = self.beside.add(pods, round, near) else {
+            return;
         };
         let log = |of: fn(&Figures) -> f64| (of(&pod).ln() - of(&host).ln()) as f32;
         let logs = [log(|round| round.mean_ns), log(|round| round.p50_ns)];

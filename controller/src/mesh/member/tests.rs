@@ -83,6 +83,8 @@ async fn answer(
         missed: 0,
         rounds,
         responders: Vec::new(),
+        watched: Vec::new(),
+        path_mtus: Vec::new(),
     };
     Ok(agents_answer(serde_json::to_vec(&results).unwrap()))
 }
@@ -167,11 +169,7 @@ fn round(sequence: u64, edge: &str) -> LightRound {
             max_ns: 100_000,
             ..times.to_times()
         },
-        late_ns: 0,
-        refused: None,
-        stages: Vec::new(),
-        no_probe: None,
-        failed: None,
+        ..LightRound::default()
     }
 }
 

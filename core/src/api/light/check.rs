@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, ops::RangeInclusive};
 
-use super::{LightEdge, LightPlace, LightPlan, MAX_LIGHT_EDGES, MAX_LIGHT_RESPONDERS};
+use super::{
+    LightEdge, LightPlace, LightPlan, MAX_LIGHT_EDGES, MAX_LIGHT_RESPONDERS, MAX_LIGHT_WATCHES,
+};
 
 /// The messages' header, the kind and some filling.
 const PAYLOAD_BYTES: RangeInclusive<u32> = 24..=65_507;
@@ -63,6 +65,9 @@ pub enum LightPlanError {
     /// Addresses of two families.
     #[error("edge '{0}': its addresses are not of one family")]
     Family(String),
+    /// Followed, but not answered.
+    #[error("the watch of edge '{0}' is of a responder that the light plan does not have")]
+    Watch(String),
     /// A responder and a client at one address.
     #[error("port {port} of {place} is that of a responder and of another part of the plan")]
     PortTwice {
@@ -90,6 +95,7 @@ impl LightPlan {
         in_range("timeout_ms", self.timeout_ms, TIMEOUT_MS)?;
         at_most("edges", self.edges.len(), MAX_LIGHT_EDGES)?;
         at_most("responders", self.responders.len(), MAX_LIGHT_RESPONDERS)?;
+        at_most("watches", self.watches.len(), MAX_LIGHT_WATCHES)?;
         let named = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         if !VERSION_BYTES.contains(&self.version.len()) || !self.version.bytes().all(named) {
             return Err(LightPlanError::Version);
@@ -103,17 +109,15 @@ impl LightPlan {
             });
         }
         self.check_edges()?;
-        self.check_ports()
+        self.check_ports()?;
+        self.check_watches()
     }
 
     fn check_edges(&self) -> Result<(), LightPlanError> {
         let (mut ids, mut flows) = (BTreeSet::new(), BTreeSet::new());
         for edge in &self.edges {
             let id = || edge.id.clone();
-            if !ID_BYTES.contains(&edge.id.len()) || !edge.id.bytes().all(|b| b.is_ascii_graphic())
-            {
-                return Err(LightPlanError::Id);
-            }
+            check_id(&edge.id)?;
             if !ids.insert(&edge.id) || !flows.insert((edge.source(), edge.to, edge.to_port)) {
                 return Err(LightPlanError::Twice(id()));
             }
@@ -142,6 +146,35 @@ impl LightPlan {
             }
         }
         Ok(())
+    }
+
+    fn check_watches(&self) -> Result<(), LightPlanError> {
+        let (mut ids, mut flows) = (BTreeSet::new(), BTreeSet::new());
+        for watch in &self.watches {
+            check_id(&watch.edge)?;
+            let id = || watch.edge.clone();
+            if !ids.insert(&watch.edge) || !flows.insert((watch.from, &watch.responder)) {
+                return Err(LightPlanError::Twice(id()));
+            }
+            if !self.responders.contains(&watch.responder) {
+                return Err(LightPlanError::Watch(id()));
+            }
+            if watch.from.port() == 0 {
+                return Err(LightPlanError::Port(id()));
+            }
+            if watch.from.is_ipv4() != watch.responder.place.address.is_ipv4() {
+                return Err(LightPlanError::Family(id()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_id(id: &str) -> Result<(), LightPlanError> {
+    if ID_BYTES.contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(())
+    } else {
+        Err(LightPlanError::Id)
     }
 }
 
@@ -183,7 +216,7 @@ fn at_most(what: &'static str, count: usize, most: usize) -> Result<(), LightPla
 mod tests {
     use super::*;
     use crate::{
-        api::{LIGHT_CLIENT_PORT, LIGHT_PORT, LightResponder},
+        api::{LIGHT_CLIENT_PORT, LIGHT_PORT, LightResponder, LightWatch},
         endpoint::{Path, PathKind},
     };
 
@@ -221,6 +254,16 @@ mod tests {
         }
     }
 
+    fn watch() -> LightWatch {
+        LightWatch {
+            edge: "host/n2>n1".to_owned(),
+            path: PathKind::HostToHost,
+            responder: responder(LIGHT_PORT),
+            from: "198.18.0.2:9478".parse().unwrap(),
+            from_node: None,
+        }
+    }
+
     fn plan() -> LightPlan {
         let mut other = edge("host/n1>n3");
         other.to = "198.18.0.3".parse().unwrap();
@@ -228,6 +271,7 @@ mod tests {
             version: "sha-1.2_3".to_owned(),
             edges: vec![edge("host/n1>n2"), other],
             responders: vec![responder(LIGHT_PORT)],
+            watches: vec![watch()],
             ..LightPlan::default()
         }
     }
@@ -243,7 +287,7 @@ mod tests {
     #[test]
     fn whatever_is_out_of_bounds_is_refused() {
         let many: Vec<_> = (0..65).map(|n| edge(&n.to_string())).collect();
-        let spoil: [&dyn Fn(&mut LightPlan); 19] = [
+        let spoil: [&dyn Fn(&mut LightPlan); 24] = [
             &|plan| plan.period_ms = 999,
             &|plan| plan.period_ms = 3_600_001,
             &|plan| plan.requests = 0,
@@ -263,6 +307,11 @@ mod tests {
             &|plan| plan.edges[0].offset_ms = plan.period_ms,
             &|plan| plan.responders.push(responder(LIGHT_PORT)),
             &|plan| plan.responders.push(responder(LIGHT_CLIENT_PORT)),
+            &|plan| plan.watches.push(watch()),
+            &|plan| plan.watches[0].edge.clear(),
+            &|plan| plan.watches[0].responder.port = 1,
+            &|plan| plan.watches[0].from.set_port(0),
+            &|plan| plan.watches[0].from = "[::1]:9478".parse().unwrap(),
         ];
         for (number, spoil) in spoil.into_iter().enumerate() {
             let mut plan = plan();

@@ -1,0 +1,163 @@
+//! The rounds of other agents that are followed here: what the responders' threads tell the
+//! keeper of them, and the keeper the responders' threads.
+
+use std::{
+    net::SocketAddr,
+    sync::{Mutex, mpsc::Sender},
+};
+
+use nettoll_core::{
+    api::{LightWatch, UserStage, UserTimes},
+    hop::{Direction, Side},
+};
+
+use super::{keeper::Event, lock, message::Header};
+use crate::{
+    probe::Stamps,
+    traffic::{Seen, header::run_hash, now_ns},
+};
+
+/// The watches of the plan. Its lock is held for some stamps at most.
+#[derive(Debug)]
+pub(super) struct Board {
+    watches: Mutex<Vec<Watched>>,
+    keeper: Sender<Event>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    edge: String,
+    /// The edge in its messages.
+    run: u32,
+    client: SocketAddr,
+    /// First sequence of a round that is to begin; the keeper does not know of it yet.
+    announced: Option<u64>,
+    followed: Option<Followed>,
+}
+
+/// A round while the probe follows it.
+#[derive(Debug)]
+pub(super) struct Followed {
+    pub(super) first_sequence: u64,
+    /// How many sequences are the round's.
+    requests: u32,
+    pub(super) stamps: Stamps,
+    socket_rx: Seen,
+    responder: Seen,
+    pub(super) answered: u64,
+}
+
+impl Followed {
+    /// Nothing came yet.
+    pub(super) fn new(first_sequence: u64, requests: u32, stamps: Stamps) -> Self {
+        let seen = |stage, direction| Seen::new(stage, Side::Server, direction);
+        Self {
+            first_sequence,
+            requests,
+            stamps,
+            socket_rx: seen(UserStage::SocketRx, Direction::Request),
+            responder: seen(UserStage::Responder, Direction::Request),
+            answered: 0,
+        }
+    }
+
+    /// What the responder's thread saw.
+    pub(super) fn user_times(&self) -> Vec<UserTimes> {
+        [&self.socket_rx, &self.responder]
+            .map(Seen::user_times)
+            .into()
+    }
+
+    fn answering(&mut self, sequence: u64, received_ns: u64) {
+        let number = sequence.checked_sub(self.first_sequence);
+        if number.is_none_or(|number| number >= self.requests.into()) {
+            return;
+        }
+        self.answered += 1;
+        if let Some(ns) = self.stamps.received(Direction::Request, received_ns) {
+            self.socket_rx.record(ns);
+        }
+        let now = now_ns();
+        self.responder.record(now.saturating_sub(received_ns));
+        self.stamps.sending(Direction::Response, now);
+    }
+}
+
+impl Board {
+    /// Nothing to follow; `keeper` hears of announced rounds.
+    pub(super) fn new(keeper: Sender<Event>) -> Self {
+        Self {
+            watches: Mutex::default(),
+            keeper,
+        }
+    }
+
+    /// From now on these; what is followed of others is dropped.
+    pub(super) fn change(&self, wanted: &[LightWatch]) {
+        let mut watches = lock(&self.watches);
+        let is = |known: &Watched, watch: &LightWatch| {
+            (&known.edge, known.client) == (&watch.edge, watch.from)
+        };
+        watches.retain(|known| wanted.iter().any(|watch| is(known, watch)));
+        for watch in wanted {
+            if !watches.iter().any(|known| is(known, watch)) {
+                watches.push(Watched {
+                    edge: watch.edge.clone(),
+                    run: run_hash(&watch.edge),
+                    client: watch.from,
+                    announced: None,
+                    followed: None,
+                });
+            }
+        }
+    }
+
+    /// A client says that a round of it begins soon. The keeper hears of one round at a time,
+    /// however many are announced.
+    pub(super) fn announce(&self, client: SocketAddr, round: Header) {
+        let mut watches = lock(&self.watches);
+        let Some(watch) = find(&mut watches, client, round.run) else {
+            return;
+        };
+        if watch.announced.is_none() && watch.followed.is_none() {
+            watch.announced = Some(round.sequence);
+            // Nobody follows anything if the keeper is gone.
+            let _ = self.keeper.send(Event::Announced);
+        }
+    }
+
+    /// A request that was received then is answered now.
+    pub(super) fn answering(&self, client: SocketAddr, request: Header, received_ns: u64) {
+        let mut watches = lock(&self.watches);
+        let watch = find(&mut watches, client, request.run);
+        if let Some(followed) = watch.and_then(|watch| watch.followed.as_mut()) {
+            followed.answering(request.sequence, received_ns);
+        }
+    }
+
+    /// The edges of which a round was announced since the last call, with its first sequence.
+    pub(super) fn take_announced(&self) -> Vec<(String, u64)> {
+        let mut watches = lock(&self.watches);
+        let taken = |watch: &mut Watched| Some((watch.edge.clone(), watch.announced.take()?));
+        watches.iter_mut().filter_map(taken).collect()
+    }
+
+    /// The probe follows a round of an edge.
+    pub(super) fn begin(&self, edge: &str, round: Followed) {
+        let mut watches = lock(&self.watches);
+        if let Some(watch) = watches.iter_mut().find(|watch| watch.edge == edge) {
+            watch.followed = Some(round);
+        }
+    }
+
+    /// The probe follows it no longer.
+    pub(super) fn end(&self, edge: &str) -> Option<Followed> {
+        let mut watches = lock(&self.watches);
+        let watch = watches.iter_mut().find(|watch| watch.edge == edge)?;
+        watch.followed.take()
+    }
+}
+
+fn find(watches: &mut [Watched], client: SocketAddr, run: u32) -> Option<&mut Watched> {
+    (watches.iter_mut()).find(|watch| (watch.run, watch.client) == (run, client))
+}
