@@ -4,6 +4,7 @@
 //! runs of it are deleted before its nodes are free for the next job.
 
 mod archive;
+mod brief;
 mod clock;
 mod dispatch;
 mod execute;
@@ -25,7 +26,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-pub(crate) use self::{archive::Archive, nodes::Hold};
+pub(crate) use self::{archive::Archive, brief::brief, nodes::Hold};
 use self::{execute::Execution, ledger::Ledger, nodes::Nodes, plan::Plan, progress::Progress};
 use crate::{
     agents::AgentError,
@@ -141,8 +142,14 @@ impl Jobs {
     ) -> Result<Receiver<JobEvent>, SubmitError> {
         let known = self.directory.for_job(&job).await?;
         let plan = plan(&known, &job)?;
-        let hold = self.nodes.take(plan.nodes()).map_err(SubmitError::Busy)?;
-        Ok(self.begin(Ordered { job, plan, known }, Arc::new(hold)))
+        let hold = self.reserve_now(plan.nodes())?;
+        Ok(self.begin(Ordered { job, plan, known }, hold))
+    }
+
+    /// Has these nodes now, if all are free and nobody waits for one of them.
+    pub(crate) fn reserve_now(&self, nodes: BTreeSet<String>) -> Result<Arc<Hold>, SubmitError> {
+        let taken = self.nodes.take(nodes);
+        taken.map(Arc::new).map_err(SubmitError::Busy)
     }
 
     /// Waits for the turn of `asker` to have these nodes.

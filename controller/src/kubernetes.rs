@@ -188,6 +188,7 @@ async fn lead(
     tokio::select! {
         () = users.serve(move |request| api::answer(Arc::clone(&for_users), request)) => {}
         () = watches::feed(&client, &place.namespace, &live, &desk, running) => {}
+        never = Arc::clone(&mesh).stream(Arc::clone(&jobs)) => match never {},
         never = renew(&secrets, material, &live) => match never {},
         never = reload::follow(path, config, &client, place, take) => match never {},
         () = stop.wanted() => {}

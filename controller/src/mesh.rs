@@ -4,9 +4,11 @@
 //! What is planned and what follows from rounds is `nettoll-core`'s; here are clocks, connections
 //! and tasks. Each member of the mesh has a task of its own ([`member`]), so that one agent that
 //! does not answer holds up no other. An agent that is not heard of makes its edges stale, never
-//! wrong: they vanish from the metrics.
+//! wrong: they vanish from the metrics. Once a day each pair has a stream ([`streams`]), which is a
+//! job like any other.
 
 mod member;
+mod streams;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

@@ -7,7 +7,7 @@
 //! 3. [`State`]: the agents' rounds → per edge whether it is up, its percentiles and losses, and
 //!    per pair the toll of `pod-to-pod` against `host-to-host`. Where the probes of both nodes
 //!    follow a round, their stages are joined. It keeps what is needed for that and no more: some
-//!    hundred bytes an edge.
+//!    hundred bytes an edge. It knows whose turn it is to have the day's [`Stream`], too.
 //!
 //! No clock here: times are milliseconds of the caller's monotonic clock, and the agents tell ages,
 //! never times, so that no skewed clock can do harm.
@@ -21,6 +21,7 @@ mod plan;
 mod ring;
 mod settings;
 mod state;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod toll;
@@ -31,8 +32,9 @@ pub use joint::Wire;
 pub use plan::{Pair, Plan, Why};
 pub use settings::{Settings, SettingsError};
 pub use state::{Accepted, EdgeView, State, TollView};
+pub use streams::{Stream, StreamOrder};
 pub use toll::TOLL_PAIRS;
 
 /// Series that a pair has at most: seven of each of its two edges (`nettoll_up`, two percentiles,
-/// requests, lost, last success, the path's MTU), two tolls and a closure.
-pub const SERIES_PER_PAIR: usize = 17;
+/// requests, lost, last success, the path's MTU), of each a throughput, three tolls and a closure.
+pub const SERIES_PER_PAIR: usize = 20;

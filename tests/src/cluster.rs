@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod authority;
+pub mod configuration;
 pub mod fault;
 pub mod leader;
 pub mod process;

@@ -68,6 +68,24 @@ fn the_chart_is_what_kustomize_makes() -> Result<()> {
 }
 
 #[test]
+fn the_overlay_without_streams_changes_the_controllers_file_alone() -> Result<()> {
+    let (plain, without) = (kustomize("default")?, kustomize("no-streams")?);
+    let changed: Vec<_> = without.difference(&plain).collect();
+    let [map] = changed[..] else {
+        anyhow::bail!("not one object is changed: {changed:#?}");
+    };
+    let streams = "    [mesh]\n    streams = false\n";
+    let before = map.replacen(streams, "", 1);
+    let file = |object: &str| {
+        object
+            .split_once("\nkind:")
+            .map(|(data, _)| data.to_owned())
+    };
+    ensure!(before != *map && plain.iter().any(|object| file(object) == file(&before)));
+    Ok(())
+}
+
+#[test]
 fn the_overlay_for_selinux_changes_the_agent_alone() -> Result<()> {
     let (plain, selinux) = (kustomize("default")?, kustomize("selinux")?);
     let changed: Vec<_> = selinux.difference(&plain).collect();

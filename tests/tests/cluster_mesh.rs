@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use nettoll_tests::cluster::{
+    configuration::Configured,
     eventually,
     leader::{metrics, value},
 };
 
 /// For everything to be ready, and the first tolls 60 s later.
 const PATIENCE: Duration = Duration::from_secs(150);
+
 #[test]
 fn each_pair_of_nodes_has_its_toll() -> Result<()> {
     let text = eventually(PATIENCE, || {
@@ -88,4 +90,41 @@ fn each_pair_of_nodes_has_its_toll() -> Result<()> {
     let edges = text.matches("from_node=\"n1\",to_node=\"n2\"").count();
     assert!(edges <= 20, "{edges} series of a pair");
     Ok(())
+}
+
+/// Short streams instead of one a day, on both pairs of the two nodes: one waits for the other.
+#[test]
+fn each_pair_has_its_stream() -> Result<()> {
+    const SHORT: &str = "[mesh]\nstream_seconds = 1\nstream_period_seconds = 10\n";
+    let _configured = Configured::with(SHORT)?;
+    eventually(PATIENCE, || {
+        let text = metrics()?;
+        for [from, to] in [["n1", "n2"], ["n2", "n1"]] {
+            let ends = [format!("from_node=\"{from}\""), format!("to_node=\"{to}\"")];
+            let of = |name, path: &str, more: &[&str]| {
+                let mut parts = vec![path, "test=\"tcp_stream\"", &ends[0], &ends[1]];
+                parts.extend(more);
+                value(&text, name, &parts)
+            };
+            let [host, pods] = ["path=\"host-to-host\"", "path=\"pod-to-pod\""];
+            let name = "nettoll_throughput_bytes_per_second";
+            let [host, between_pods] = [of(name, host, &[])?, of(name, pods, &[])?];
+            // Any machine carries more than 10 Mbit/s over its own devices.
+            ensure!(
+                host > 1.25e6 && between_pods > 1.25e6,
+                "{host} {between_pods}"
+            );
+            let toll = of("nettoll_toll_ratio", pods, &["metric=\"throughput\""])?;
+            // The toll is of the paired rounds' ratios, the figures are means.
+            let ratio = between_pods / host;
+            ensure!((0.5..2.0).contains(&(toll / ratio)), "{toll}, but {ratio}");
+        }
+        let done = value(
+            &text,
+            "nettoll_tests_total",
+            &["\"tcp_stream\"", "outcome=\"valid\""],
+        )?;
+        ensure!(done >= 4.0, "{done} runs of four");
+        Ok(())
+    })
 }

@@ -24,14 +24,19 @@ pub(super) fn write(page: &mut Page, mesh: &Mesh) {
         let state = mesh.state();
         let edges: Vec<_> = state
             .edges(now_ms, true)
-            .map(|edge| (labels(&edge), known(&edge, now_ms, unix)))
+            .flat_map(|edge| {
+                [
+                    (labels(&edge, TestType::UdpRr), rounds(&edge, now_ms, unix)),
+                    (labels(&edge, TestType::TcpStream), stream(&edge)),
+                ]
+            })
             .collect();
         edges::write(page, &edges);
     }
     write_health(page, &health);
 }
 
-fn labels<'a>(edge: &EdgeView<'a>) -> EdgeLabels<'a> {
+fn labels<'a>(edge: &EdgeView<'a>, test: TestType) -> EdgeLabels<'a> {
     [
         ("path", edge.path.as_str()),
         ("network", edge.network),
@@ -39,11 +44,12 @@ fn labels<'a>(edge: &EdgeView<'a>) -> EdgeLabels<'a> {
         ("to_node", &edge.to.name),
         ("from_zone", &edge.from.zone),
         ("to_zone", &edge.to.zone),
-        ("test", TestType::UdpRr.as_str()),
+        ("test", test.as_str()),
     ]
 }
 
-fn known(edge: &EdgeView<'_>, now_ms: u64, unix: f64) -> Known {
+/// What rounds say.
+fn rounds(edge: &EdgeView<'_>, now_ms: u64, unix: f64) -> Known {
     let toll = edge.toll.filter(|_| edge.path == PathKind::PodToPod);
     let ratios = toll.and_then(|toll| toll.ratios());
     let metrics = [TollMetric::RttMean, TollMetric::RttP50].map(TollMetric::as_str);
@@ -60,6 +66,19 @@ fn known(edge: &EdgeView<'_>, now_ms: u64, unix: f64) -> Known {
         tolls: metrics
             .into_iter()
             .zip(ratios.into_iter().flatten())
+            .collect(),
+        ..Known::default()
+    }
+}
+
+/// What the last day's stream says.
+fn stream(edge: &EdgeView<'_>) -> Known {
+    let toll = edge.throughput_toll;
+    Known {
+        bytes_per_second: edge.bytes_per_second,
+        tolls: toll
+            .map(|ratio| (TollMetric::Throughput.as_str(), ratio))
+            .into_iter()
             .collect(),
         ..Known::default()
     }

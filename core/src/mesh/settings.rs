@@ -7,6 +7,11 @@ use crate::api::{LightPlan, LightPlanError, MAX_LIGHT_EDGES};
 /// Most neighbours: a pair is two edges.
 const MAX_NEIGHBOURS: usize = MAX_LIGHT_EDGES / 2;
 
+/// The longest stream.
+const MAX_STREAM_SECONDS: u32 = 60;
+/// From one stream of a pair to its next it is at least so many times as long as a stream.
+const STREAM_REST: u32 = 10;
+
 /// All settings of the mesh.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -29,6 +34,16 @@ pub struct Settings {
     pub timeout_ms: u32,
     /// For how many of its pairs a node's probe follows the rounds.
     pub probed_pairs: usize,
+    /// There are streams: one in each `stream_period_seconds` for each pair.
+    pub streams: bool,
+    /// Measured time of a stream, on each of the pair's two paths.
+    pub stream_seconds: u32,
+    /// From one stream of a pair to its next.
+    pub stream_period_seconds: u32,
+    /// Budget: what streams to and from a node may carry, as a mean.
+    pub stream_node_bits_per_second: u64,
+    /// Budget: what all streams may carry, as a mean.
+    pub stream_cluster_bits_per_second: u64,
     /// Budget: what a node may send.
     pub node_bits_per_second: u64,
     /// Budget: what all nodes together may send.
@@ -52,6 +67,11 @@ impl Default for Settings {
             requests_per_second: light.requests_per_second,
             timeout_ms: light.timeout_ms,
             probed_pairs: 1,
+            streams: true,
+            stream_seconds: 2,
+            stream_period_seconds: 86_400,
+            stream_node_bits_per_second: 10_000_000,
+            stream_cluster_bits_per_second: 10_000_000_000,
             node_bits_per_second: 1_000_000,
             cluster_bits_per_second: 1_000_000_000,
             node_cpu_permille: 5,
@@ -66,6 +86,12 @@ pub enum SettingsError {
     /// More than an agent takes.
     #[error("mesh.neighbours is {0}, but must be from 1 to {MAX_NEIGHBOURS}")]
     Neighbours(usize),
+    /// No stream, or one that is no rare thing.
+    #[error(
+        "mesh.stream_seconds is {0}, but must be from 1 to {MAX_STREAM_SECONDS}, and \
+         mesh.stream_period_seconds at least {STREAM_REST} times as much"
+    )]
+    Streams(u32),
     /// Out of an agent's bounds.
     #[error("the settings of mesh make no plan that an agent takes: {0}")]
     Light(#[from] LightPlanError),
@@ -76,6 +102,11 @@ impl Settings {
     pub fn check(&self) -> Result<(), SettingsError> {
         if !(1..=MAX_NEIGHBOURS).contains(&self.neighbours) {
             return Err(SettingsError::Neighbours(self.neighbours));
+        }
+        let seconds = self.stream_seconds;
+        let rare = self.stream_period_seconds >= seconds.saturating_mul(STREAM_REST);
+        if !((1..=MAX_STREAM_SECONDS).contains(&seconds) && rare) {
+            return Err(SettingsError::Streams(seconds));
         }
         Ok(self.empty_plan().check()?)
     }
@@ -90,6 +121,11 @@ impl Settings {
             timeout_ms: self.timeout_ms,
             ..LightPlan::default()
         }
+    }
+
+    /// From one stream of a pair to its next.
+    pub(super) fn stream_period_ms(&self) -> u64 {
+        u64::from(self.stream_period_seconds.max(1)) * 1_000
     }
 
     /// How long the requests of one round go out.
@@ -117,6 +153,15 @@ mod tests {
         };
         let told = none.check().unwrap_err().to_string();
         assert!(told.contains("from 1 to 32"), "{told}");
+        for (stream_seconds, stream_period_seconds) in [(0, 60), (61, 86_400), (6, 59)] {
+            let often = Settings {
+                stream_seconds,
+                stream_period_seconds,
+                ..Settings::default()
+            };
+            let told = often.check().unwrap_err().to_string();
+            assert!(told.contains("from 1 to 60"), "{told}");
+        }
         let short = Settings {
             period_ms: 1_200,
             ..Settings::default()

@@ -7,6 +7,7 @@ use super::{
     edge::{EdgeState, MAX_AGE_MS, judge},
     joint::{self, Joints},
     light,
+    streams::{Streamed, Streams},
     toll::{Figures, Toll},
     window,
 };
@@ -26,21 +27,23 @@ const CLOSURE_PERIODS: u64 = 20;
 /// The plan and what came of it.
 #[derive(Debug, Default)]
 pub struct State {
-    plan: Plan,
+    pub(super) plan: Plan,
     /// Where each member is in the plan, by name.
-    members: HashMap<String, usize>,
+    pub(super) members: HashMap<String, usize>,
     /// Where each pair is in the plan, by id.
-    ids: HashMap<u64, usize>,
+    pub(super) ids: HashMap<u64, usize>,
     /// Those of the plan's pairs.
-    pairs: Vec<PairState>,
+    pub(super) pairs: Vec<PairState>,
+    pub(super) streams: Streams,
 }
 
 #[derive(Debug, Default)]
-struct PairState {
+pub(super) struct PairState {
     edges: [EdgeState; 2],
     toll: Toll,
     /// From the first round with the probe on: most pairs have none.
     joints: Option<Box<Joints>>,
+    pub(super) stream: Option<Streamed>,
 }
 
 /// A round that was taken in, and where it belongs.
@@ -87,6 +90,10 @@ pub struct EdgeView<'a> {
     /// Of `pod-to-pod`: what the stages of both nodes, and the wire as `host-to-host` has it, add
     /// up to, of the mean round-trip time.
     pub closure: Option<f64>,
+    /// Payload of the last day's stream.
+    pub bytes_per_second: Option<f64>,
+    /// Of `pod-to-pod`: its throughput over that of `host-to-host`.
+    pub throughput_toll: Option<f64>,
 }
 
 /// The toll of a pair.
@@ -137,6 +144,7 @@ impl State {
                     state.edges[1] = EdgeState::default();
                     state.toll = Toll::default();
                     state.joints = None;
+                    state.stream = None;
                 }
             }
             self.pairs.push(state);
@@ -147,6 +155,7 @@ impl State {
             .map(|(index, member)| (member.name.clone(), index))
             .collect();
         self.plan = plan;
+        self.forget_streams();
     }
 
     /// A member, and what its agent has to do.
@@ -303,6 +312,12 @@ impl State {
         let joints = pair.joints.as_ref().filter(|_| whole);
         let since_ms =
             now_ms.saturating_sub(CLOSURE_PERIODS * u64::from(self.plan.settings.period_ms));
+        let stream = pair
+            .stream
+            .filter(|streamed| up && streamed.is_fresh(now_ms, &self.plan))
+            .map(|streamed| streamed.stream)
+            .unwrap_or_default();
+        let [on_host, between_pods] = stream.bytes_per_second;
         Some(EdgeView {
             path,
             network: network(&self.plan, path),
@@ -316,6 +331,8 @@ impl State {
             path_mtu_ok: up.then(|| edge.path_mtu_ok(now_ms)).flatten(),
             toll: whole.then_some(TollView(&pair.toll)),
             closure: joints.and_then(|joints| joints.closure(since_ms)),
+            bytes_per_second: if pods { between_pods } else { on_host },
+            throughput_toll: stream.toll.filter(|_| pods),
         })
     }
 }

@@ -1,4 +1,5 @@
 mod clock;
+mod streams;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

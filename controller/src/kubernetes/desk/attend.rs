@@ -6,10 +6,10 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, core::PartialObjectMeta};
 use nettoll_core::{
     annotation::{Answer, Decision, Refusal, Request, Status, TestAnswer, Usage, backend, decide},
-    api::{InventoryService, Job, JobEvent, ProbeMode, TestJob},
+    api::{InventoryService, JobEvent},
     endpoint::Endpoint,
     inventory::{Event, PodFacts},
-    report::{Options, TestType},
+    report::TestType,
 };
 use tokio::{
     sync::watch,
@@ -25,7 +25,7 @@ use super::{
     },
     Desk, End, answer,
 };
-use crate::jobs::Hold;
+use crate::jobs::{Hold, brief};
 
 /// How long pods and agents are waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,14 +35,6 @@ const LOOK: Duration = Duration::from_secs(1);
 const BREATH: Duration = Duration::from_secs(3);
 /// After its first failure a test is tried again for so long: what an agent takes to start anew.
 const SECOND_CHANCE: Duration = Duration::from_secs(20);
-/// Pairs of rounds of a path and its baseline: what an interval needs.
-const PAIRS: u32 = 10;
-/// Before each round: TCP's window has grown by then.
-const WARMUP_MS: u32 = 20;
-/// What one call of a stream sends.
-const MESSAGE_BYTES: u32 = 128 << 10;
-/// The smallest Ethernet frame's size.
-const REQUEST_BYTES: u32 = 64;
 
 /// A request under way.
 pub(super) struct Attendance {
@@ -252,25 +244,7 @@ impl Attendance {
         Turn { ends, hold }: &Turn,
     ) -> Result<TestAnswer, Failure> {
         let from = ends.source.endpoint();
-        let job = TestJob {
-            from: from.clone(),
-            to: request.to.clone(),
-            network: None,
-            test,
-            options: Options {
-                seconds: request.seconds.into(),
-                rounds: PAIRS,
-                warmup_ms: WARMUP_MS,
-                message_bytes: MESSAGE_BYTES,
-                request_bytes: REQUEST_BYTES,
-                response_bytes: REQUEST_BYTES,
-                sample_hz: 0,
-            },
-            against: None,
-            // Stages are for the always-on mesh and for `nettoll test`: an answer has none, and
-            // rounds with the probe would take as long again.
-            probe: ProbeMode::Off,
-        };
+        let job = brief(&from, &request.to, test, request.seconds);
         let pods: Vec<_> = [Some(&ends.source), ends.target.as_ref()]
             .into_iter()
             .flatten()
@@ -278,7 +252,7 @@ impl Attendance {
         let known = self.desk.live.with(&pods, ends.service.as_slice());
         let jobs = Arc::clone(&self.desk.jobs);
         let mut events = jobs
-            .submit_on(hold, Job::Test(job), known)
+            .submit_on(hold, job, known)
             .map_err(|error| Failure::passing(&error))?;
         while let Some(event) = events.recv().await {
             match event {
