@@ -59,6 +59,9 @@ pub(crate) struct Config {
     pub(crate) metrics_listen: SocketAddr,
     /// Keys and certificates of the API.
     pub(crate) tls: Tls,
+    /// Traffic is followed through the kernel. Without, no eBPF program is loaded and less
+    /// privilege is needed.
+    pub(crate) probe: bool,
     /// The pods of this node: the names of their network namespaces under `/run/netns`. The
     /// node's own namespace is the agent's own and is not listed.
     pub(crate) endpoints: BTreeMap<Endpoint, String>,
@@ -122,6 +125,7 @@ struct File {
     metrics_listen: Option<SocketAddr>,
     #[serde(default)]
     tls: Tls,
+    probe: Option<bool>,
     #[serde(default)]
     endpoints: Vec<FileEndpoint>,
 }
@@ -180,6 +184,7 @@ impl Config {
             listen,
             metrics_listen,
             tls,
+            probe,
             endpoints,
         } = toml::from_str(text).map_err(|error| ConfigError::Syntax {
             path: path.to_owned(),
@@ -229,6 +234,7 @@ impl Config {
             listen: listen.unwrap_or(SocketAddr::new(address, AGENT_PORT)),
             metrics_listen: metrics_listen.unwrap_or(SocketAddr::new(address, METRICS_PORT)),
             tls,
+            probe: probe.unwrap_or(true),
             endpoints: known,
         })
     }
@@ -273,7 +279,7 @@ mod tests {
         assert_eq!(config.listen, "198.18.0.1:9470".parse().unwrap());
         assert_eq!(config.metrics_listen, "198.18.0.1:9471".parse().unwrap());
         assert_eq!(config.tls, Tls::default());
-        assert!(config.endpoints.is_empty());
+        assert!(config.probe && config.endpoints.is_empty());
     }
 
     #[test]

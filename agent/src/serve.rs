@@ -39,6 +39,9 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// The exit code after Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
+/// Why there is no probe where none is wanted.
+const WITHOUT_PROBE: &str = "it is switched off by 'probe = false' in the agent's configuration";
+
 /// Why the agent ended before it was told to.
 #[derive(Debug, thiserror::Error)]
 enum ServeError {
@@ -88,14 +91,23 @@ pub(crate) fn run(config: &Path, identity: Identity) -> ExitCode {
 }
 
 fn serve(path: &Path, identity: Identity) -> Result<ExitCode, ServeError> {
-    let missing = capabilities::missing()?;
+    let config = Config::read(path, identity);
+    let probe = config.as_ref().map_or(true, |config| config.probe);
+    // Said first: who lacks privilege may not be able to read the file.
+    let missing = capabilities::missing(probe)?;
     if !missing.is_empty() {
         return Err(ServeError::Privilege(missing.join(", ")));
     }
-    let config = Config::read(path, identity)?;
+    let config = config?;
     let tls = Keeper::new(config.tls);
     let agent = Arc::new(Agent::new(config.node.clone(), config.endpoints));
-    let hooks = hooks::try_all(true);
+    let hooks = if probe {
+        hooks::try_all(true)
+    } else {
+        tracing::info!("no probe: {WITHOUT_PROBE}");
+        agent.runs.without_probe(WITHOUT_PROBE);
+        Vec::new()
+    };
     for hook in hooks.iter().filter(|hook| hook.required && !hook.works) {
         tracing::warn!("no probe: {} {}", hook.name, hook.detail);
     }

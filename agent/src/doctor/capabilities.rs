@@ -21,6 +21,9 @@ const SYS_ADMIN: u8 = 21;
 const PERFMON: u8 = 38;
 const BPF: u8 = 39;
 
+/// What only the probe needs.
+const OF_PROBE: [&str; 3] = ["CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN"];
+
 const KNOWN: [Known; 7] = [
     Known {
         name: "CAP_BPF",
@@ -106,11 +109,13 @@ pub(crate) fn all() -> io::Result<Vec<Capability>> {
         .to_vec())
 }
 
-/// The names of those without which the agent does not run and which are not held.
-pub(crate) fn missing() -> io::Result<Vec<&'static str>> {
+/// The names of those without which the agent does not run, with the probe or without, and which
+/// are not held.
+pub(crate) fn missing(probe: bool) -> io::Result<Vec<&'static str>> {
+    let needed = |name: &str| probe || !OF_PROBE.contains(&name);
     Ok(all()?
         .into_iter()
-        .filter(|capability| capability.required && !capability.held)
+        .filter(|capability| capability.required && !capability.held && needed(capability.name))
         .map(|capability| capability.name)
         .collect())
 }
@@ -149,6 +154,11 @@ mod tests {
 
     #[test]
     fn this_process_has_a_set() {
+        assert!(
+            OF_PROBE
+                .iter()
+                .all(|name| KNOWN.iter().any(|known| known.name == *name))
+        );
         assert_eq!(all().unwrap().len(), KNOWN.len());
     }
 }

@@ -136,6 +136,12 @@ impl Instruments {
         }
     }
 
+    /// There is no probe and no profiler from now on, and nothing is loaded for either.
+    pub(super) fn switch_off(&self, why: &str) {
+        *lock(&self.probe) = Lazy::Failed(why.to_owned());
+        *lock(&self.profiler) = Lazy::Failed(why.to_owned());
+    }
+
     /// Why there is no probe.
     pub(super) fn probe_unavailable(&self) -> Option<String> {
         lock(&self.probe).get(Probe::load).err()
