@@ -3,6 +3,7 @@
 
 mod address;
 mod cluster;
+mod error;
 
 use std::{io, path::Path, time::Duration};
 
@@ -12,7 +13,7 @@ use hyper::{Request, StatusCode, body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use nettoll_core::{
     api::{ErrorBody, Inventory, Job, JobEvent, JobResult},
-    reason,
+    report::Report,
 };
 use serde::de::DeserializeOwned;
 use tokio::{
@@ -21,11 +22,12 @@ use tokio::{
     time::timeout,
 };
 
+pub(crate) use self::error::Error;
 use self::{
     address::Address,
     cluster::{Cluster, ClusterArgs, Refusal},
 };
-use crate::{failure::Failure, lines::Lines, plugin};
+use crate::{lines::Lines, plugin};
 
 /// Where the lab's controller listens.
 const LAB_SOCKET: &str = "/run/nettoll/lab/controller.sock";
@@ -70,77 +72,6 @@ impl ControllerArgs {
     }
 }
 
-/// Why a controller did not give what was asked.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    /// The socket is there, but not for this user.
-    #[error(
-        "no permission to use the controller at {0}: run as root (sudo nettoll …), or name a \
-         cluster with --context"
-    )]
-    Permission(Address),
-    /// Nobody listens.
-    #[error(
-        "no controller answers at {address} ({source}): start a lab with 'nettoll lab up', or \
-         name a controller with --controller or NETTOLL_CONTROLLER"
-    )]
-    Unreachable {
-        /// Where.
-        address: Address,
-        /// Why.
-        source: io::Error,
-    },
-    /// See [`cluster::Error`].
-    #[error(transparent)]
-    Cluster(#[from] cluster::Error),
-    /// The connection broke, or no HTTP came over it.
-    #[error("the connection to the controller at {place} broke ({message}): see its log")]
-    Broken {
-        /// Where.
-        place: String,
-        /// How.
-        message: String,
-    },
-    /// The controller does not take the request.
-    #[error("the controller refuses: {0}")]
-    Refused(String),
-    /// The controller failed.
-    #[error("the controller failed: {0}")]
-    Failed(String),
-    /// The answer is not what this version understands.
-    #[error(
-        "cannot read the controller's answer to {path} ({message}): use a nettoll of the \
-         controller's version"
-    )]
-    Answer {
-        /// What was asked.
-        path: String,
-        /// What is wrong with it.
-        message: String,
-    },
-}
-
-impl Error {
-    fn broken(place: &str, error: &dyn std::error::Error) -> Self {
-        Self::Broken {
-            place: place.to_owned(),
-            message: reason(error),
-        }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Permission(_)
-            | Error::Unreachable { .. }
-            | Error::Cluster(_)
-            | Error::Refused(_) => Self::Prerequisite(error.to_string()),
-            _ => Self::Run(error.to_string()),
-        }
-    }
-}
-
 /// Where a controller is.
 #[derive(Debug)]
 enum Place {
@@ -178,12 +109,21 @@ impl Client {
 
     /// The controller's metrics, as Prometheus reads them.
     pub(crate) async fn metrics(&self) -> Result<String, Error> {
-        let path = "/api/v1/metrics";
-        let body = self.get(path).await?;
-        String::from_utf8(body.into()).map_err(|error| Error::Answer {
-            path: path.to_owned(),
-            message: error.to_string(),
-        })
+        self.get_text("/api/v1/metrics").await
+    }
+
+    /// The report of a run that was measured before.
+    pub(crate) async fn run(&self, id: &str) -> Result<Report, Error> {
+        self.get_json(&format!("/api/v1/runs/{id}")).await
+    }
+
+    /// Its folded stacks; `None` where there are none.
+    pub(crate) async fn stacks(&self, id: &str) -> Result<Option<String>, Error> {
+        match self.get_text(&format!("/api/v1/stacks/{id}")).await {
+            Ok(stacks) => Ok(Some(stacks)),
+            Err(Error::Refused(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Runs a job to its end. Dropping the future closes the connection, which cancels the job.
@@ -222,6 +162,14 @@ impl Client {
 
     async fn get(&self, path: &str) -> Result<Bytes, Error> {
         self.send("GET", path, Bytes::new()).await?.whole().await
+    }
+
+    async fn get_text(&self, path: &str) -> Result<String, Error> {
+        let body = self.get(path).await?;
+        String::from_utf8(body.into()).map_err(|error| Error::Answer {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })
     }
 
     async fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {

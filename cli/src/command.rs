@@ -2,6 +2,8 @@
 //! files.
 
 pub(crate) mod doctor;
+pub(crate) mod flame;
+pub(crate) mod path;
 pub(crate) mod report;
 pub(crate) mod test;
 pub(crate) mod toll;

@@ -21,7 +21,7 @@ use std::{env, ffi::OsStr, path::Path, process::ExitCode};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use command::{doctor, report, test, toll};
+use command::{doctor, flame, path, report, test, toll};
 
 /// Shows what the network charges on the way, where, and in which currency.
 #[derive(Debug, Parser)]
@@ -39,7 +39,11 @@ enum Command {
     Toll(toll::Args),
     /// Run one test on one path, beside its baseline
     Test(Box<test::Args>),
-    /// Show a saved report
+    /// Show what lies between two endpoints, and how long each part of it takes
+    Path(path::Args),
+    /// Draw where the CPU is while a path is under load
+    Flame(Box<flame::Args>),
+    /// Show a saved report, or a run that the controller still has
     Report(report::Args),
     /// Say what this machine lets nettoll measure, and what is missing
     Doctor(doctor::Args),
@@ -57,6 +61,8 @@ pub fn main() -> ExitCode {
         Command::Lab(args) => lab::run(args),
         Command::Toll(args) => toll::run(args),
         Command::Test(args) => test::run(*args),
+        Command::Path(args) => path::run(args),
+        Command::Flame(args) => flame::run(*args),
         Command::Report(args) => report::run(args),
         Command::Doctor(args) => doctor::run(args),
     };

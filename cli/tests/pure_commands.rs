@@ -75,7 +75,19 @@ fn an_invalid_run_ends_with_1_and_its_files() {
 
 #[test]
 fn wrong_usage_ends_with_2_and_names_what_is_valid() {
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 11] = [
+        (&["path", "--from", "node/n1"], "--to <ENDPOINT>"),
+        (&["flame"], "--from <ENDPOINT>"),
+        (&["flame", "--from", "node/n1"], "--to <ENDPOINT>"),
+        (
+            &["flame", "--run", "../x"],
+            "a run's id has 1 to 64 letters",
+        ),
+        (
+            &["flame", "--run", "x", "--diff", "-o", "folded"],
+            "a difference is a picture",
+        ),
+        (&["report"], "<FILE|--run <ID>>"),
         (
             &[
                 "test", "--from", "n1", "--to", "node/n2", "--type", "tcp_rr",

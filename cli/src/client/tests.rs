@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::failure::Failure;
 
 /// A controller that gives one answer, cut into pieces as small as can be.
 fn controller(directory: &Path, answer: &str) -> Client {

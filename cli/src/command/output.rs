@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use nettoll_core::report::Report;
+
 use crate::{
     failure::{Failure, print},
     files,
@@ -19,6 +21,9 @@ enum Format {
     /// The report as report.csv
     Csv,
 }
+
+/// What writes a report as tables for people.
+pub(super) type Table = fn(&Report, text::Style) -> String;
 
 /// Where a report goes.
 #[derive(Debug, clap::Args)]
@@ -61,6 +66,7 @@ impl OutputArgs {
         &self,
         rendering: &Rendering,
         metrics: Option<&str>,
+        table: Table,
     ) -> Result<(), Failure> {
         // What one way out refuses the other may still take.
         let written = match &self.out {
@@ -74,7 +80,7 @@ impl OutputArgs {
                     columns: terminal::columns(),
                     colour: terminal::colour(),
                 };
-                text::report(report, style)
+                table(report, style)
             }
             Format::Json => files::json(report)?,
             Format::Csv => csv::report(report),

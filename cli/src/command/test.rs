@@ -6,29 +6,22 @@ use nettoll_core::{
     report::{Options, TestType},
 };
 
-use super::{output, run, toll::seconds};
-use crate::{client, failure::Failure};
+use super::{output, path::EndsArgs, run, toll::seconds};
+use crate::{client, failure::Failure, render::text};
 
 /// Arguments of `nettoll test`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     client: client::ControllerArgs,
-    /// Where the client's socket lives: node/NAME, pod/NAMESPACE/NAME, netns/NAME
-    #[arg(long, value_name = "ENDPOINT")]
-    from: Endpoint,
-    /// Where the server's socket lives
-    #[arg(long, value_name = "ENDPOINT")]
-    to: Endpoint,
+    #[command(flatten)]
+    ends: EndsArgs,
     /// The traffic: tcp_stream, tcp_rr, udp_rr or path_cost
     #[arg(long = "type", value_name = "TEST")]
     test: TestType,
     /// Measured time of the run over all its rounds
     #[arg(long, default_value = "5", value_name = "N", value_parser = seconds)]
     seconds: f64,
-    /// The pod network [default: the inventory's first]
-    #[arg(long, value_name = "NAME")]
-    network: Option<String>,
     /// Another path to compare with, besides the path's own baseline
     #[arg(long, value_name = "FROM,TO", value_parser = endpoints)]
     against: Option<(Endpoint, Endpoint)>,
@@ -73,9 +66,9 @@ enum Probe {
 /// Measures and shows.
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let job = TestJob {
-        from: args.from,
-        to: args.to,
-        network: args.network,
+        from: args.ends.from,
+        to: args.ends.to,
+        network: args.ends.network,
         test: args.test,
         options: Options {
             seconds: args.seconds,
@@ -97,7 +90,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     args.output.prepare()?;
     run::interruptible(async {
         let client = args.client.client().await?;
-        run::job(&client, &Job::Test(job), &args.output).await
+        run::job(&client, &Job::Test(job), &args.output, text::report).await
     })
 }
 

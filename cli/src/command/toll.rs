@@ -6,7 +6,7 @@ use nettoll_core::{
 };
 
 use super::{output, run};
-use crate::{client, failure::Failure};
+use crate::{client, failure::Failure, render::text};
 
 /// Arguments of `nettoll toll`.
 #[derive(Debug, clap::Args)]
@@ -64,7 +64,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             pairs,
             sample_hz,
         };
-        run::job(&client, &Job::Toll(job), &output).await
+        run::job(&client, &Job::Toll(job), &output, text::report).await
     })
 }
 

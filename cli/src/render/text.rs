@@ -2,11 +2,14 @@
 
 mod context;
 mod cpu;
+mod path;
 mod stages;
 mod table;
 mod tolls;
 
 use nettoll_core::report::Report;
+
+pub(crate) use path::path;
 
 use super::{headline, view};
 

@@ -1,0 +1,202 @@
+//! `nettoll flame`: where the CPU was while a path was under load.
+
+use std::io::{IsTerminal as _, stdout};
+
+use nettoll_core::{
+    api::{Job, ProbeMode, TestJob},
+    endpoint::Endpoint,
+    report::{Options, TestType},
+};
+
+use super::{
+    run::{self, RunId},
+    toll::seconds,
+};
+use crate::{
+    client,
+    failure::{Failure, print},
+    render::{Rendering, flame, view},
+};
+
+/// Pairs of rounds: what the controller needs to compare at all.
+const PAIRS: u32 = 10;
+/// Before each round: TCP's window has grown by then.
+const WARMUP_MS: u32 = 50;
+/// What iperf3 sends with one call.
+const MESSAGE_BYTES: u32 = 128 << 10;
+/// The smallest Ethernet frame's size.
+const REQUEST_BYTES: u32 = 64;
+
+/// Arguments of `nettoll flame`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  nettoll flame --from pod/lab/n1-a --to pod/lab/n2-a > flame.svg
+  nettoll flame --from pod/lab/n1-a --to pod/lab/n2-a --diff > diff.svg
+  nettoll flame --run pod-to-pod-pods-tcp_stream-1-9f86d081 -o folded > stacks.folded")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    client: client::ControllerArgs,
+    /// A run that was measured before and sampled: its id is in reports and in annotations
+    #[arg(long, value_name = "ID", conflicts_with_all = ["from", "to"])]
+    run: Option<RunId>,
+    /// Where the client's socket lives: node/NAME, pod/NAMESPACE/NAME, netns/NAME
+    #[arg(
+        long,
+        value_name = "ENDPOINT",
+        required_unless_present = "run",
+        requires = "to"
+    )]
+    from: Option<Endpoint>,
+    /// Where the server's socket lives
+    #[arg(
+        long,
+        value_name = "ENDPOINT",
+        required_unless_present = "run",
+        requires = "from"
+    )]
+    to: Option<Endpoint>,
+    /// The pod network [default: the inventory's first]
+    #[arg(long, value_name = "NAME", conflicts_with = "run")]
+    network: Option<String>,
+    /// The traffic: tcp_stream, tcp_rr, udp_rr or path_cost
+    #[arg(
+        long = "type",
+        default_value = "tcp_stream",
+        value_name = "TEST",
+        conflicts_with = "run"
+    )]
+    test: TestType,
+    /// Measured time
+    #[arg(long, default_value = "5", value_name = "N", value_parser = seconds, conflicts_with = "run")]
+    seconds: f64,
+    /// Stack samples per second and CPU
+    #[arg(long, default_value_t = 997, value_name = "N", conflicts_with = "run", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    sample_hz: u32,
+    /// A stream beside its baseline: red is what the path does more
+    #[arg(long)]
+    diff: bool,
+    /// What to write to standard output
+    #[arg(short, long, value_enum, default_value = "svg", value_name = "FORMAT")]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// A picture for browsers
+    Svg,
+    /// Stacks for other tools, `thread;outermost;…;innermost COUNT` a line
+    Folded,
+}
+
+/// Measures, or asks for what was measured, and draws.
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
+    let Args {
+        client,
+        run: asked,
+        from,
+        to,
+        network,
+        test,
+        seconds,
+        sample_hz,
+        diff,
+        output,
+    } = args;
+    if output == Format::Svg && stdout().is_terminal() {
+        return Err(Failure::Prerequisite(
+            "a picture is nothing for a terminal: add '> flame.svg', or -o folded".to_owned(),
+        ));
+    }
+    if diff && output == Format::Folded {
+        return Err(Failure::Prerequisite(
+            "a difference is a picture: leave out -o folded, or --diff".to_owned(),
+        ));
+    }
+    run::interruptible(async {
+        let client = client.client().await?;
+        let (rendering, id) = match (asked, from, to) {
+            (Some(id), _, _) => (run::kept(&client, &id).await?, id.to_string()),
+            (None, Some(from), Some(to)) => {
+                let job = TestJob {
+                    from: from.clone(),
+                    to: to.clone(),
+                    network,
+                    test,
+                    options: Options {
+                        seconds,
+                        rounds: PAIRS,
+                        warmup_ms: WARMUP_MS,
+                        message_bytes: MESSAGE_BYTES,
+                        request_bytes: REQUEST_BYTES,
+                        response_bytes: REQUEST_BYTES,
+                        sample_hz,
+                    },
+                    against: None,
+                    probe: ProbeMode::On,
+                };
+                let rendering = run::measured(&client, &Job::Test(job)).await?;
+                let mut runs = rendering.report.runs.iter();
+                let run = runs.find(|run| run.path.from == from && run.path.to == to);
+                let id = run.map(|run| run.id.clone()).unwrap_or_default();
+                (rendering, id)
+            }
+            // clap asks for either.
+            (None, _, _) => return Ok(()),
+        };
+        print(&drawn(&rendering, &id, output, diff)?)
+    })
+}
+
+fn drawn(rendering: &Rendering, id: &str, output: Format, diff: bool) -> Result<String, Failure> {
+    let run = view::run(&rendering.report, id);
+    let (Some(run), Some(folded)) = (run, rendering.folded.get(id)) else {
+        return Err(Failure::Run(format!("there are no stacks of run '{id}'")));
+    };
+    if output == Format::Folded {
+        return Ok(folded.clone());
+    }
+    let drawn = if diff {
+        flame::difference(rendering)
+    } else {
+        flame::graph(run, folded)
+    };
+    let flame = drawn.map_err(|error| Failure::Run(error.to_string()))?;
+    flame.map(|flame| flame.svg).ok_or_else(|| {
+        Failure::Run(match diff {
+            true => format!("run '{id}' is no sampled stream with a baseline of its own"),
+            false => format!("no stack was sampled in run '{id}'"),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    #[test]
+    fn a_sampled_run_is_drawn() {
+        let rendering = sample::rendering();
+        let (id, folded) = rendering.folded.iter().next().unwrap();
+        assert_eq!(
+            &drawn(&rendering, id, Format::Folded, false).unwrap(),
+            folded
+        );
+        let svg = drawn(&rendering, id, Format::Svg, false).unwrap();
+        assert!(svg.contains("<svg ") && svg.contains("CPU of"));
+        let diff = drawn(&rendering, id, Format::Svg, true).unwrap();
+        assert!(diff.contains("red = more in the path"));
+    }
+
+    #[test]
+    fn what_was_not_sampled_is_told() {
+        let mut rendering = sample::rendering();
+        let error = drawn(&rendering, "x", Format::Svg, false).unwrap_err();
+        assert!(error.to_string().contains("no stacks of run 'x'"));
+        // A run whose baseline has no stacks has no difference.
+        let id = rendering.folded.keys().next().unwrap().clone();
+        rendering.report.tolls.clear();
+        let error = drawn(&rendering, &id, Format::Svg, true).unwrap_err();
+        assert!(error.to_string().contains("no sampled stream"), "{error}");
+    }
+}

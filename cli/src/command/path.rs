@@ -1,0 +1,75 @@
+//! `nettoll path`: what lies between two endpoints, and how long each part of it takes.
+
+use nettoll_core::{
+    api::{Job, ProbeMode, TestJob},
+    endpoint::Endpoint,
+    report::{Options, TestType},
+};
+
+use super::{output, run, toll::seconds};
+use crate::{client, failure::Failure, render::text};
+
+/// Pairs of rounds: what the controller needs to compare at all.
+const PAIRS: u32 = 10;
+/// The smallest Ethernet frame's size.
+const REQUEST_BYTES: u32 = 64;
+
+/// The two ends of a path.
+#[derive(Debug, clap::Args)]
+pub(super) struct EndsArgs {
+    /// Where the client's socket lives: node/NAME, pod/NAMESPACE/NAME, netns/NAME
+    #[arg(long, value_name = "ENDPOINT")]
+    pub(super) from: Endpoint,
+    /// Where the server's socket lives
+    #[arg(long, value_name = "ENDPOINT")]
+    pub(super) to: Endpoint,
+    /// The pod network [default: the inventory's first]
+    #[arg(long, value_name = "NAME")]
+    pub(super) network: Option<String>,
+}
+
+/// Arguments of `nettoll path`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    client: client::ControllerArgs,
+    #[command(flatten)]
+    ends: EndsArgs,
+    /// Measured time, in requests one after the other
+    #[arg(long, default_value = "1", value_name = "N", value_parser = seconds)]
+    seconds: f64,
+    #[command(flatten)]
+    output: output::OutputArgs,
+}
+
+/// Measures and shows.
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
+    let Args {
+        client,
+        ends: EndsArgs { from, to, network },
+        seconds,
+        output,
+    } = args;
+    let job = TestJob {
+        from,
+        to,
+        network,
+        test: TestType::TcpRr,
+        options: Options {
+            seconds,
+            rounds: PAIRS,
+            warmup_ms: 0,
+            message_bytes: REQUEST_BYTES,
+            request_bytes: REQUEST_BYTES,
+            response_bytes: REQUEST_BYTES,
+            sample_hz: 0,
+        },
+        against: None,
+        probe: ProbeMode::On,
+    };
+    output.prepare()?;
+    run::interruptible(async {
+        let client = client.client().await?;
+        run::job(&client, &Job::Test(job), &output, text::path).await
+    })
+}
