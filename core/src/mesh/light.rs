@@ -11,7 +11,7 @@ use crate::{
         LIGHT_CLIENT_PORT, LIGHT_PORT, LightEdge, LightPlace, LightPlan, LightResponder, LightWatch,
     },
     endpoint::{Endpoint, Path, PathKind},
-    hash::{self, Fnv},
+    hash::{self, Digest},
     inventory::Member,
 };
 
@@ -193,7 +193,7 @@ fn places(member: &Member) -> Vec<LightPlace> {
 }
 
 /// What is written to it is hashed.
-struct Hashing(Fnv);
+struct Hashing(Digest);
 
 impl fmt::Write for Hashing {
     fn write_str(&mut self, text: &str) -> fmt::Result {
@@ -208,8 +208,15 @@ impl Hashing {
     }
 
     fn endpoint(&mut self, endpoint: &Endpoint) {
-        // Nothing fails here.
-        let _ = writeln!(self, "{endpoint}");
+        match endpoint {
+            Endpoint::Node(name) => self.0.add(name.as_bytes()),
+            Endpoint::Pod { namespace, name } => {
+                self.0.add(namespace.as_bytes());
+                self.0.add(name.as_bytes());
+            }
+            // Nothing fails here.
+            other => drop(write!(self, "{other}")),
+        }
     }
 
     fn address(&mut self, address: IpAddr) {
@@ -228,7 +235,7 @@ impl Hashing {
 }
 
 fn version(plan: &LightPlan) -> String {
-    let mut hash = Hashing(Fnv::new());
+    let mut hash = Hashing(Digest::new());
     for number in [
         plan.period_ms,
         plan.requests,

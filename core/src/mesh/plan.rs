@@ -1,7 +1,5 @@
 //! Who probes whom in this cluster.
 
-use std::collections::HashSet;
-
 use super::{Settings, budget::Budget, ring};
 use crate::{
     hash,
@@ -55,12 +53,11 @@ impl Plan {
     /// pairs are left out then. [`Self::left_out`] says how many.
     #[must_use]
     pub fn new(cluster: &Cluster, settings: &Settings) -> Self {
-        let mut members: Vec<Member> = if settings.enabled {
+        let members: Vec<Member> = if settings.enabled {
             cluster.members().collect()
         } else {
             Vec::new()
         };
-        ring::sort(&mut members);
         let budget = Budget::of(settings);
         let count = members.len();
         let wanted = settings.neighbours.min(count.saturating_sub(1));
@@ -79,8 +76,9 @@ impl Plan {
     }
 
     fn take(&mut self, members: Vec<Member>, budget: Budget) {
+        let (members, places) = ring::order(members);
         let pair = |from: usize, to: usize, why| Pair {
-            id: hash::mixed(&[&members[from].name, &members[to].name]),
+            id: hash::paired(places[from], places[to]),
             from,
             to,
             why,
@@ -88,14 +86,13 @@ impl Plan {
         };
         let count = members.len();
         let mut pairs: Vec<Pair> = ring::neighbours(count, self.neighbours)
-            .map(|(from, to, why)| pair(from, to, why))
+            .map(|(from, to, distance)| pair(from, to, Why::Ring(distance)))
             .collect();
-        let mut known: HashSet<(usize, usize)> =
-            pairs.iter().map(|pair| (pair.from, pair.to)).collect();
         // What each member probes, and by how many it is probed.
         let mut loads = vec![[self.neighbours; 2]; count];
-        for (from, to) in ring::zone_pairs(&members, self.settings.zone_pairs) {
-            if known.contains(&(from, to)) {
+        for (from, to) in ring::zone_pairs(&members, &places, self.settings.zone_pairs) {
+            if (to + count - from) % count <= self.neighbours {
+                // They are neighbours on the ring.
                 continue;
             }
             let full = loads[from][0] >= budget.of_node || loads[to][1] >= budget.of_node;
@@ -103,21 +100,19 @@ impl Plan {
                 self.left_out += 1;
                 continue;
             }
-            known.insert((from, to));
             loads[from][0] += 1;
             loads[to][1] += 1;
             pairs.push(pair(from, to, Why::Zones));
         }
-        self.unexported = pairs.len().saturating_sub(budget.exported);
-        if self.unexported > 0 {
-            pairs.sort_unstable_by_key(|pair| (pair.why, pair.from, pair.to));
-            let beyond = pairs.iter_mut().skip(budget.exported);
-            beyond.for_each(|pair| pair.exported = false);
-        }
-        pairs.sort_unstable_by_key(|pair| (pair.from, pair.id));
+        self.unexported = hide_beyond(budget.exported, &mut pairs);
+        // The ring's are in this order already, so that this is one merge.
+        pairs.sort_by_key(|pair| pair.from);
         self.first = (0..=count)
             .map(|from| pairs.partition_point(|pair| pair.from < from))
             .collect();
+        pairs
+            .chunk_by_mut(|one, other| one.from == other.from)
+            .for_each(|of_member| of_member.sort_unstable_by_key(|pair| pair.id));
         (self.members, self.pairs) = (members, pairs);
     }
 
@@ -159,4 +154,20 @@ impl Plan {
     pub fn unexported(&self) -> usize {
         self.unexported
     }
+}
+
+/// Lets so many pairs have series, those between zones first, then by their distance. How many
+/// have none.
+fn hide_beyond(exported: usize, pairs: &mut [Pair]) -> usize {
+    if pairs.len() <= exported {
+        return 0;
+    }
+    let key = |pair: &Pair| (pair.why, pair.from, pair.to);
+    let mut keys: Vec<_> = pairs.iter().map(key).collect();
+    let (_, first_hidden, _) = keys.select_nth_unstable(exported);
+    let first_hidden = *first_hidden;
+    for pair in pairs.iter_mut() {
+        pair.exported = key(pair) < first_hidden;
+    }
+    pairs.len() - exported
 }

@@ -2,16 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use super::plan::Why;
 use crate::{hash, inventory::Member};
 
 /// A zone is paired with so many others at most, the next ones on a ring of zones: with a zone for
 /// each node the pairs of zones would be as the square of the nodes.
 const MAX_ZONE_PEERS: usize = 16;
 
-/// Brings members in the order of the ring.
-pub(super) fn sort(members: &mut [Member]) {
-    members.sort_by_cached_key(|member| (hash::mixed(&[&member.name]), member.name.clone()));
+/// Members in the order of the ring, and their places on it: a hash of each one's name.
+pub(super) fn order(members: Vec<Member>) -> (Vec<Member>, Vec<u64>) {
+    let hashed = members
+        .into_iter()
+        .map(|member| (hash::mixed(&[&member.name]), member));
+    let mut hashed: Vec<(u64, Member)> = hashed.collect();
+    hashed.sort_unstable_by(|one, other| {
+        let place = one.0.cmp(&other.0);
+        place.then_with(|| one.1.name.cmp(&other.1.name))
+    });
+    hashed
+        .into_iter()
+        .map(|(place, member)| (member, place))
+        .unzip()
 }
 
 /// Each member with its next `neighbours`, nearest first: (from, to, distance).
@@ -21,10 +31,10 @@ pub(super) fn sort(members: &mut [Member]) {
 pub(super) fn neighbours(
     members: usize,
     neighbours: usize,
-) -> impl Iterator<Item = (usize, usize, Why)> {
+) -> impl Iterator<Item = (usize, usize, usize)> {
     let most = neighbours.min(members.saturating_sub(1));
-    (1..=most).flat_map(move |distance| {
-        (0..members).map(move |from| (from, (from + distance) % members, Why::Ring(distance)))
+    (0..members).flat_map(move |from| {
+        (1..=most).map(move |distance| (from, (from + distance) % members, distance))
     })
 }
 
@@ -33,22 +43,25 @@ pub(super) fn neighbours(
 /// Sources are those of the first zone with the least hashes, which depend on both zones, so that
 /// other members serve other zones; each goes to the next member of the second zone on the ring.
 /// Where there are fewer sources, each has further targets.
-pub(super) fn zone_pairs(members: &[Member], each: usize) -> Vec<(usize, usize)> {
+pub(super) fn zone_pairs(members: &[Member], places: &[u64], each: usize) -> Vec<(usize, usize)> {
     let mut zones: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, member) in members.iter().enumerate() {
         if !member.zone.is_empty() {
             zones.entry(&member.zone).or_default().push(index);
         }
     }
-    let mut order: Vec<(&str, Vec<usize>)> = zones.into_iter().collect();
-    order.sort_by_cached_key(|(zone, _)| (hash::mixed(&[zone]), (*zone).to_owned()));
+    let hashed = zones
+        .into_iter()
+        .map(|(zone, of)| (hash::mixed(&[zone]), of));
+    let mut order: Vec<(u64, Vec<usize>)> = hashed.collect();
+    order.sort_by_key(|(zone, _)| *zone);
     let peers = MAX_ZONE_PEERS.min(order.len().saturating_sub(1));
     let mut pairs = Vec::new();
     for (position, (from, sources)) in order.iter().enumerate() {
         for distance in 1..=peers {
             let (to, targets) = &order[(position + distance) % order.len()];
             let count = each.min(sources.len() * targets.len());
-            let chosen = least(members, sources, (from, to), count);
+            let chosen = least(places, sources, hash::paired(*from, *to), count);
             for number in 0..count {
                 let source = chosen[number % chosen.len()];
                 // Both are positions on the ring.
@@ -61,12 +74,9 @@ pub(super) fn zone_pairs(members: &[Member], each: usize) -> Vec<(usize, usize)>
     pairs
 }
 
-/// Up to `count` members of a zone with the least hashes.
-fn least(members: &[Member], zone: &[usize], zones: (&str, &str), count: usize) -> Vec<usize> {
-    let key = |&index: &usize| {
-        let name = members[index].name.as_str();
-        (hash::mixed(&[zones.0, zones.1, name]), index)
-    };
+/// Up to `count` members of a zone with the least hashes for this pair of zones.
+fn least(places: &[u64], zone: &[usize], zones: u64, count: usize) -> Vec<usize> {
+    let key = |&index: &usize| (hash::paired(zones, places[index]), index);
     let mut keys: Vec<(u64, usize)> = zone.iter().map(key).collect();
     if count < keys.len() {
         keys.select_nth_unstable(count);
