@@ -1,11 +1,10 @@
 //! The process: reads what it needs, listens, and ends cleanly.
 
-use std::{io, process::ExitCode, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    Run,
     agents::{Connector, Fleet, TlsError},
     api::{self, Api, ListenError, Listener},
     config::{Config, ConfigError},
@@ -18,6 +17,28 @@ use crate::{
 
 /// How long a cancelled job has to clean up on the agents before the process ends.
 const CLEAN_UP_DEADLINE: Duration = Duration::from_secs(15);
+
+/// What `nettoll-controller run` is told.
+#[derive(Debug, clap::Args)]
+pub struct Run {
+    /// The configuration (TOML); may be left out with --kubernetes
+    #[arg(long, value_name = "FILE", required_unless_present = "kubernetes")]
+    config: Option<PathBuf>,
+    /// Take nodes, pods and certificates from the cluster, and answer annotations
+    #[arg(long)]
+    kubernetes: bool,
+    /// The namespace of nettoll itself
+    #[arg(
+        long,
+        env = "NETTOLL_NAMESPACE",
+        value_name = "NAME",
+        default_value = "nettoll"
+    )]
+    namespace: String,
+    /// This instance's name among the controllers [default: the host's name and the process]
+    #[arg(long, env = "NETTOLL_POD", value_name = "NAME")]
+    pod: Option<String>,
+}
 
 /// Why the controller does not run.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +65,7 @@ pub(crate) enum RunError {
 
 impl RunError {
     /// 2 where something has to be set right first.
-    pub(crate) fn exit_code(&self) -> ExitCode {
+    fn exit_code(&self) -> ExitCode {
         match self {
             Self::Config(_) | Self::Inventory(_) | Self::Tls(_) | Self::Listen(_) => 2.into(),
             Self::Kubernetes(error) => error.exit_code(),
@@ -53,8 +74,20 @@ impl RunError {
     }
 }
 
-/// Serves until SIGTERM or SIGINT.
-pub(crate) fn run(arguments: Run) -> Result<(), RunError> {
+/// Serves until SIGTERM or SIGINT. What goes wrong is logged, and is 2 where something has to be
+/// set right first, else 1.
+#[must_use]
+pub fn run(arguments: Run) -> ExitCode {
+    match try_run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            error.exit_code()
+        }
+    }
+}
+
+fn try_run(arguments: Run) -> Result<(), RunError> {
     let Run {
         config,
         kubernetes,

@@ -30,7 +30,7 @@ const ANSWERS_PER_MINUTE: usize = 4;
 
 /// What is simulated.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub struct Args {
     /// Nodes of the cluster
     #[arg(long, default_value_t = 5_000, value_name = "N")]
     nodes: u32,
@@ -70,7 +70,7 @@ struct Figures {
 }
 
 /// Prints the figures as JSON.
-pub(crate) fn run(args: &Args) -> Result<(), serde_json::Error> {
+pub fn run(args: &Args) -> Result<(), serde_json::Error> {
     let settings = Settings {
         neighbours: args.neighbours,
         // The density is what is asked for, not what the default budget pays for.

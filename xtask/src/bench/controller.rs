@@ -1,6 +1,6 @@
 //! `cargo xtask bench controller`: what clusters of some sizes take of the controller.
 //!
-//! The controller's own binary simulates them: its state machine, planner and encoder are the real
+//! An example of the controller's simulates them: state machine, planner and encoder are the real
 //! ones, the rounds are made up. No lab, no root.
 
 use std::process::Command;
@@ -29,13 +29,14 @@ const CLUSTERS: [(u32, u32); 3] = [(500, 16), (5_000, 16), (1_000, 5)];
 pub(super) fn run(args: &Args, places: &Places) -> Result<()> {
     let mut cargo = places.cargo("build");
     cargo.args(["--release", "--locked", "--package", "nettoll-controller"]);
+    cargo.args(["--example", "simulate"]);
     exec::run_ok(&mut cargo, "the build")?;
-    let binary = places.binaries(true).join("nettoll-controller");
+    let binary = places.binaries(true).join("examples/simulate");
     let mut simulated = Vec::new();
     for (nodes, neighbours) in CLUSTERS {
         let (nodes, neighbours) = (nodes.to_string(), neighbours.to_string());
         let mut command = Command::new(&binary);
-        command.args(["simulate", "--nodes", &nodes, "--neighbours", &neighbours]);
+        command.args(["--nodes", &nodes, "--neighbours", &neighbours]);
         let text = exec::ask(&mut command)?;
         let value: Value = serde_json::from_str(&text).context("the simulation prints no JSON")?;
         simulated.push(value);
