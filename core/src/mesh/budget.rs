@@ -62,7 +62,7 @@ mod tests {
         // Five neighbours, and two edges to each of two other zones.
         assert_eq!(budget.of_node, 9);
         assert_eq!(budget.of_cluster, 143_143);
-        assert_eq!(budget.exported, 7_058);
+        assert_eq!(budget.exported, 6_000);
     }
 
     #[test]
