@@ -114,7 +114,7 @@ fn works_again(space: &Space, run: &str) -> Result<()> {
 #[test]
 fn an_agent_is_killed_in_a_run() -> Result<()> {
     let (space, _) = pair("nettoll-fault-agent")?;
-    ask(&space, 10, "first")?;
+    ask(&space, 4, "first")?;
     runs(&space)?;
     let agent = on("agent", "n2")?;
     kill(&Process::of(&agent.uid, "nettoll-agent")?)?;
@@ -220,7 +220,7 @@ fn a_certificate_begins_in_five_minutes() -> Result<()> {
 #[test]
 fn the_leader_is_killed_in_a_run() -> Result<()> {
     let (space, _) = pair("nettoll-fault-leader")?;
-    ask(&space, 10, "first")?;
+    ask(&space, 4, "first")?;
     runs(&space)?;
     kill(&Process::of(&leader()?.uid, "nettoll-control")?)?;
     back(Instant::now())?;
@@ -231,7 +231,7 @@ fn the_leader_is_killed_in_a_run() -> Result<()> {
 #[test]
 fn the_leader_is_asked_to_go_in_a_run() -> Result<()> {
     let (space, _) = pair("nettoll-fault-change")?;
-    ask(&space, 10, "first")?;
+    ask(&space, 4, "first")?;
     runs(&space)?;
     let old = leader()?.name;
     kubectl(&["delete", "pod", "-n", NAMESPACE, &old, "--wait=false"])?;
@@ -262,7 +262,7 @@ fn the_api_server_is_away_for_half_a_minute() -> Result<()> {
 #[test]
 fn the_link_between_the_nodes_is_cut_and_mended() -> Result<()> {
     let (space, _) = pair("nettoll-fault-link")?;
-    ask(&space, 10, "first")?;
+    ask(&space, 4, "first")?;
     runs(&space)?;
     let cut = CutLink::new("n2")?;
     sleep(Duration::from_secs(10));
@@ -275,7 +275,7 @@ fn the_link_between_the_nodes_is_cut_and_mended() -> Result<()> {
 #[test]
 fn the_other_pod_is_deleted_halfway() -> Result<()> {
     let (space, _) = pair("nettoll-fault-pod")?;
-    ask(&space, 10, "first")?;
+    ask(&space, 4, "first")?;
     runs(&space)?;
     kubectl(&["delete", "pod", "-n", space.name(), "two", "--wait=false"])?;
     let begin = Instant::now();
@@ -298,7 +298,7 @@ fn the_other_pod_is_deleted_halfway() -> Result<()> {
 #[test]
 fn the_asking_pod_is_deleted_halfway() -> Result<()> {
     let (space, _) = pair("nettoll-fault-asker")?;
-    ask(&space, 10, "first")?;
+    ask(&space, 4, "first")?;
     runs(&space)?;
     kubectl(&["delete", "pod", "-n", space.name(), "one", "--wait=false"])?;
     eventually(PROMPT, || {
