@@ -4,7 +4,7 @@ pub(crate) mod cluster;
 mod lane;
 mod tally;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Instant};
 
 use anyhow::{Result, ensure};
 
@@ -50,16 +50,19 @@ pub(crate) fn run(args: Args, places: &Places) -> Result<()> {
     let down = nettoll.as_deref().map(Down::of);
     let mut rows = Vec::new();
     for lane in lanes {
+        let begin = Instant::now();
+        let outcome = match (lane, &kit) {
+            (Lane::Cluster, Some(kit)) => {
+                let cluster = Cluster::up(kit, yes, places)?;
+                lane.run(only.is_some(), Needs::Cluster(&cluster), places)?
+            }
+            (Lane::Cluster, None) => lane.not_run(only.is_some(), cluster::NO_KIT.to_owned()),
+            (_, _) => lane.run(only.is_some(), Needs::of(binaries.as_deref()), places)?,
+        };
         rows.push(Row {
             lane: lane.name(),
-            outcome: match (lane, &kit) {
-                (Lane::Cluster, Some(kit)) => {
-                    let cluster = Cluster::up(kit, yes, places)?;
-                    lane.run(only.is_some(), Needs::Cluster(&cluster), places)?
-                }
-                (Lane::Cluster, None) => lane.not_run(only.is_some(), cluster::NO_KIT.to_owned()),
-                (_, _) => lane.run(only.is_some(), Needs::of(binaries.as_deref()), places)?,
-            },
+            outcome,
+            took: begin.elapsed(),
         });
     }
     drop(down);

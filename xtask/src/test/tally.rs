@@ -1,6 +1,6 @@
 //! Counting what `cargo test` says, and the table at the end.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 /// How many tests did what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,16 +94,24 @@ pub(crate) struct Row {
     pub(crate) lane: &'static str,
     /// What became of it.
     pub(crate) outcome: Outcome,
+    /// How long it took, with what it built and brought up for itself.
+    pub(crate) took: Duration,
 }
 
 /// The table, and the closing line over all lanes.
 pub(crate) fn table(rows: &[Row]) -> String {
     let mut text = format!(
-        "\n{:<8} {:>6} {:>6} {:>7}  {}\n",
-        "lane", "passed", "failed", "skipped", "outcome"
+        "\n{:<8} {:>6} {:>6} {:>7} {:>7}  {}\n",
+        "lane", "passed", "failed", "skipped", "seconds", "outcome"
     );
     let mut all = Tally::default();
-    for Row { lane, outcome } in rows {
+    for Row {
+        lane,
+        outcome,
+        took,
+    } in rows
+    {
+        let seconds = took.as_secs();
         let (tally, words) = match outcome {
             Outcome::Passed(tally) => (*tally, "passed".to_owned()),
             Outcome::Failed { tally, why } => (*tally, format!("FAILED: {why}")),
@@ -117,7 +125,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{lane:<8} {passed:>6} {failed:>6} {ignored:>7}  {words}"
+            "{lane:<8} {passed:>6} {failed:>6} {ignored:>7} {seconds:>7}  {words}"
         );
         all.passed += passed;
         all.failed += failed;
@@ -165,7 +173,11 @@ mod tests {
     fn closes_with_a_plain_line() {
         let mut reader = Reader::default();
         reader.take(OK);
-        let row = |lane, outcome| Row { lane, outcome };
+        let row = |lane, outcome| Row {
+            lane,
+            outcome,
+            took: Duration::from_millis(61_900),
+        };
         let rows = [
             row("pure", Outcome::Passed(reader.tally)),
             row("vm", Outcome::Skipped("no tests".to_owned())),
@@ -175,6 +187,6 @@ mod tests {
             text.ends_with("\n12 passed, 0 failed, 1 skipped\n"),
             "{text}"
         );
-        assert!(text.contains("skipped: no tests"), "{text}");
+        assert!(text.contains("      61  skipped: no tests"), "{text}");
     }
 }
