@@ -118,6 +118,18 @@ impl Netns {
         fs::metadata(&self.path).is_ok_and(|meta| meta.ino() == u64::from(self.inode))
     }
 
+    /// The root of the file system of the process by which it was found, the agent's own for a
+    /// named one.
+    pub(crate) fn root(&self) -> PathBuf {
+        let process = self
+            .path
+            .ends_with("ns/net")
+            .then(|| self.path.ancestors().nth(2));
+        process
+            .flatten()
+            .map_or_else(|| "/".into(), |process| process.join("root"))
+    }
+
     /// Its inode, as `stat -L /proc/PID/ns/net` shows it.
     pub(crate) fn inode(&self) -> u32 {
         self.inode

@@ -126,9 +126,9 @@ impl Runs {
         let run = self.find(id)?;
         let _visit = run.visit();
         let mut traffic = lock(&run.traffic);
-        let (Phase::Ready, Some(flow)) = (&traffic.phase, traffic.flow) else {
+        if traffic.phase != Phase::Ready {
             return Err(run.refuse(&traffic, "begin a round"));
-        };
+        }
         if round.calibrate.is_some() && !round.probe {
             return Err(RunError::NothingToCalibrate);
         }
@@ -149,6 +149,7 @@ impl Runs {
                 let hz = run.spec.options.sample_hz;
                 sample = Some(self.instruments.sample(&mut observation, hz)?);
             }
+            let flow = traffic.flow.ok_or(RunError::NoFlow)?;
             let begun = self.instruments.begin(&mut observation, &flow, &run.spec)?;
             if round.calibrate.is_some() {
                 // From here on nothing is added to what the run measured.
@@ -225,6 +226,7 @@ impl Runs {
             Some(sealed) => sealed.clone(),
             None => RunSide {
                 tcp: traffic.tcp(),
+                http: traffic.http(),
                 ..self.measured(&run, &observation)?
             },
         };

@@ -1,7 +1,8 @@
 //! The load generators: real traffic over real sockets inside the endpoints' namespaces.
 //!
 //! A test has a [`Client`], which makes requests and measures, and a [`Server`], which listens
-//! and answers; `path_cost` is a client that owns both sockets. Sockets are opened on a thread
+//! and answers; `path_cost` is a client that owns both sockets, and
+//! `http_rr` has a client alone. Sockets are opened on a thread
 //! inside the endpoint's network namespace and keep it. The loops run on OS threads of their
 //! own, there too, with blocking sockets: nothing is between a stamp and its system call. They
 //! neither allocate nor lock.
@@ -17,6 +18,7 @@ mod client;
 mod clock;
 mod cpu;
 pub(crate) mod header;
+mod http;
 mod interval;
 mod path_cost;
 mod plan;
@@ -40,6 +42,7 @@ use self::recorder::Recorder;
 pub(crate) use self::{
     client::Client,
     clock::now_ns,
+    http::{Resolver, Target},
     interval::{Interval, Sample},
     plan::{Plan, PlanError},
     server::Server,
@@ -91,6 +94,9 @@ pub(crate) enum TrafficError {
         /// How the last one ended.
         last: io::Error,
     },
+    /// A request over HTTP without an answer.
+    #[error("{0}: {1}")]
+    Http(String, String),
     /// Datagrams go nowhere.
     #[error("no answer from {0} to {1} datagrams; is the path open for UDP on this port?")]
     NoAnswer(SocketAddr, u64),

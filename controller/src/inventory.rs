@@ -77,12 +77,15 @@ fn check(inventory: &Inventory) -> Result<(), String> {
             }
         }
     }
+    for service in &inventory.services {
+        unique(&mut seen, &format!("service/{}", service.name))?;
+    }
     Ok(())
 }
 
 fn unique(seen: &mut BTreeSet<Endpoint>, name: &str) -> Result<(), String> {
     let endpoint: Endpoint = name.parse().map_err(|_| {
-        format!("'{name}' is no endpoint: nodes are named NAME, pods NAMESPACE/NAME")
+        format!("'{name}' is no endpoint: nodes are named NAME, pods and services NAMESPACE/NAME")
     })?;
     if seen.insert(endpoint) {
         Ok(())

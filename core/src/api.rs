@@ -303,9 +303,17 @@ pub enum UserStage {
     SocketRx,
     /// Stamp after the receive call → stamp before the next send call.
     Responder,
+    /// `http_rr`: a name → its addresses.
+    NameLookup,
+    /// `http_rr`: a connection.
+    Connect,
+    /// `http_rr`: the handshake of TLS.
+    Tls,
+    /// `http_rr`: the request → the first byte of the answer.
+    FirstByte,
 }
 
-/// What a traffic thread saw of a stage, in rounds with the probe.
+/// What a traffic thread saw of a stage, in rounds with the probe; of `http_rr` in all rounds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UserTimes {
@@ -337,6 +345,9 @@ pub struct RunSide {
     pub user_times: Vec<UserTimes>,
     /// Of the client's socket.
     pub tcp: Option<crate::report::Tcp>,
+    /// Of `http_rr`.
+    #[serde(default)]
+    pub http: Option<crate::report::Http>,
     /// The probe's programs.
     pub programs: Vec<crate::report::Program>,
     /// What the probe lost, by reason, all reasons listed.

@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::url::HttpUrl;
+
 /// A place where a test's socket lives, written as users write it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Endpoint {
@@ -45,10 +47,9 @@ impl FromStr for Endpoint {
         let bad = || EndpointError(text.to_owned());
         let (kind, rest) = text.split_once('/').ok_or_else(bad)?;
         if kind == "url" {
-            return if rest.starts_with("http://") || rest.starts_with("https://") {
-                Ok(Self::Url(rest.to_owned()))
-            } else {
-                Err(bad())
+            return match rest.parse::<HttpUrl>() {
+                Ok(_) => Ok(Self::Url(rest.to_owned())),
+                Err(_) => Err(bad()),
             };
         }
         // The names of Kubernetes objects and of network namespaces, at most 253 characters:
@@ -247,6 +248,7 @@ mod tests {
             "netns/..",
             "service/a/b:x",
             "url/ftp://x",
+            "url/http://",
             "pod/a/b c",
         ] {
             assert!(text.parse::<Endpoint>().is_err(), "{text}");

@@ -3,7 +3,8 @@
 //! No sockets, no clock, no files: everything here is a function of its inputs and is tested
 //! without root. Read in this order, which is the data's way through a run:
 //!
-//! 1. [`endpoint`] and [`device`]: where a path begins and ends, and what lies on it.
+//! 1. [`endpoint`] and [`device`]: where a path begins and ends, and what lies on it; [`url`]:
+//!    where a path outside of the cluster goes.
 //! 2. [`api`]: what controller and agent say to each other to measure it, and [`version`]: which of
 //!    them understand each other.
 //! 3. [`hop`] and [`stage`]: kernel events of one packet, and the stages between them.
@@ -43,6 +44,7 @@ pub mod stage;
 pub mod stats;
 pub mod toll;
 pub mod turns;
+pub mod url;
 pub mod version;
 
 pub use reason::reason;

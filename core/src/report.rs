@@ -11,9 +11,10 @@ use crate::{
     hop::{Direction, Side},
 };
 
+mod http;
 mod test;
 
-pub use test::TestType;
+pub use self::{http::Http, test::TestType};
 
 /// The value of [`Report::schema`].
 pub const SCHEMA: &str = "nettoll.report/v1";
@@ -162,7 +163,8 @@ pub struct Run {
     pub throughput_bits_per_second: Option<Estimate>,
     /// RR tests.
     pub transactions_per_second: Option<Estimate>,
-    /// RR tests: send call to receive call. `path_cost`: one way.
+    /// RR tests: send call to receive call. `path_cost`: one way. `http_rr`: from its scheduled time
+    /// to the first byte of the answer.
     pub rtt_ns: Option<Distribution>,
     /// Requests without an answer.
     pub lost: Option<u64>,
@@ -170,6 +172,9 @@ pub struct Run {
     pub cpu: Cpu,
     /// TCP's own counters on the client.
     pub tcp: Option<Tcp>,
+    /// What answered (`http_rr`).
+    #[serde(default)]
+    pub http: Option<Http>,
     /// Where the time went.
     pub stages: Option<Vec<Stage>>,
     /// CPU by what the innermost matching frame was busy with.

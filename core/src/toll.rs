@@ -63,6 +63,7 @@ pub fn metrics(test: TestType) -> &'static [TollMetric] {
             TollMetric::Transactions,
         ],
         TestType::PathCost => &[TollMetric::PathCost],
+        TestType::HttpRr => &[TollMetric::RttP50],
     }
 }
 

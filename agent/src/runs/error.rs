@@ -62,6 +62,9 @@ pub(crate) enum RunError {
     /// Another run's turn.
     #[error("a round of run '{0}' is open on this agent; end it first")]
     Busy(String),
+    /// A round with the probe, but nothing to follow.
+    #[error("each request of this test has a connection of its own, which no probe can follow")]
+    NoFlow,
     /// Another flow than the client's own.
     #[error("the flow is not that of the run's sockets")]
     Flow,
@@ -107,7 +110,8 @@ impl RunError {
             | Self::RoundLength(_)
             | Self::NothingToCalibrate
             | Self::NotMine { .. }
-            | Self::Flow => 400,
+            | Self::Flow
+            | Self::NoFlow => 400,
             Self::Exists(_)
             | Self::TooMany
             | Self::State { .. }

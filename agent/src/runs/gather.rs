@@ -61,6 +61,7 @@ impl Runs {
             seam_ns: None,
             user_times: run.seen.iter().map(Seen::user_times).collect(),
             tcp: None,
+            http: None,
             programs: Vec::new(),
             lost: BTreeMap::new(),
             stacks: None,

@@ -6,6 +6,7 @@ use nettoll_core::{
     api::{Place, Prepared, Role, RunSpec},
     endpoint::Endpoint,
     report::TestType,
+    url::UrlError,
 };
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     netns::{self, Netns},
-    traffic::{Client, Plan, Server, Stop},
+    traffic::{Client, Plan, Resolver, Server, Stop, Target, TrafficError},
 };
 
 impl Runs {
@@ -28,9 +29,7 @@ impl Runs {
         self.room_for(&spec.id)?;
         let stop = Stop::default();
         let traffic = self.open_sockets(&spec, plan, &stop)?;
-        let prepared = Prepared {
-            flow: traffic.client.as_ref().map(Client::flow),
-        };
+        let prepared = Prepared { flow: traffic.flow };
         let run = Arc::new(Run::new(spec, stop, traffic));
         let mut runs = lock(&self.runs);
         if runs.contains_key(&run.spec.id) {
@@ -62,6 +61,10 @@ impl Runs {
         if spec.test == TestType::PathCost {
             let (from, to) = (netns(&spec.client)?, netns(&spec.server)?);
             traffic.client = Some(Client::open_both(&from, &to, &plan, stop)?);
+        } else if let Endpoint::Url(url) = &spec.path.to {
+            let from = netns(&spec.client)?;
+            let target = target(url, &from).map_err(|why| TrafficError::Http(url.clone(), why))?;
+            traffic.client = Some(Client::to_url(&from, &plan, target, stop));
         } else {
             let mut plan = plan;
             if spec.role != Role::Client {
@@ -73,7 +76,7 @@ impl Runs {
                 traffic.client = Some(Client::open(&netns(&spec.client)?, &plan, stop)?);
             }
         }
-        traffic.flow = traffic.client.as_ref().map(Client::flow);
+        traffic.flow = traffic.client.as_ref().and_then(Client::flow);
         if let (Some(server), Some(flow)) = (&mut traffic.server, &traffic.flow) {
             server.serve(flow)?;
         }
@@ -107,4 +110,11 @@ impl Runs {
         }
         Ok(netns)
     }
+}
+
+/// A URL as a program in that namespace would reach it.
+fn target(url: &str, from: &Netns) -> Result<Target, String> {
+    let url = url.parse().map_err(|error: UrlError| error.to_string())?;
+    let resolver = Resolver::of_root(&from.root()).map_err(|error| error.to_string())?;
+    Target::new(url, resolver)
 }

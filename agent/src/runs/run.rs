@@ -10,7 +10,7 @@ use std::{
 
 use nettoll_core::{
     api::{FlowTuple, RoundSide, RoundSpec, RunSpec},
-    report::Tcp,
+    report::{Http, Tcp},
 };
 
 use super::{
@@ -130,6 +130,11 @@ impl Traffic {
     /// TCP's own counters of the client, if it is here.
     pub(super) fn tcp(&self) -> Option<Tcp> {
         self.client.as_ref().and_then(Client::tcp)
+    }
+
+    /// What answered the client's requests over HTTP, if it makes such.
+    pub(super) fn http(&self) -> Option<Http> {
+        self.client.as_ref().and_then(Client::http)
     }
 
     /// A round's first mark on both ends that are here. Where both are, the client's figures

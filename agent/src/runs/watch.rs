@@ -88,6 +88,7 @@ impl Watch {
             self_times,
             seam_ns: None,
             user_times,
+            http: None,
             tcp: None,
             programs: Vec::new(),
             lost: BTreeMap::new(),

@@ -2,18 +2,19 @@
 
 use std::{
     fmt, io,
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     time::Duration,
 };
 
 use nettoll_core::{
     api::{FlowTuple, RoundSide},
-    report::{Tcp, TestType},
+    report::{Http, Tcp, TestType},
 };
 use socket2::Socket;
 
 use super::{
-    Interval, Plan, Seen, Stop, TrafficError,
+    Interval, Plan, Seen, Stop, Target, TrafficError,
+    http::HttpRr,
     path_cost::PathCost,
     round::Round,
     rr, service,
@@ -41,7 +42,8 @@ pub(super) trait Generator: fmt::Debug + Send {
 pub(crate) struct Client {
     netns: Netns,
     stop: Stop,
-    flow: FlowTuple,
+    /// `None` where each request has a connection of its own.
+    flow: Option<FlowTuple>,
     test: TestType,
     warmup: Duration,
     /// `None` after its thread panicked.
@@ -49,6 +51,8 @@ pub(crate) struct Client {
     seen: Vec<Seen>,
     /// Of TCP tests.
     tcp: Option<Arc<Socket>>,
+    /// Of `http_rr`.
+    http: Option<Arc<Mutex<Http>>>,
     /// Of the round that runs.
     stamps: Option<Stamps>,
     interval: Interval,
@@ -88,6 +92,26 @@ impl Client {
         })
     }
 
+    /// Makes the client of `http_rr`, whose sockets are opened as they are needed.
+    pub(crate) fn to_url(netns: &Netns, plan: &Plan, target: Target, stop: &Stop) -> Self {
+        let generator = HttpRr::new(target, stop);
+        Self {
+            netns: netns.clone(),
+            stop: stop.clone(),
+            flow: None,
+            test: plan.test,
+            warmup: plan.warmup,
+            seen: generator.seen(),
+            http: Some(generator.http()),
+            generator: Some(Box::new(generator)),
+            tcp: None,
+            stamps: None,
+            interval: Interval::default(),
+            retransmits_before: None,
+            retransmits: 0,
+        }
+    }
+
     fn opened(
         netns: &Netns,
         plan: &Plan,
@@ -111,16 +135,17 @@ impl Client {
         Ok(Self {
             netns: netns.clone(),
             stop: stop.clone(),
-            flow: FlowTuple {
+            flow: Some(FlowTuple {
                 protocol,
                 client,
                 server: plan.target(),
-            },
+            }),
             test: plan.test,
             warmup: plan.warmup,
             seen: generator.seen(),
             generator: Some(generator),
             tcp,
+            http: None,
             stamps: None,
             interval: Interval::default(),
             retransmits_before: None,
@@ -128,8 +153,8 @@ impl Client {
         })
     }
 
-    /// The flow that its requests will be.
-    pub(crate) fn flow(&self) -> FlowTuple {
+    /// The flow that its requests will be, if they are one.
+    pub(crate) fn flow(&self) -> Option<FlowTuple> {
         self.flow
     }
 
@@ -186,6 +211,13 @@ impl Client {
         report
             .inspect_err(|error| tracing::warn!(%error, "cannot read TCP_INFO"))
             .ok()
+    }
+
+    /// What answered so far, of `http_rr`.
+    pub(crate) fn http(&self) -> Option<Http> {
+        let http = self.http.as_ref()?;
+        let http = http.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(http.clone())
     }
 
     fn retransmits_now(&self) -> Option<u64> {

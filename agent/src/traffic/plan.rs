@@ -86,6 +86,7 @@ impl Plan {
                 size("message_bytes", options.message_bytes, MAX_MESSAGE)?,
                 0,
             ),
+            TestType::HttpRr => (0, 0),
             TestType::PathCost => (
                 size("request_bytes", options.request_bytes, MAX_DATAGRAM)?,
                 0,

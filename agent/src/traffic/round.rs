@@ -21,7 +21,9 @@ const OVERRUN: Duration = Duration::from_millis(1_200);
 /// A round while it runs.
 #[derive(Debug)]
 pub(super) struct Round {
-    length: Duration,
+    pub(super) length: Duration,
+    /// Fewest transactions from which its figures say anything.
+    pub(super) least: u64,
     /// The probe's, in a round with it.
     pub(super) stamps: Option<Stamps>,
     interval: Interval,
@@ -46,6 +48,7 @@ impl Round {
     ) -> Self {
         Self {
             length,
+            least: MIN_TRANSACTIONS,
             stamps,
             interval,
             from_ns: None,
@@ -125,10 +128,9 @@ impl Round {
         let Some(transactions) = transactions else {
             return (self.bytes == 0).then(|| "no byte was acknowledged".to_owned());
         };
-        (transactions < MIN_TRANSACTIONS).then(|| {
-            format!(
-                "only {transactions} transactions; {MIN_TRANSACTIONS} are needed, take longer rounds"
-            )
+        let least = self.least;
+        (transactions < least).then(|| {
+            format!("only {transactions} transactions; {least} are needed, take longer rounds")
         })
     }
 

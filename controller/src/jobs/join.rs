@@ -134,6 +134,7 @@ fn join(inputs: &Inputs<'_>) -> Run {
         lost: (test != TestType::TcpStream).then(|| rounds::sum(&reported, |side| side.lost)),
         cpu: cpu(inputs, &reported),
         tcp: finished.and_then(|finished| finished.client.tcp.clone()),
+        http: finished.and_then(|finished| finished.client.http.clone()),
         components: shares.as_ref().map(|shares| shares.components.clone()),
         regions: shares.map(|shares| shares.regions),
         closure: waterfall.as_ref().and_then(|waterfall| waterfall.closure),
@@ -177,11 +178,18 @@ fn cpu(inputs: &Inputs<'_>, reported: &[&Sides]) -> Cpu {
 /// Where the time of the rounds with the probe went; `None` where the probe saw nothing.
 fn waterfall(inputs: &Inputs<'_>) -> Option<Waterfall> {
     let sides: Vec<&RunSide> = inputs.finished?.sides().collect();
-    if sides.iter().all(|side| side.edges.is_empty()) {
+    let saw_nothing = |side: &&RunSide| {
+        let mut times = side.user_times.iter();
+        side.edges.is_empty() && times.all(|user| user.times.count == 0)
+    };
+    if sides.iter().all(saw_nothing) {
         return None;
     }
-    // Of all these rounds, the bad ones too: the probe counted their packets.
-    let rtt = rounds::rtt(&rounds::probed(inputs.rounds));
+    // Of all these rounds, the bad ones too: their packets were counted.
+    let rtt = rounds::rtt(&match inputs.plan.test {
+        TestType::HttpRr => rounds::measured(inputs.rounds),
+        _ => rounds::probed(inputs.rounds),
+    });
     let [client, server] = inputs.netns;
     Some(stage::waterfall(&Journey {
         sides: &sides,

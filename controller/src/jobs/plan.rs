@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use nettoll_core::{
     api::{Inventory, Job, ProbeMode, RUN_IDLE_SECONDS, TRAFFIC_PORT_FIRST, TRAFFIC_PORT_LAST},
     plan::{self, Blocks, Group, PlannedRound, RoundsPlan},
-    report::Options,
+    report::{Options, TestType},
 };
 
 pub(super) use self::run::{PlannedRun, Site, node_of};
@@ -150,9 +150,13 @@ impl Plan {
                     inventory, path, group.test, &options, id, &mut ports,
                 )?);
             }
-            if probe != ProbeMode::Off && runs.iter().any(|run| run.service.is_some()) {
+            if plan.probe != ProbeMode::Off && runs.iter().any(|run| run.service.is_some()) {
                 plan.probe = ProbeMode::Off;
                 plan.warnings.push(NO_STAGES.to_owned());
+            }
+            if group.test == TestType::HttpRr {
+                // Its client sees its stages.
+                plan.probe = ProbeMode::Off;
             }
             let group = RunGroup { runs, pairs };
             // Refuses what makes no rounds while the user can still be told so.

@@ -50,6 +50,7 @@ fn run(valid: bool) -> Run {
         id: "r".into(),
         path: path(),
         backend: None,
+        http: None,
         test: TestType::TcpRr,
         options: Options {
             seconds: 1.0,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{OBSERVED, RESULT, STATUS};
 use crate::{
     endpoint::Endpoint,
-    report::{Run, TestType, Toll, TollMetric},
+    report::{Http, Run, TestType, Toll, TollMetric},
     toll,
 };
 
@@ -83,7 +83,8 @@ pub struct TestAnswer {
     pub test: TestType,
     /// Its figures may be used.
     pub valid: bool,
-    /// Its main figure: the mean round trip (`path_cost`: one way), or the throughput.
+    /// Its main figure: the mean round trip (`path_cost`: one way), the throughput, or the median
+    /// of `http_rr`.
     pub value: Option<f64>,
     /// `ns` or `bit/s`.
     pub unit: &'static str,
@@ -96,6 +97,12 @@ pub struct TestAnswer {
     /// The pod that answered for the service, on a path to one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backend: Option<Endpoint>,
+    /// Medians of what a request waited for (`http_rr`), by the stages' names, ns.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub stages: BTreeMap<String, f64>,
+    /// The most frequent status that is an error (`http_rr`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
 }
 
 impl TestAnswer {
@@ -107,6 +114,7 @@ impl TestAnswer {
         let toll = of_run.find(|toll| Some(&toll.metric) == metric);
         let value = match metric {
             Some(TollMetric::Throughput) => run.throughput_bits_per_second.as_ref().map(|x| x.mean),
+            Some(TollMetric::RttP50) => run.rtt_ns.as_ref().map(|rtt| rtt.p50),
             _ => run.rtt_ns.as_ref().map(|rtt| rtt.mean),
         };
         Self {
@@ -118,6 +126,11 @@ impl TestAnswer {
             ci95: toll.map(|toll| toll.ci95.map(|bound| rounded(bound, 4))),
             run_id: run.id.chars().take(MAX_RUN_ID).collect(),
             backend: run.backend.clone(),
+            stages: run
+                .http
+                .as_ref()
+                .map_or_else(BTreeMap::new, |_| medians(run)),
+            status: run.http.as_ref().and_then(Http::error_status),
         }
     }
 
@@ -134,6 +147,7 @@ impl TestAnswer {
             TestType::TcpRr | TestType::UdpRr => {
                 ("mean round trip", format!("{:.1} µs", value / 1e3))
             }
+            TestType::HttpRr => return format!("http_rr: {}", self.http(value)),
         };
         let toll = match (self.toll, self.ci95) {
             (Some(toll), Some([low, high])) => {
@@ -145,6 +159,27 @@ impl TestAnswer {
         let backend = backend.map_or_else(String::new, |pod| format!(", answered by {pod}"));
         format!("{test}: {what} {value}{toll}{backend}")
     }
+}
+
+impl TestAnswer {
+    /// `median 3.10 ms (connect 0.10, first_byte 2.90), status 403`.
+    fn http(&self, value: f64) -> String {
+        let ms = |ns: f64| format!("{:.2}", ns / 1e6);
+        let stages = self.stages.iter();
+        let stages: Vec<_> = stages
+            .map(|(name, &ns)| format!("{name} {}", ms(ns)))
+            .collect();
+        let status = self.status;
+        let status = status.map_or_else(String::new, |status| format!(", status {status}"));
+        format!("median {} ms ({}){status}", ms(value), stages.join(", "))
+    }
+}
+
+/// The medians of a run's stages.
+fn medians(run: &Run) -> BTreeMap<String, f64> {
+    let stages = run.stages.iter().flatten();
+    let medians = stages.filter_map(|stage| Some((stage.stage.clone(), rounded(stage.p50_ns?, 4))));
+    medians.collect()
 }
 
 impl Answer {
@@ -187,7 +222,7 @@ impl Answer {
 fn unit(test: TestType) -> &'static str {
     match test {
         TestType::TcpStream => "bit/s",
-        TestType::TcpRr | TestType::UdpRr | TestType::PathCost => "ns",
+        TestType::TcpRr | TestType::UdpRr | TestType::PathCost | TestType::HttpRr => "ns",
     }
 }
 
@@ -210,6 +245,8 @@ mod tests {
             ci95: toll.map(|toll| [toll - 0.04, toll + 0.04]),
             run_id: "job7-tcp_rr".to_owned(),
             backend: None,
+            stages: BTreeMap::new(),
+            status: None,
         }
     }
 
@@ -265,6 +302,15 @@ mod tests {
         let mut served = result(TestType::TcpRr, None);
         served.backend = Some("pod/shop/db".parse().unwrap());
         assert!(served.sentence().ends_with(", answered by pod/shop/db"));
+        let mut http = result(TestType::HttpRr, None);
+        http.value = Some(3_100_000.0);
+        let stages = [("connect", 100_000.0), ("first_byte", 2_900_000.0)];
+        http.stages = stages.map(|(name, ns)| (name.to_owned(), ns)).into();
+        http.status = Some(403);
+        assert_eq!(
+            http.sentence(),
+            "http_rr: median 3.10 ms (connect 0.10, first_byte 2.90), status 403"
+        );
         let mut invalid = result(TestType::UdpRr, None);
         invalid.valid = false;
         assert_eq!(invalid.sentence(), "udp_rr: not valid, see run job7-tcp_rr");

@@ -13,7 +13,7 @@ const MAX_TESTS: usize = 256;
 const MAX_RUN: usize = 63;
 /// Without `nettoll.dev/seconds`.
 const DEFAULT_SECONDS: u32 = 3;
-/// Without `nettoll.dev/tests`.
+/// Without `nettoll.dev/tests`, but to URLs.
 const DEFAULT_TESTS: [TestType; 2] = [TestType::TcpRr, TestType::TcpStream];
 
 /// A request for tests from the annotated pod.
@@ -61,7 +61,11 @@ impl Request {
             ))
         })?;
         let to = to(pair)?;
-        let tests = get(TESTS).map_or_else(|| Ok(DEFAULT_TESTS.to_vec()), tests)?;
+        let default = match to {
+            Endpoint::Url(_) => &[TestType::HttpRr][..],
+            _ => &DEFAULT_TESTS,
+        };
+        let tests = get(TESTS).map_or_else(|| Ok(default.to_vec()), tests)?;
         if let Some(test) = tests.iter().find(|test| !test.reaches(&to)) {
             let possible = TestType::ALL.into_iter().filter(|test| test.reaches(&to));
             let possible: Vec<_> = possible.map(TestType::as_str).collect();
@@ -175,6 +179,8 @@ mod checks {
         assert_eq!(found.to.to_string(), "pod/shop/db");
         assert_eq!(found.tests, [TestType::TcpRr, TestType::TcpStream]);
         assert_eq!((found.seconds, found.run), (3, None));
+        let found = of(&[(PAIR, "url/https://a/b")]).unwrap().unwrap();
+        assert_eq!(found.tests, [TestType::HttpRr]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::{
 /// One end of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The node or pod: of a service the backend.
+    /// The node or pod: of a service the backend, of a URL the client again.
     pub endpoint: Endpoint,
     /// The node that the endpoint is on.
     pub node: String,
@@ -74,6 +74,8 @@ pub fn classify(
     }
     let client = find(from, inventory)?;
     let (server, service) = match to {
+        // What answers is nobody's that the inventory knows; the client's agent is alone with it.
+        Endpoint::Url(_) => (client.clone(), None),
         Endpoint::Service { .. } => {
             let (server, service) = find_served(&client, to, test, inventory)?;
             (server, Some(service))
@@ -91,6 +93,7 @@ pub fn classify(
             };
             (kind, network)
         }
+        _ if matches!(to, Endpoint::Url(_)) => (PathKind::External, None),
         _ if same => (PathKind::Loopback, None),
         (None, None) => (PathKind::HostToHost, None),
         (Some(_), Some(_)) if same_node => (PathKind::PodToPodSameNode, first_network(inventory)),
@@ -106,7 +109,10 @@ pub fn classify(
         let address = match located.pod {
             _ if kind == PathKind::Loopback => IpAddr::V4(Ipv4Addr::LOCALHOST),
             None => located.node.address,
-            Some(pod) => pod_address(pod, &located.endpoint, network)?,
+            Some(pod) => {
+                let network = network.or_else(|| first_network(inventory));
+                pod_address(pod, &located.endpoint, network)?
+            }
         };
         Ok(Place {
             endpoint: located.endpoint.clone(),
@@ -138,6 +144,7 @@ pub fn node_of<'a>(endpoint: &Endpoint, inventory: &'a Inventory) -> Option<&'a 
 }
 
 /// An endpoint as the inventory knows it.
+#[derive(Clone)]
 struct Located<'a> {
     endpoint: Endpoint,
     node: &'a InventoryNode,
@@ -386,6 +393,17 @@ pub(super) mod tests {
             assert_eq!(service.address.ip().to_string(), "198.18.128.1");
             assert_ne!(found.server.address, service.address.ip());
         }
+        let found = classify(
+            &"pod/lab/n1-a".parse().unwrap(),
+            &"url/http://a/".parse().unwrap(),
+            None,
+            TestType::HttpRr,
+            &inventory(),
+        );
+        let found = found.unwrap();
+        assert_eq!(found.path.kind, PathKind::External);
+        assert_eq!(found.server, found.client);
+        assert_eq!(found.client.address.to_string(), "198.18.1.2");
         let [from, to] = ["pod/lab/n1-a", "service/lab/echo"].map(|end| end.parse().unwrap());
         let found = classify(&from, &to, None, TestType::PathCost, &inventory()).unwrap_err();
         assert!(found.to_string().contains("path_cost cannot be measured"));

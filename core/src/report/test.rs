@@ -16,6 +16,8 @@ pub enum TestType {
     UdpRr,
     /// One datagram at a time by one thread that owns both sockets.
     PathCost,
+    /// One HTTP request after the other, each with a connection of its own.
+    HttpRr,
 }
 
 impl TestType {
@@ -27,6 +29,7 @@ impl TestType {
             Self::TcpRr => "tcp_rr",
             Self::UdpRr => "udp_rr",
             Self::PathCost => "path_cost",
+            Self::HttpRr => "http_rr",
         }
     }
 
@@ -34,7 +37,7 @@ impl TestType {
     #[must_use]
     pub fn protocol(self) -> Protocol {
         match self {
-            Self::TcpStream | Self::TcpRr => Protocol::Tcp,
+            Self::TcpStream | Self::TcpRr | Self::HttpRr => Protocol::Tcp,
             Self::UdpRr | Self::PathCost => Protocol::Udp,
         }
     }
@@ -43,13 +46,20 @@ impl TestType {
     #[must_use]
     pub fn reaches(self, to: &Endpoint) -> bool {
         match to {
-            Endpoint::Service { .. } => self != Self::PathCost,
-            _ => true,
+            Endpoint::Service { .. } => !matches!(self, Self::PathCost | Self::HttpRr),
+            Endpoint::Url(_) => self == Self::HttpRr,
+            _ => self != Self::HttpRr,
         }
     }
 
     /// The tests that exist.
-    pub const ALL: [Self; 4] = [Self::TcpStream, Self::TcpRr, Self::UdpRr, Self::PathCost];
+    pub const ALL: [Self; 5] = [
+        Self::TcpStream,
+        Self::TcpRr,
+        Self::UdpRr,
+        Self::PathCost,
+        Self::HttpRr,
+    ];
 }
 
 impl std::fmt::Display for TestType {

@@ -127,6 +127,10 @@ pub(super) fn user_row(user: &UserTimes, endpoint: Option<&Device>) -> Row {
     let (stage, class, device) = match user.stage {
         UserStage::SocketRx => ("socket_rx", StageClass::Mixed, endpoint),
         UserStage::Responder => ("responder", StageClass::Work, None),
+        UserStage::NameLookup => ("name_lookup", StageClass::Wait, None),
+        UserStage::Connect => ("connect", StageClass::Wait, None),
+        UserStage::Tls => ("tls", StageClass::Mixed, None),
+        UserStage::FirstByte => ("first_byte", StageClass::Wait, None),
     };
     let named = Named {
         stage: stage.to_owned(),

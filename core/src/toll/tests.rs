@@ -40,6 +40,7 @@ fn run(id: &str, kind: PathKind, test: TestType, pairs: u32, scale: f64, states:
             network: None,
         },
         backend: None,
+        http: None,
         test,
         options: Options {
             seconds: 5.0,

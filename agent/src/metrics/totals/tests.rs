@@ -128,6 +128,7 @@ fn side() -> RunSide {
             seams: 0,
         }],
         user_times: Vec::new(),
+        http: None,
         tcp: None,
         programs: Vec::new(),
         lost: BTreeMap::new(),

@@ -167,11 +167,11 @@ pub(crate) fn run_figures(run: &Run) -> Vec<(TollMetric, f64, Option<[f64; 2]>)>
         .into_iter()
         .filter_map(|(metric, estimate)| Some((metric, estimate?.mean, estimate?.ci95)))
         .collect();
-    let time = match run.test {
-        TestType::PathCost => TollMetric::PathCost,
-        _ => TollMetric::RttMean,
-    };
-    figures.extend(run.rtt_ns.as_ref().map(|rtt| (time, rtt.mean, None)));
+    figures.extend(run.rtt_ns.as_ref().map(|rtt| match run.test {
+        TestType::PathCost => (TollMetric::PathCost, rtt.mean, None),
+        TestType::HttpRr => (TollMetric::RttP50, rtt.p50, None),
+        _ => (TollMetric::RttMean, rtt.mean, None),
+    }));
     figures
 }
 

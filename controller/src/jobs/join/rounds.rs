@@ -91,6 +91,14 @@ pub(super) fn probed(measured: &[MeasuredRound]) -> Vec<&Sides> {
         .collect()
 }
 
+/// All rounds that have figures, good or not.
+pub(super) fn measured(measured: &[MeasuredRound]) -> Vec<&Sides> {
+    let outcomes = measured.iter();
+    outcomes
+        .filter_map(|round| round.outcome.as_ref().ok())
+        .collect()
+}
+
 /// Payload of a stream.
 pub(super) fn throughput(test: TestType, reported: &[&Sides]) -> Option<Estimate> {
     if test != TestType::TcpStream {

@@ -105,6 +105,7 @@ fn run_side(node: &str, lost: u64) -> RunSide {
         self_times: Vec::new(),
         seam_ns: None,
         user_times: Vec::new(),
+        http: None,
         tcp: None,
         programs: Vec::new(),
         lost: [("stale".to_owned(), lost), ("merged".to_owned(), 1)].into(),

@@ -15,6 +15,8 @@ const MAX_PROBE_LOST: f64 = 0.01;
 const MAX_MISSING: f64 = 0.2;
 /// Round trips of a run. Below it a 99th percentile is one value or two.
 const MIN_TIMES: u64 = 200;
+/// The same of `http_rr`, whose figure is the median.
+const MIN_HTTP_TIMES: u64 = 10;
 /// What the probe counts as lost although nothing escaped it: the kernel dropped or merged the
 /// packet.
 const NOT_THE_PROBE: [&str; 2] = ["dropped_by_kernel", "merged"];
@@ -41,7 +43,7 @@ pub(super) fn reasons(inputs: &Inputs<'_>, reported: &[&Sides], run: &Run) -> Ve
     }
     if run.test != TestType::TcpStream {
         reasons.extend(few_times(run));
-        reasons.extend(lost(reported));
+        reasons.extend(lost(reported, run));
     }
     reasons.extend(probe_lost(inputs, run));
     reasons.extend(stacks_lost(inputs, run));
@@ -88,16 +90,24 @@ fn disturbed_rounds(inputs: &Inputs<'_>) -> Option<String> {
 
 fn few_times(run: &Run) -> Option<String> {
     let count = run.rtt_ns.as_ref().map_or(0, |rtt| rtt.count);
-    (count < MIN_TIMES).then(|| {
-        format!("{count} round trips are too few, {MIN_TIMES} are needed: measure for longer")
-    })
+    let least = match run.test {
+        TestType::HttpRr => MIN_HTTP_TIMES,
+        _ => MIN_TIMES,
+    };
+    (count < least)
+        .then(|| format!("{count} round trips are too few, {least} are needed: measure for longer"))
 }
 
-fn lost(reported: &[&Sides]) -> Option<String> {
+fn lost(reported: &[&Sides], run: &Run) -> Option<String> {
     let lost = super::rounds::sum(reported, |side| side.lost);
     let answered = super::rounds::sum(reported, |side| side.transactions);
     let share = lost as f64 / (lost + answered) as f64;
-    (share > MAX_LOST).then(|| format!("{lost} requests ({:.1} %) got no answer", share * 100.0))
+    let failure = run.http.as_ref().and_then(|http| http.failure.as_deref());
+    let because = failure.map_or_else(String::new, |reason| {
+        format!(", the last because: {reason}")
+    });
+    let percent = share * 100.0;
+    (share > MAX_LOST).then(|| format!("{lost} requests ({percent:.1} %) got no answer{because}"))
 }
 
 fn probe_lost(inputs: &Inputs<'_>, run: &Run) -> Option<String> {

@@ -135,6 +135,7 @@ pub(super) fn run_side(edges: Vec<Edge>) -> RunSide {
         self_times: vec![],
         seam_ns: None,
         user_times: vec![],
+        http: None,
         tcp: None,
         programs: vec![],
         lost: BTreeMap::new(),
