@@ -363,4 +363,4 @@ fn stage_labels(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -50,6 +50,11 @@ pub struct PairSummary {
     pub lost: u64,
     /// Time since the last round with an answer.
     pub last_success_seconds_ago: Option<f64>,
+    /// Packets as large as the path claims come through; `null` where that was not tested lately.
+    pub path_mtu_ok: Option<bool>,
+    /// Part of the round-trip time that stages and wire explain; `null` for `host-to-host`, and
+    /// without the probe.
+    pub closure: Option<f64>,
     /// What it costs beyond its baseline; empty for `host-to-host`, and where nothing is known.
     pub tolls: Vec<PairToll>,
 }
@@ -88,6 +93,8 @@ impl PairSummary {
             requests: edge.requests,
             lost: edge.lost,
             last_success_seconds_ago: edge.last_success_ms.map(|at| ago_ms(at) as f64 / 1e3),
+            path_mtu_ok: edge.path_mtu_ok,
+            closure: edge.closure,
             tolls: tolls(edge),
         }
     }

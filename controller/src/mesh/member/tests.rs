@@ -10,17 +10,22 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::{Method, Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use nettoll_core::{
-    api::{AGENT_TLS_NAME, LightRound, Times},
+    api::{AGENT_TLS_NAME, LightPathMtu, LightRound, LightWatched, Times},
     histogram::{Histogram, USER_SUB_BITS},
+    hop::Side,
     inventory::{Cluster, Event, NodeFacts, PodFacts, Role},
     mesh::{Plan, Settings},
+    report::{Stage, StageClass},
 };
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::agents::{
-    Connector, Fleet,
-    tests::{Ca, agents_answer},
+use crate::{
+    agents::{
+        Connector, Fleet,
+        tests::{Ca, agents_answer},
+    },
+    metrics::tests::stage,
 };
 
 /// An agent as far as the mesh knows it.
@@ -30,6 +35,8 @@ struct Told {
     plans: Vec<LightPlan>,
     /// All rounds of this start.
     rounds: Vec<LightRound>,
+    watched: Vec<LightWatched>,
+    path_mtus: Vec<LightPathMtu>,
     asked_after: Vec<u64>,
 }
 
@@ -83,8 +90,8 @@ async fn answer(
         missed: 0,
         rounds,
         responders: Vec::new(),
-        watched: Vec::new(),
-        path_mtus: Vec::new(),
+        watched: told.watched.clone(),
+        path_mtus: told.path_mtus.clone(),
     };
     Ok(agents_answer(serde_json::to_vec(&results).unwrap()))
 }
@@ -202,6 +209,71 @@ async fn an_agent_gets_its_plan_once_and_its_rounds_become_series() {
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
+}
+
+#[tokio::test]
+async fn what_both_nodes_saw_of_a_round_is_joined() {
+    let shared = Shared::default();
+    let mut asks = attending(&shared).await;
+    let order = asks.order().unwrap();
+    for (number, edge) in (1..).zip(&order.plan.edges) {
+        // 50 requests took 100 µs each; the nodes saw ten packets that took 2 and 450 µs each.
+        let stages = |mean_ns, side| {
+            vec![Stage {
+                mean_ns,
+                side: Some(side),
+                ..stage("encap", Some(StageClass::Work))
+            }]
+        };
+        let mut told = told(&shared);
+        told.rounds.push(LightRound {
+            first_sequence: number,
+            stages: stages(2_000.0, Side::Client),
+            ..round(number, &edge.id)
+        });
+        told.watched.push(LightWatched {
+            edge: edge.id.clone(),
+            first_sequence: number,
+            age_ms: 5,
+            answered: 50,
+            stages: stages(450_000.0, Side::Server),
+            no_probe: None,
+        });
+        told.path_mtus.push(LightPathMtu {
+            edge: edge.id.clone(),
+            age_ms: 5,
+            bytes: 1_450,
+            ok: number == 1,
+            refused: None,
+        });
+    }
+    // One server is both agents here: what it tells of the other one's part is passed over.
+    asks.ask(&order).await.unwrap();
+    let alone = asks.metrics.text();
+    assert!(!alone.contains("side=\"server\""), "{alone}");
+    let mut answers = Attending::new(
+        "n2".to_owned(),
+        Arc::clone(&asks.mesh),
+        Arc::clone(&asks.ground),
+        Arc::clone(&asks.metrics),
+    );
+    let order = answers.order().unwrap();
+    answers.ask(&order).await.unwrap();
+    // Told once more, counted once.
+    answers.ask(&order).await.unwrap();
+    let text = answers.metrics.text();
+    for line in [
+        "path=\"pod-to-pod\",network=\"vxlan\",from_zone=\"\",to_zone=\"\",test=\"udp_rr\",side=\"server\",direction=\"request\",stage=\"encap\",device_kind=\"vxlan\"} 10\n",
+        "side=\"\",direction=\"both\",stage=\"wire\",device_kind=\"\"} 50\n",
+        "nettoll_closure_ratio{path=\"pod-to-pod\",network=\"vxlan\",from_node=\"n1\",to_node=\"n2\",from_zone=\"\",to_zone=\"\",test=\"udp_rr\"} 1\n",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    let mtus = text
+        .lines()
+        .filter(|line| line.starts_with("nettoll_path_mtu_ok{"));
+    let mtus: Vec<_> = mtus.filter_map(|line| line.rsplit(' ').next()).collect();
+    assert!(mtus.contains(&"0") && mtus.contains(&"1"), "{mtus:?}");
 }
 
 #[tokio::test]
