@@ -47,7 +47,7 @@ pub(crate) struct Args {
         requires = "to"
     )]
     from: Option<Endpoint>,
-    /// Where the server's socket lives
+    /// Where the server's socket lives; in a cluster also service/NAMESPACE/NAME[:PORT]
     #[arg(
         long,
         value_name = "ENDPOINT",

@@ -20,7 +20,7 @@ pub(super) struct EndsArgs {
     /// Where the client's socket lives: node/NAME, pod/NAMESPACE/NAME, netns/NAME
     #[arg(long, value_name = "ENDPOINT")]
     pub(super) from: Endpoint,
-    /// Where the server's socket lives
+    /// Where the server's socket lives; in a cluster also service/NAMESPACE/NAME[:PORT]
     #[arg(long, value_name = "ENDPOINT")]
     pub(super) to: Endpoint,
     /// The pod network [default: the inventory's first]

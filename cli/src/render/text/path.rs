@@ -52,22 +52,17 @@ fn devices(report: &Report, run: &Run, style: Style) -> String {
     ]);
     let mut seen = BTreeSet::new();
     for (side, endpoint) in [(Side::Client, &run.path.from), (Side::Server, &run.path.to)] {
-        let named = |device: &DeviceContext| {
-            let stages = run.stages.iter().flatten();
-            let mut here = stages.filter(|stage| stage.side == Some(side));
-            here.any(|stage| stage.device.as_deref() == Some(&device.name))
-        };
-        let Some(node) = report
-            .context
-            .nodes
-            .iter()
-            .find(|node| is_on(endpoint, node))
-        else {
+        let stages = run.stages.iter().flatten();
+        let passed: BTreeSet<_> = stages
+            .filter(|stage| stage.side == Some(side))
+            .filter_map(|stage| stage.device.as_deref())
+            .collect();
+        let Some(node) = node_of(endpoint, &passed, &report.context.nodes) else {
             continue;
         };
         for place in [endpoint.to_string(), format!("node/{}", node.node)] {
-            let devices = node.devices.iter().filter(|device| device.place == place);
-            for device in devices.filter(|device| named(device)) {
+            let here = node.devices.iter().filter(|device| device.place == place);
+            for device in here.filter(|device| passed.contains(&*device.name)) {
                 if seen.insert((&device.place, &device.name)) {
                     table.row(row(device));
                 }
@@ -80,11 +75,21 @@ fn devices(report: &Report, run: &Run, style: Style) -> String {
     format!("{}\n{}", style.bold("Devices"), table.render(style.width()))
 }
 
-/// Whether an endpoint is a node or lives on it.
-fn is_on(endpoint: &Endpoint, node: &NodeContext) -> bool {
+/// The node of an endpoint: the one that knows it, else the one that has most of the devices that
+/// were passed there. (In a cluster an agent knows a pod while it is tested, and not before.)
+fn node_of<'a>(
+    endpoint: &Endpoint,
+    passed: &BTreeSet<&str>,
+    nodes: &'a [NodeContext],
+) -> Option<&'a NodeContext> {
     let place = endpoint.to_string();
-    place == format!("node/{}", node.node)
-        || node.devices.iter().any(|device| device.place == place)
+    nodes.iter().max_by_key(|node| {
+        let mut devices = node.devices.iter();
+        let known = devices.any(|device| device.place == place);
+        let devices = node.devices.iter();
+        let common = devices.filter(|device| passed.contains(&*device.name));
+        (known, common.count())
+    })
 }
 
 fn row(device: &DeviceContext) -> Vec<String> {
@@ -149,6 +154,24 @@ mod tests {
             );
             assert!(!devices.contains("mgmt0"), "{devices}");
         }
+    }
+
+    #[test]
+    fn a_pod_that_no_agent_knows_is_found_by_its_cable() {
+        let mut report = sample::report();
+        for node in &mut report.context.nodes {
+            node.devices
+                .retain(|device| device.place.starts_with("node/"));
+        }
+        report.context.nodes.reverse();
+        let style = Style {
+            columns: 80,
+            colour: false,
+        };
+        let text = path(&report, style);
+        let devices = text.split_once("\nDevices\n").unwrap().1;
+        let cable = devices.find("vethn1-a").unwrap();
+        assert!(cable < devices.find("vethn2-a").unwrap(), "{devices}");
     }
 
     #[test]
