@@ -75,11 +75,6 @@ pub(crate) fn make(out: Option<PathBuf>, ready: &Ready, places: &Places) -> Resu
     Ok(out)
 }
 
-/// Where the image's binaries are built.
-pub(crate) fn binaries(places: &Places) -> Result<PathBuf> {
-    Ok(folder(&Linkage::find()?, places))
-}
-
 fn folder(linkage: &Linkage, places: &Places) -> PathBuf {
     places.target.join(linkage.target()).join(PROFILE)
 }

@@ -14,7 +14,7 @@ use std::{
 use anyhow::Result;
 
 use crate::{
-    exec, image,
+    build, exec, image,
     places::Places,
     setup::{self, Purpose},
 };
@@ -39,7 +39,7 @@ pub(crate) fn kit() -> Option<PathBuf> {
 pub(crate) struct Cluster {
     kit: PathBuf,
     assets: String,
-    /// The folder of the image's binaries, for tests that run them outside of it.
+    /// The folder of the binaries, for tests that run them outside of the cluster.
     binaries: PathBuf,
     keep: bool,
 }
@@ -50,6 +50,7 @@ impl Cluster {
     pub(crate) fn up(kit: &Path, yes: bool, places: &Places) -> Result<Self> {
         let ready = setup::ensure(Purpose::Test, yes, places)?;
         let image = image::make(None, &ready, places)?;
+        let binaries = build::build(build::Options::RELEASE, &ready, places)?;
         let run = |what: &str, arguments: &[&str]| {
             eprintln!("cluster: {}", arguments.join(" "));
             let mut command = Command::new(kit);
@@ -63,7 +64,7 @@ impl Cluster {
             assets: exec::ask(Command::new(kit).arg("assets"))?
                 .trim()
                 .to_owned(),
-            binaries: image::binaries(places)?,
+            binaries,
             keep,
         };
         run("bringing the cluster up", &["cluster", "up"])?;
