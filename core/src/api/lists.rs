@@ -50,10 +50,11 @@ pub struct PairSummary {
     pub lost: u64,
     /// Time since the last round with an answer.
     pub last_success_seconds_ago: Option<f64>,
-    /// Packets as large as the path claims come through; `null` where that was not tested lately.
+    /// It carries packets as large as it claims; `null` where that was not tested lately.
     pub path_mtu_ok: Option<bool>,
-    /// Part of the round-trip time that stages and wire explain; `null` for `host-to-host`, and
-    /// without the probe.
+    /// Payload of the last day's stream.
+    pub throughput_bits_per_second: Option<f64>,
+    /// The sum of the mean stage times of both nodes over the mean round-trip time.
     pub closure: Option<f64>,
     /// What it costs beyond its baseline; empty for `host-to-host`, and where nothing is known.
     pub tolls: Vec<PairToll>,
@@ -94,30 +95,42 @@ impl PairSummary {
             lost: edge.lost,
             last_success_seconds_ago: edge.last_success_ms.map(|at| ago_ms(at) as f64 / 1e3),
             path_mtu_ok: edge.path_mtu_ok,
+            throughput_bits_per_second: edge.bytes_per_second.map(|bytes| bytes * 8.0),
             closure: edge.closure,
-            tolls: tolls(edge),
+            tolls: round_trips(edge).chain(throughput(edge)).collect(),
         }
     }
 }
 
-fn tolls(edge: &EdgeView<'_>) -> Vec<PairToll> {
-    let Some((toll, ratios)) = edge.toll.and_then(|toll| Some((toll, toll.ratios()?))) else {
-        return Vec::new();
-    };
-    let intervals = toll.intervals();
-    let metrics = [TollMetric::RttMean, TollMetric::RttP50];
-    let all = metrics.into_iter().zip(ratios).enumerate();
-    all.map(|(which, (metric, ratio))| {
-        let interval = intervals.as_ref().map(|intervals| &intervals[which]);
-        PairToll {
+/// Of the light rounds.
+fn round_trips(edge: &EdgeView<'_>) -> impl Iterator<Item = PairToll> {
+    let known = edge.toll.and_then(|toll| {
+        let ratios = toll.ratios()?;
+        let intervals = toll.intervals();
+        let intervals = intervals.map_or([None, None], |intervals| intervals.map(Some));
+        let metrics = [TollMetric::RttMean, TollMetric::RttP50];
+        Some((toll.pairs(), metrics.into_iter().zip(ratios).zip(intervals)))
+    });
+    known.into_iter().flat_map(|(pairs, all)| {
+        all.map(move |((metric, ratio), interval)| PairToll {
             metric,
             ratio,
-            ci95: interval.map(|interval| interval.ci95),
-            resolved: interval.map(|interval| interval.resolved()),
-            pairs: toll.pairs(),
-        }
+            ci95: interval.as_ref().map(|interval| interval.ci95),
+            resolved: interval.as_ref().map(|interval| interval.resolved()),
+            pairs,
+        })
     })
-    .collect()
+}
+
+/// Of the day's one stream: no interval.
+fn throughput(edge: &EdgeView<'_>) -> Option<PairToll> {
+    Some(PairToll {
+        metric: TollMetric::Throughput,
+        ratio: edge.throughput_toll?,
+        ci95: None,
+        resolved: None,
+        pairs: 1,
+    })
 }
 
 /// A run that the controller still has.
@@ -174,5 +187,73 @@ impl RunSummary {
             backend,
             sampled,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::Member;
+
+    fn member(name: &str) -> Member {
+        Member {
+            name: name.to_owned(),
+            zone: String::new(),
+            address: [198, 18, 0, 1].into(),
+            agent: None,
+            agent_uid: None,
+            pod: None,
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_of_an_edge_is_null() {
+        let (from, to) = (member("n1"), member("n2"));
+        let mut edge = EdgeView {
+            path: PathKind::HostToHost,
+            network: "",
+            from: &from,
+            to: &to,
+            up: None,
+            rtt_ns: None,
+            requests: 0,
+            lost: 0,
+            last_success_ms: None,
+            path_mtu_ok: None,
+            toll: None,
+            closure: None,
+            bytes_per_second: None,
+            throughput_toll: None,
+        };
+        let json = serde_json::to_value(PairSummary::of(&edge, 0)).unwrap();
+        for key in [
+            "network",
+            "up",
+            "rtt_p50_ns",
+            "last_success_seconds_ago",
+            "closure",
+        ] {
+            assert!(json[key].is_null(), "{json}");
+        }
+        assert_eq!(json["tolls"], serde_json::json!([]));
+
+        (edge.path, edge.network) = (PathKind::PodToPod, "pods");
+        (edge.rtt_ns, edge.last_success_ms) = (Some([1.0, 2.0]), Some(500));
+        (edge.bytes_per_second, edge.throughput_toll) = (Some(10.0), Some(0.8));
+        let summary = PairSummary::of(&edge, 2_000);
+        assert_eq!(summary.network.as_deref(), Some("pods"));
+        assert_eq!(
+            (summary.rtt_p50_ns, summary.rtt_p99_ns),
+            (Some(1.0), Some(2.0))
+        );
+        assert_eq!(summary.last_success_seconds_ago, Some(1.5));
+        assert_eq!(summary.throughput_bits_per_second, Some(80.0));
+        let [toll] = &summary.tolls[..] else {
+            panic!("{:?}", summary.tolls)
+        };
+        assert_eq!(
+            (toll.metric, toll.ratio, toll.ci95),
+            (TollMetric::Throughput, 0.8, None)
+        );
     }
 }
