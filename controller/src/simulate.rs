@@ -141,7 +141,7 @@ fn node(number: u32, zones: u32, ready: bool) -> [Event; 4] {
             address: Some(address(10)),
             zone: Some(format!("region-1{}", number % zones)),
             ready,
-            chosen: true,
+            labels: Arc::default(),
         }),
         pod(Role::Agent, "agent", 10),
         pod(Role::EndpointA, "endpoint-a", 11),

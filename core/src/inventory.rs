@@ -7,15 +7,20 @@
 //! From it come the [`Inventory`](crate::api::Inventory) of a job and the [`Member`]s of the mesh.
 //! It has no clock: who wants to forget a node after a while calls [`Cluster::retire`].
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use crate::endpoint::Endpoint;
 
 mod cluster;
+mod selector;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use cluster::Cluster;
+pub use selector::{Labels, Selector, SelectorError};
 
 /// What a watch told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,8 +58,8 @@ pub struct NodeFacts {
     pub zone: Option<String>,
     /// Condition `Ready`.
     pub ready: bool,
-    /// The configuration's selector chooses it for the mesh.
-    pub chosen: bool,
+    /// By which the configuration's selector chooses it for the mesh.
+    pub labels: Arc<Labels>,
 }
 
 /// What a pod is to nettoll.
@@ -120,7 +125,7 @@ impl PodFacts {
 
 /// A node of the mesh.
 ///
-/// It became one when its agent was first ready, and stays one while node and choice last: a node
+/// It became one when its agent was first ready, and stays one while the node lasts: a node
 /// or an agent that fails is to be seen as failing, not to vanish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -128,6 +133,8 @@ pub struct Member {
     pub name: String,
     /// Its zone; empty where it has none.
     pub zone: String,
+    /// Its labels.
+    pub labels: Arc<Labels>,
     /// Its address on the nodes' network.
     pub address: IpAddr,
     /// Where its agent's API listens; `None` while there is no agent.

@@ -1,6 +1,6 @@
 //! Kubernetes objects → what the inventory needs of them.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::{Resource, ResourceExt as _, core::PartialObjectMeta};
@@ -30,7 +30,7 @@ pub(crate) fn node(node: &Node) -> NodeFacts {
             .into_iter()
             .flatten()
             .any(|condition| condition.type_ == "Ready" && condition.status == "True"),
-        chosen: true,
+        labels: Arc::new(node.labels().clone()),
     }
 }
 
@@ -98,6 +98,7 @@ mod tests {
         ));
         assert_eq!(facts.address, Some("198.19.0.11".parse().unwrap()));
         assert_eq!((facts.zone.as_deref(), facts.ready), (Some("z"), true));
+        assert_eq!(facts.labels[ZONE], "z");
     }
 
     const AGENT: &str = r#"{"metadata": {"namespace": "nettoll", "name": "a", "uid": "u",

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     slice,
+    sync::Arc,
 };
 
 use super::{Event, Member, MemberPod, NodeFacts, PodFacts, Role};
@@ -253,7 +254,7 @@ impl Cluster {
 
     fn member(&self, node: &Node) -> Option<Member> {
         let facts = node.facts.as_ref()?;
-        if !(node.joined && facts.chosen) {
+        if !node.joined {
             return None;
         }
         let agent = self.own(node, Role::Agent);
@@ -267,6 +268,7 @@ impl Cluster {
         Some(Member {
             name: facts.name.clone(),
             zone: facts.zone.clone().unwrap_or_default(),
+            labels: Arc::clone(&facts.labels),
             address: facts.address?,
             agent: agent.and_then(|pod| Some((pod.address?, AGENT_PORT).into())),
             agent_uid: agent.map(|pod| pod.uid.clone()),

@@ -1,4 +1,4 @@
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use super::*;
 
@@ -27,7 +27,7 @@ pub(crate) fn node(number: u32, zone: &str) -> Vec<Event> {
         address: Some(host),
         zone: Some(zone.to_owned()),
         ready: true,
-        chosen: true,
+        labels: Arc::default(),
     };
     vec![
         Event::Node(facts),
@@ -163,9 +163,13 @@ fn a_member_stays_while_its_node_or_agent_fails() {
     let member = cluster.members().next().unwrap();
     assert_eq!(member.agent_uid.as_deref(), Some("next"));
     assert!(cluster.generation() > generation);
-    // It leaves when it is no longer chosen, is gone, or is retired without an agent.
-    facts.chosen = false;
+    // Other labels may choose it or not.
+    let generation = cluster.generation();
+    facts.labels = Arc::new([("gpu".to_owned(), "yes".to_owned())].into());
     cluster.apply(Event::Node(facts));
+    assert!(cluster.generation() > generation);
+    // It leaves when it is gone, or is retired without an agent.
+    cluster.apply(Event::NodeGone("n1".to_owned()));
     assert_eq!(member_names(&cluster), ["n2"]);
     cluster.apply(Event::PodGone {
         uid: "agent-2".to_owned(),

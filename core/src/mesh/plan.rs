@@ -54,7 +54,10 @@ impl Plan {
     #[must_use]
     pub fn new(cluster: &Cluster, settings: &Settings) -> Self {
         let members: Vec<Member> = if settings.enabled {
-            cluster.members().collect()
+            let members = cluster.members();
+            members
+                .filter(|member| settings.nodes.chooses(&member.labels))
+                .collect()
         } else {
             Vec::new()
         };

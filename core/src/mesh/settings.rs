@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::{LightPlan, LightPlanError, MAX_LIGHT_EDGES};
+use crate::{
+    api::{LightPlan, LightPlanError, MAX_LIGHT_EDGES},
+    inventory::Selector,
+};
 
 /// Most neighbours: a pair is two edges.
 const MAX_NEIGHBOURS: usize = MAX_LIGHT_EDGES / 2;
@@ -18,6 +21,8 @@ const STREAM_REST: u32 = 10;
 pub struct Settings {
     /// There are rounds at all.
     pub enabled: bool,
+    /// Which nodes are members.
+    pub nodes: Selector,
     /// How many next nodes of the ring each node probes.
     pub neighbours: usize,
     /// How many pairs of nodes more for each ordered pair of zones.
@@ -59,6 +64,7 @@ impl Default for Settings {
         let light = LightPlan::default();
         Self {
             enabled: true,
+            nodes: Selector::default(),
             neighbours: 5,
             zone_pairs: 2,
             period_ms: light.period_ms,

@@ -1,4 +1,5 @@
 mod clock;
+mod members;
 mod streams;
 
 use std::{

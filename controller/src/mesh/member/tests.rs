@@ -140,7 +140,7 @@ fn cluster() -> Cluster {
             address: Some([198, 18, 0, last].into()),
             zone: None,
             ready: true,
-            chosen: true,
+            labels: Arc::default(),
         }));
         cluster.apply(pod(Role::Agent, 0));
         cluster.apply(pod(Role::EndpointA, 1));
