@@ -173,6 +173,7 @@ impl RunSummary {
             ci95,
             run_id: id,
             backend,
+            ..
         } = TestAnswer::of(run, &report.tolls);
         Self {
             id,
@@ -203,6 +204,7 @@ mod tests {
             agent: None,
             agent_uid: None,
             pod: None,
+            labels: std::sync::Arc::default(),
         }
     }
 
