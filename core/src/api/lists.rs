@@ -146,7 +146,8 @@ pub struct RunSummary {
     pub test: TestType,
     /// Its figures may be used.
     pub valid: bool,
-    /// Its main figure: the mean round trip (`path_cost`: one way), or the throughput.
+    /// Its main figure: the mean round trip (`path_cost`: one way), the throughput, or the median
+    /// of `http_rr`.
     pub value: Option<f64>,
     /// `ns` or `bit/s`.
     pub unit: String,
@@ -156,6 +157,8 @@ pub struct RunSummary {
     pub ci95: Option<[f64; 2]>,
     /// The pod that answered for the service, on a path to one.
     pub backend: Option<Endpoint>,
+    /// The most frequent status that is an error (`http_rr`).
+    pub status: Option<u16>,
     /// It has stacks.
     pub sampled: bool,
 }
@@ -173,7 +176,9 @@ impl RunSummary {
             ci95,
             run_id: id,
             backend,
-            ..
+            status,
+            // They are in the run's report.
+            stages: _,
         } = TestAnswer::of(run, &report.tolls);
         Self {
             id,
@@ -186,6 +191,7 @@ impl RunSummary {
             toll,
             ci95,
             backend,
+            status,
             sampled,
         }
     }
