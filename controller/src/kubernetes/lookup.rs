@@ -104,6 +104,13 @@ impl Directory for Lookup {
 
     fn for_job<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Result<Arc<Known>, DirectoryError>> {
         async move {
+            // The list of URLs is for annotations, and no request leaves a pod but by that list.
+            if let Some(url) = job.endpoints().find(|to| matches!(to, Endpoint::Url(_))) {
+                return Err(DirectoryError::Unfit(format!(
+                    "{url} cannot be tested by a command; annotate the pod, where \
+                     on_demand.allow_urls of the controller's configuration lists the URL"
+                )));
+            }
             let named = job.endpoints().filter_map(|endpoint| match endpoint {
                 Endpoint::Pod { namespace, name } => Some(self.measurable(namespace, name)),
                 _ => None,
