@@ -13,6 +13,7 @@ pub mod deploy;
 pub mod forwarder;
 pub mod loopback;
 pub mod mesh;
+pub mod promtool;
 pub mod session;
 pub mod spinner;
 pub mod threads;

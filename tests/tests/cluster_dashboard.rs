@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use nettoll_tests::{
-    cluster::{eventually, pods, prometheus::Prometheus, ready},
+    cluster::{
+        eventually, pods,
+        prometheus::{Histograms, Prometheus},
+        ready,
+    },
     deploy,
 };
 
@@ -35,7 +39,7 @@ fn prometheus_answers_each_query_and_the_mesh_fills_its_panels() -> Result<()> {
         let all = pods(component)?;
         targets.extend(all.iter().map(|pod| format!("{}:9471", pod.address)));
     }
-    let prometheus = Prometheus::start(&targets)?;
+    let prometheus = Prometheus::start(&targets, Histograms::Classic)?;
     let queries = deploy::dashboard_queries()?;
     for panel in ALWAYS {
         let known = queries.iter().any(|(title, _)| title == panel);

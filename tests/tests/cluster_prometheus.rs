@@ -1,17 +1,26 @@
 //! A real Prometheus scrapes a real cluster, and the questions that users have are answered.
 
-use anyhow::{Result, ensure};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
 use nettoll_core::{
     api::{Job, ProbeMode, TestJob},
+    exposition::{RTT_BOUNDS_NS, STAGE_BOUNDS_NS},
     report::{Options, TestType},
 };
-use nettoll_tests::cluster::{
-    NAMESPACE,
-    leader::leader,
-    on, pods,
-    prometheus::{Forwarded, Prometheus},
-    ready,
+use nettoll_tests::{
+    cluster::{
+        NAMESPACE, eventually,
+        leader::leader,
+        on, pods,
+        prometheus::{Forwarded, Histograms, Prometheus},
+        ready,
+    },
+    promtool::check_metrics,
 };
+
+/// For two scrapes of the same times.
+const SAME: Duration = Duration::from_secs(20);
 
 /// One measured path with everything: probe and samples.
 fn measure(api: &Forwarded) -> Result<()> {
@@ -50,8 +59,13 @@ fn the_questions_of_users_are_answered() -> Result<()> {
         targets.extend(all.iter().map(|pod| format!("{}:9471", pod.address)));
     }
     assert_eq!(targets.len(), 4);
-    let prometheus = Prometheus::start(&targets)?;
-    measure(&Forwarded::to(&leader()?.name)?)?;
+    let prometheus = Prometheus::start(&targets, Histograms::Classic)?;
+    let native = Prometheus::start(&targets, Histograms::Native)?;
+    let api = Forwarded::to(&leader()?.name)?;
+    measure(&api)?;
+    let (status, page) = api.ask("GET", "/metrics", "")?;
+    ensure!(status == 200, "{status} {page}");
+    check_metrics(&page)?;
 
     for (query, least) in [
         ("count(up == 1)", 4.0),
@@ -103,5 +117,46 @@ fn the_questions_of_users_are_answered() -> Result<()> {
             ensure!(value >= least, "{query}: {value}");
         }
     }
+    for (histogram, bounds) in [
+        ("nettoll_rtt_seconds", &RTT_BOUNDS_NS[..]),
+        ("nettoll_stage_latency_seconds", &STAGE_BOUNDS_NS),
+        ("nettoll_agent_stage_latency_seconds", &STAGE_BOUNDS_NS),
+    ] {
+        for quantile in [0.5, 0.99] {
+            // The mesh goes on: two scrapes may have other times.
+            eventually(SAME, || {
+                same_quantile(&prometheus, &native, histogram, bounds, quantile)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// The native histogram has a quantile of all times in the classic one's bucket, or within its own
+/// next to that.
+fn same_quantile(
+    classic: &Prometheus,
+    native: &Prometheus,
+    histogram: &str,
+    bounds_ns: &[u64],
+    quantile: f64,
+) -> Result<()> {
+    let one = |prometheus: &Prometheus, query: &str| {
+        let vector = prometheus.answers(query)?;
+        println!("{query}: {vector:?}");
+        let (_, value) = vector.first().context("no value")?;
+        Ok::<_, anyhow::Error>(*value)
+    };
+    let query = format!("histogram_quantile({quantile}, sum by (le) ({histogram}_bucket))");
+    let found = one(classic, &query)? * 1e9;
+    let query = format!("histogram_quantile({quantile}, sum({histogram}))");
+    let exact = one(native, &query)? * 1e9;
+    let place = bounds_ns.partition_point(|&bound| (bound as f64) < found);
+    let low = place.checked_sub(1).map_or(0, |below| bounds_ns[below]);
+    let high = bounds_ns.get(place).copied().unwrap_or(u64::MAX);
+    ensure!(
+        low as f64 / 1.1 <= exact && exact <= high as f64 * 1.1,
+        "{query}: {exact} ns, not in {low} to {high} ns"
+    );
     Ok(())
 }

@@ -18,6 +18,7 @@ use nettoll_tests::{
     agent::{Agent, Certificates},
     binary,
     loopback::loopback,
+    promtool::check_metrics,
     require_root,
 };
 use serde_json::Value;
@@ -215,7 +216,7 @@ fn its_metrics_keep_what_ended_runs_counted() -> Result<()> {
     assert!(value(&after, "nettoll_probe_runs_total{", &program)? >= requests);
     let series = |page: &str| page.lines().filter(|line| !line.starts_with('#')).count();
     assert!(series(&after) <= 1_000 && series(&after) >= series(&live));
-    Ok(())
+    check_metrics(&after)
 }
 
 #[test]

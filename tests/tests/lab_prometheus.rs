@@ -1,37 +1,23 @@
 //! The alert rules and the dashboard's queries, by Prometheus' own checker: each alert fires where
 //! it must and nowhere else. They need no lab, but a tool that the lane `lab` brings.
 
-use std::{fmt::Write as _, fs, path::PathBuf, process::Command};
+use std::{fmt::Write as _, fs, path::PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
-use nettoll_tests::deploy;
+use anyhow::{Result, ensure};
+use nettoll_tests::{deploy, promtool::promtool};
 
-/// Debian's package that has it is `prometheus`.
-const PROMTOOL: &str = "promtool";
-
-/// Runs it: whether it was content, and what it said.
-fn promtool(arguments: &[&str]) -> Result<(bool, String)> {
-    let folder: PathBuf = deploy::folder().join("alerts");
-    let mut command = Command::new(PROMTOOL);
-    let output = command.args(arguments).current_dir(folder).output();
-    let output = output.context("cannot run promtool; install Debian's package prometheus")?;
-    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text += &String::from_utf8_lossy(&output.stderr);
-    Ok((output.status.success(), text))
+fn alerts() -> PathBuf {
+    deploy::folder().join("alerts")
 }
 
 #[test]
 fn the_rules_are_well_formed() -> Result<()> {
-    let (good, text) = promtool(&["check", "rules", "nettoll.rules.yaml"])?;
-    ensure!(good, "{text}");
-    Ok(())
+    promtool(&["check", "rules", "nettoll.rules.yaml"], &alerts(), "")
 }
 
 #[test]
 fn each_alert_fires_where_it_must_and_nowhere_else() -> Result<()> {
-    let (good, text) = promtool(&["test", "rules", "nettoll.rules.test.yaml"])?;
-    ensure!(good, "{text}");
-    Ok(())
+    promtool(&["test", "rules", "nettoll.rules.test.yaml"], &alerts(), "")
 }
 
 #[test]
@@ -77,9 +63,7 @@ fn the_dashboard_asks_what_prometheus_understands() -> Result<()> {
     let file = folder.path().join("dashboard.yaml");
     fs::write(&file, rules)?;
     let file = file.to_string_lossy();
-    let (good, text) = promtool(&["check", "rules", &file])?;
-    ensure!(good, "{text}");
-    Ok(())
+    promtool(&["check", "rules", &file], folder.path(), "")
 }
 
 #[test]

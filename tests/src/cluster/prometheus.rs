@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::{NAMESPACE, NETNS, eventually, kit};
 use crate::agent::{receive, send};
 
-/// Of Prometheus.
+/// Of Prometheus; the next one is of one with native histograms.
 const PORT: u16 = 9090;
 /// Of the forwarded API.
 const FORWARDED: u16 = 19472;
@@ -54,18 +54,28 @@ fn ask(port: u16, method: &str, path: &str, body: &str) -> Result<(u16, String)>
     receive(stream)
 }
 
+/// Which histograms Prometheus asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Histograms {
+    /// In OpenMetrics text.
+    Classic,
+    /// In protobuf.
+    Native,
+}
+
 /// Prometheus, scraping.
 pub struct Prometheus {
+    port: u16,
     _program: Program,
     _folder: TempDir,
 }
 
 impl Prometheus {
-    /// Starts Debian's own, with these targets: address and port.
+    /// Starts Debian's own, with these targets: address and port. One of each kind may run.
     ///
     /// # Errors
     /// Where it is not installed, or does not listen.
-    pub fn start(targets: &[String]) -> Result<Self> {
+    pub fn start(targets: &[String], histograms: Histograms) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
         // JSON is YAML.
@@ -76,21 +86,27 @@ impl Prometheus {
             ],
         });
         fs::write(path("prometheus.yml"), config.to_string())?;
+        let (port, features) = match histograms {
+            Histograms::Classic => (PORT, ""),
+            Histograms::Native => (PORT + 1, "native-histograms"),
+        };
         let options = [
             format!("--config.file={}", path("prometheus.yml")),
             format!("--storage.tsdb.path={}", path("data")),
-            format!("--web.listen-address=127.0.0.1:{PORT}"),
+            format!("--web.listen-address=127.0.0.1:{port}"),
+            format!("--enable-feature={features}"),
         ];
         let mut arguments = vec!["exec", "cp", "prometheus"];
         arguments.extend(options.iter().map(String::as_str));
         let program = Program::start(&arguments)?;
         eventually(LISTENS, || {
-            let (status, _) = ask(PORT, "GET", "/-/ready", "")
+            let (status, _) = ask(port, "GET", "/-/ready", "")
                 .context("is Prometheus installed? 'apt-get install prometheus'")?;
             ensure!(status == 200, "Prometheus is not ready: {status}");
             Ok(())
         })?;
         Ok(Self {
+            port,
             _program: program,
             _folder: folder,
         })
@@ -103,7 +119,7 @@ impl Prometheus {
     pub fn query(&self, query: &str) -> Result<Vec<(Value, f64)>> {
         let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
         let path = format!("/api/v1/query?query={encoded}");
-        let (status, body) = ask(PORT, "GET", &path, "")?;
+        let (status, body) = ask(self.port, "GET", &path, "")?;
         ensure!(status == 200, "{query}: {status} {body}");
         // A long answer comes in chunks, whose sizes are on lines of their own.
         let json = body.lines().filter(|line| line.starts_with('{'));
