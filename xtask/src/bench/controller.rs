@@ -23,8 +23,9 @@ pub(crate) struct Args {
 }
 
 /// Nodes and neighbours of the simulated clusters. The large one has the bounds of the issue, the
-/// small one says how they grow, the last one is what its series are bounded for.
-const CLUSTERS: [(u32, u32); 3] = [(500, 16), (5_000, 16), (1_000, 5)];
+/// small one says how they grow, the usual one is what its series are bounded for, and the least
+/// one has the 1,000 series that a scrape is bounded for.
+const CLUSTERS: [(u32, u32); 4] = [(500, 16), (5_000, 16), (1_000, 5), (20, 2)];
 
 pub(super) fn run(args: &Args, places: &Places) -> Result<()> {
     let mut cargo = places.cargo("build");
@@ -41,10 +42,10 @@ pub(super) fn run(args: &Args, places: &Places) -> Result<()> {
         let value: Value = serde_json::from_str(&text).context("the simulation prints no JSON")?;
         simulated.push(value);
     }
-    let [small, large, usual] = simulated.as_slice() else {
+    let [small, large, usual, least] = simulated.as_slice() else {
         bail!("not all clusters were simulated");
     };
-    let figures = figures(small, large, usual)?;
+    let figures = figures([small, large, usual, least])?;
     match args.output {
         Output::Table => print!("{}", render(&figures)),
         Output::Json => {
@@ -64,7 +65,7 @@ pub(super) fn run(args: &Args, places: &Places) -> Result<()> {
     Ok(())
 }
 
-fn figures(small: &Value, large: &Value, usual: &Value) -> Result<Vec<Figure>> {
+fn figures([small, large, usual, least]: [&Value; 4]) -> Result<Vec<Figure>> {
     let of = |cluster: &Value, key: &str| {
         let value = cluster[key].as_f64();
         value.with_context(|| format!("the simulation has no {key}"))
@@ -171,5 +172,7 @@ fn figures(small: &Value, large: &Value, usual: &Value) -> Result<Vec<Figure>> {
         )?,
         named(usual, "scrape_ms", "a scrape, ms", None)?,
         named(usual, "memory_peak_mib", "memory, MiB, most", Some(300.0))?,
+        named(least, "series", "series", None)?,
+        named(least, "scrape_ms", "a scrape, ms", Some(2.0))?,
     ])
 }
