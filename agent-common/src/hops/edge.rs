@@ -2,8 +2,9 @@
 
 /// Edges that can be counted at once, of all flows, a power of two.
 pub const EDGES: usize = 512;
-/// Places where an edge's cell can be, one after the other.
-pub const EDGE_PLACES: u32 = 4;
+/// Places where an edge's cell can be, one after the other: so many that all edges of a group of
+/// runs (some 160) find one, with ample room.
+pub const EDGE_PLACES: u32 = 32;
 /// Buckets of a histogram: 8 for each octave, times up to 2³⁶ ns (68 s).
 pub const BUCKETS: usize = 272;
 /// Buckets for each octave, as a power of two.
@@ -131,5 +132,42 @@ mod tests {
         assert_eq!(bucket(17), 16);
         assert_eq!(bucket(u64::MAX), BUCKETS as u32 - 1);
         assert_eq!(bucket((1 << 36) - 1), BUCKETS as u32 - 1);
+    }
+
+    /// Puts a key where the programs would; false where there is no room.
+    fn place(cells: &mut [u32; EDGES], key: u32) -> bool {
+        let first = edge_slot(key);
+        (first..first + EDGE_PLACES).any(|place| {
+            let cell = &mut cells[place as usize % EDGES];
+            if *cell == 0 {
+                *cell = key;
+            }
+            *cell == key
+        })
+    }
+
+    #[test]
+    fn all_edges_of_a_group_of_runs_find_a_place() {
+        const FLOWS: u16 = 4;
+        const HOPS: usize = 12;
+        let mut state = 1_u32;
+        for _ in 0..2_000 {
+            let mut cells = [0; EDGES];
+            for flow in 0..FLOWS {
+                for direction in 0..2 {
+                    // Any devices, in any order.
+                    let hops = [(); HOPS + 1].map(|()| {
+                        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                        ((state >> 16) as u16 % 24) << 4 | (1 + (state >> 28) as u16 % 6)
+                    });
+                    for edge in hops.windows(2) {
+                        for many in [false, true] {
+                            let key = edge_key(flow, direction, many, edge[0], edge[1]);
+                            assert!(place(&mut cells, key), "no room for {key:#x}");
+                        }
+                    }
+                }
+            }
+        }
     }
 }
