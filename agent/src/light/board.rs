@@ -161,3 +161,56 @@ impl Board {
 fn find(watches: &mut [Watched], client: SocketAddr, run: u32) -> Option<&mut Watched> {
     (watches.iter_mut()).find(|watch| (watch.run, watch.client) == (run, client))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use nettoll_core::{
+        api::{LIGHT_PORT, LightPlace, LightResponder},
+        endpoint::PathKind,
+    };
+
+    fn watch(edge: &str, from: &str) -> LightWatch {
+        LightWatch {
+            edge: edge.to_owned(),
+            path: PathKind::HostToHost,
+            responder: LightResponder {
+                place: LightPlace {
+                    endpoint: "node/n1".parse().unwrap(),
+                    pod_uid: None,
+                    address: "198.18.0.1".parse().unwrap(),
+                },
+                port: LIGHT_PORT,
+            },
+            from: from.parse().unwrap(),
+            from_node: None,
+        }
+    }
+
+    #[test]
+    fn the_keeper_hears_of_the_plans_rounds_and_of_one_at_a_time() {
+        let (keeper, heard) = channel();
+        let board = Board::new(keeper);
+        let (ours, other) = ("198.18.0.2:9478", "198.18.0.3:9478");
+        board.change(&[watch("a", ours)]);
+        let announce = |from: &str, edge: &str, sequence| {
+            let run = run_hash(edge);
+            board.announce(from.parse().unwrap(), Header { run, sequence });
+        };
+        announce(other, "a", 1);
+        announce(ours, "b", 1);
+        assert!(board.take_announced().is_empty() && heard.try_recv().is_err());
+        (7..1_000).for_each(|sequence| announce(ours, "a", sequence));
+        assert_eq!(heard.try_iter().count(), 1);
+        assert_eq!(board.take_announced(), [("a".to_owned(), 7)]);
+        announce(ours, "a", 8);
+        // The same edge from another place is another flow.
+        board.change(&[watch("a", other)]);
+        assert!(board.take_announced().is_empty());
+        announce(other, "a", 9);
+        board.change(&[watch("a", other), watch("b", ours)]);
+        assert_eq!(board.take_announced(), [("a".to_owned(), 9)], "it stays");
+    }
+}
