@@ -130,6 +130,7 @@ pub(crate) async fn serve(
     tracing::info!(metrics = %config.metrics_listen, namespace = place.namespace,
         identity = place.identity, "serving");
     let lease = Lease::new(client.clone(), &place.namespace, place.identity.clone());
+    let lease = Arc::new(lease);
     tokio::select! {
         () = lease.acquire() => {}
         () = stop.wanted() => return Ok(()),
@@ -137,7 +138,7 @@ pub(crate) async fn serve(
     tracing::info!("this instance leads");
     let ended = tokio::select! {
         lost = lease.keep() => return Err(lost.into()),
-        ended = lead(config, path, &place, client, &shown, &mut stop) => ended,
+        ended = lead(config, path, &place, client, &lease, &shown, &mut stop) => ended,
     };
     lease.give_back().await;
     ended
@@ -149,6 +150,7 @@ async fn lead(
     path: Option<&Path>,
     place: &Place,
     client: Client,
+    lease: &Arc<Lease>,
     shown: &Mutex<Arc<Metrics>>,
     stop: &mut Stop,
 ) -> Result<(), KubernetesError> {
@@ -179,6 +181,7 @@ async fn lead(
         &place.namespace,
         Arc::clone(&live),
         Arc::clone(&jobs),
+        Arc::clone(lease),
         config.on_demand.policy(),
     ));
     let take = |config: &Config| {

@@ -15,11 +15,13 @@ mod answer;
 mod decide;
 mod observed;
 mod request;
+mod usage;
 
 pub use answer::{Answer, MAX_RESULT_BYTES, Status, TestAnswer};
 pub use decide::{Decision, Policy, Usage, backend, decide, measurable};
 pub use observed::observed;
 pub use request::Request;
+pub use usage::Usages;
 
 /// Label of namespaces whose pods may be tested from and to, where it is `true`.
 pub const ALLOW_LABEL: &str = "nettoll.dev/allow";

@@ -3,7 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -84,6 +84,14 @@ fn answered(plane: &ControlPlane, namespace: &str, name: &str) -> Result<(Value,
 #[test]
 fn one_leads_and_another_takes_over() -> Result<()> {
     let plane = plane()?;
+    // The leaders before wrote down that shop has used its hour.
+    let slice = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() / 600;
+    let used = json!({"shop": [[slice, 60, 180]]}).to_string();
+    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"namespace": "nettoll", "name": "nettoll-controller",
+            "annotations": {"nettoll.dev/usage": used}},
+        "spec": {}});
+    plane.kubectl_with(&["create", "-f", "-"], &lease.to_string())?;
     let (first_port, second_port) = (free_port()?, free_port()?);
     let first = plane.controller("first", ADMIN, first_port)?;
     leads(&plane, "first", SOON)?;
@@ -105,6 +113,20 @@ fn one_leads_and_another_takes_over() -> Result<()> {
     // Given back, the Lease is taken at the next look.
     first.end()?;
     leads(&plane, "second", Duration::from_secs(5))?;
+    // What the first one took up, the second one counts on from.
+    make_pod(
+        &plane,
+        "shop",
+        "web",
+        json!({"nettoll.dev/pair": "pod/data/db"}),
+    )?;
+    let (web, event) = answered(&plane, "shop", "web")?;
+    assert_eq!(annotation(&web, "status"), "refused");
+    let message = event["message"].as_str().unwrap_or_default();
+    assert!(
+        message.contains("asked for 62 tests in the last hour"),
+        "{message}"
+    );
     // A dead holder's is taken when it has not been renewed for 15 s.
     let third = plane.controller("third", ADMIN, first_port)?;
     wait("third waits", SOON, || {

@@ -7,23 +7,25 @@
 
 mod answer;
 mod attend;
-mod usage;
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use nettoll_core::{
-    annotation::{OBSERVED, PREFIX, Policy, Request, STATUS, Status, observed},
+    annotation::{
+        OBSERVED, PREFIX, Policy, Refusal, Request, STATUS, Status, Usage, Usages, observed,
+    },
     inventory::{Event, Role},
 };
 use tokio::sync::watch;
 
-use self::{attend::Attendance, usage::Usages};
-use super::{live::Live, note::Subject};
+use self::attend::Attendance;
+use super::{lease::Lease, live::Live, note::Subject};
 use crate::jobs::Jobs;
 
 /// Most requests of one namespace under way at once.
@@ -36,6 +38,8 @@ pub(crate) struct Desk {
     namespace: String,
     live: Arc<Live>,
     jobs: Arc<Jobs>,
+    /// Keeps what namespaces used, for the next leader.
+    lease: Arc<Lease>,
     policy: RwLock<Policy>,
     state: Mutex<State>,
 }
@@ -84,6 +88,7 @@ impl Desk {
         namespace: &str,
         live: Arc<Live>,
         jobs: Arc<Jobs>,
+        lease: Arc<Lease>,
         policy: Policy,
     ) -> Self {
         Self {
@@ -92,7 +97,11 @@ impl Desk {
             live,
             jobs,
             policy: RwLock::new(policy),
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                usages: Usages::of_text(&lease.note()),
+                ..State::default()
+            }),
+            lease,
         }
     }
 
@@ -184,6 +193,16 @@ impl Desk {
         policy.clone()
     }
 
+    /// A request of this namespace begins, if that is within its limits.
+    fn charge(&self, namespace: &str, request: &Request) -> Result<(), Refusal> {
+        let (policy, now) = (self.policy(), now_seconds());
+        let mut state = self.state();
+        policy.limit(namespace, request, state.usages.of(namespace, now))?;
+        state.usages.add(namespace, Usage::of(request), now);
+        self.lease.set_note(state.usages.to_text());
+        Ok(())
+    }
+
     /// Nothing more is taken or written.
     pub(crate) fn stop(&self) {
         let mut state = self.state();
@@ -237,4 +256,10 @@ impl Desk {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Unix time.
+fn now_seconds() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default().as_secs()
 }

@@ -4,8 +4,13 @@
 //! fails. No two clocks are compared: a holder is gone when its Lease has not changed for
 //! [`DURATION`] of the own monotonic clock. A holder that cannot renew stops [`RENEW_DEADLINE`]
 //! after its last renewal, before another one may begin.
+//!
+//! What the next leader has to know is a note on the Lease: only who holds it can change it.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use k8s_openapi::{
     api::coordination::v1::{Lease as Object, LeaseSpec},
@@ -14,10 +19,15 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, api::PostParams};
 use nettoll_core::api::LEASE;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout, timeout_at},
+};
 
 use super::client::{ApiError, ask_within};
 
+/// The annotation that holds the note.
+const NOTE: &str = "nettoll.dev/usage";
 /// How long an unchanged Lease is its holder's.
 const DURATION: Duration = Duration::from_secs(15);
 /// How long after its last renewal a holder goes on.
@@ -44,6 +54,10 @@ pub(crate) enum Lost {
 pub(crate) struct Lease {
     api: Api<Object>,
     identity: String,
+    /// As it is on the Lease, or shall be; `None` until the Lease is held.
+    note: Mutex<Option<String>>,
+    /// There is a note that is not on the Lease yet.
+    noted: Notify,
 }
 
 /// What a try came to.
@@ -68,7 +82,24 @@ impl Lease {
         Self {
             api: Api::namespaced(client, namespace),
             identity,
+            note: Mutex::default(),
+            noted: Notify::new(),
         }
+    }
+
+    /// The last leader's note, or what was set since.
+    pub(crate) fn note(&self) -> String {
+        self.noted_so_far().clone().unwrap_or_default()
+    }
+
+    /// Another note from now on; it is written at once, or with a later renewal.
+    pub(crate) fn set_note(&self, note: String) {
+        *self.noted_so_far() = Some(note);
+        self.noted.notify_one();
+    }
+
+    fn noted_so_far(&self) -> MutexGuard<'_, Option<String>> {
+        self.note.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until it is held.
@@ -115,12 +146,12 @@ impl Lease {
                 }
                 Err(_) => return Lost::Expired(why),
             }
-            if timeout_at(renewed + RENEW_DEADLINE, sleep(RETRY))
-                .await
-                .is_err()
-            {
+            if Instant::now() + RETRY >= renewed + RENEW_DEADLINE {
+                tokio::time::sleep_until(renewed + RENEW_DEADLINE).await;
                 return Lost::Expired(why);
             }
+            // A failed renewal is tried again after a while, a note is written at once.
+            let _ = timeout(RETRY, self.noted.notified()).await;
         }
     }
 
@@ -164,7 +195,15 @@ impl Lease {
         }
         spec.lease_duration_seconds = Some(DURATION.as_secs() as i32);
         spec.renew_time = Some(now);
-        self.write(&object).await.map(|()| Try::Held)
+        let annotations = object.metadata.annotations.get_or_insert_default();
+        let found = annotations.remove(NOTE).unwrap_or_default();
+        let note = self.noted_so_far().clone().unwrap_or(found);
+        if !note.is_empty() {
+            annotations.insert(NOTE.to_owned(), note.clone());
+        }
+        self.write(&object).await?;
+        self.noted_so_far().get_or_insert(note);
+        Ok(Try::Held)
     }
 
     async fn create(&self, now: MicroTime) -> Result<Try, ApiError> {

@@ -35,6 +35,31 @@ impl Default for Policy {
     }
 }
 
+impl Policy {
+    /// Whether a namespace that used so much may have this request besides.
+    pub fn limit(&self, namespace: &str, request: &Request, usage: Usage) -> Result<(), Refusal> {
+        let Usage { tests, seconds } = Usage::of(request);
+        if usage.tests.saturating_add(tests) > self.tests_per_hour {
+            return Err(Refusal(format!(
+                "namespace {} asked for {} tests in the last hour, {} are the most; try again later",
+                namespace,
+                usage.tests.saturating_add(tests),
+                self.tests_per_hour
+            )));
+        }
+        if usage.seconds.saturating_add(seconds) > self.seconds_per_hour {
+            return Err(Refusal(format!(
+                "namespace {} asked for {} seconds of tests in the last hour, {} are the most; try \
+                 again later or with fewer seconds",
+                namespace,
+                usage.seconds.saturating_add(seconds),
+                self.seconds_per_hour
+            )));
+        }
+        Ok(())
+    }
+}
+
 /// What a namespace used of its limits in the last hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -42,6 +67,16 @@ pub struct Usage {
     pub tests: u32,
     /// Measured seconds.
     pub seconds: u32,
+}
+
+impl Usage {
+    /// What a request takes.
+    #[must_use]
+    pub fn of(request: &Request) -> Self {
+        let tests = u32::try_from(request.tests.len()).unwrap_or(u32::MAX);
+        let seconds = tests.saturating_mul(request.seconds);
+        Self { tests, seconds }
+    }
 }
 
 /// What is to be done with a request.
@@ -112,26 +147,7 @@ fn allowed(
         }
         Endpoint::Netns(_) => {}
     }
-    let tests = u32::try_from(request.tests.len()).unwrap_or(u32::MAX);
-    let seconds = tests.saturating_mul(request.seconds);
-    if usage.tests.saturating_add(tests) > policy.tests_per_hour {
-        return Err(Refusal(format!(
-            "namespace {} asked for {} tests in the last hour, {} are the most; try again later",
-            source.namespace,
-            usage.tests.saturating_add(tests),
-            policy.tests_per_hour
-        )));
-    }
-    if usage.seconds.saturating_add(seconds) > policy.seconds_per_hour {
-        return Err(Refusal(format!(
-            "namespace {} asked for {} seconds of tests in the last hour, {} are the most; try \
-             again later or with fewer seconds",
-            source.namespace,
-            usage.seconds.saturating_add(seconds),
-            policy.seconds_per_hour
-        )));
-    }
-    Ok(())
+    policy.limit(&source.namespace, request, usage)
 }
 
 fn opted_in(namespace: &str, cluster: &Cluster) -> Result<(), Refusal> {

@@ -159,13 +159,10 @@ impl Attendance {
             ));
         }
         let mut turn = self.turn(request, true, &mut false).await?;
-        let usage = Usage {
-            tests: request.tests.len() as u32,
-            seconds: request.seconds.saturating_mul(request.tests.len() as u32),
-        };
-        let now = std::time::Instant::now();
         let namespace = &self.subject.namespace;
-        self.desk.state().usages.add(namespace, usage, now);
+        self.desk
+            .charge(namespace, request)
+            .map_err(Verdict::Refused)?;
         self.tell(Status::Running, vec![]).await;
         let mut results = Vec::new();
         for &test in &request.tests {
@@ -301,8 +298,8 @@ impl Attendance {
         if !counted {
             return Usage::default();
         }
-        let now = std::time::Instant::now();
-        self.desk.state().usages.of(&self.subject.namespace, now)
+        let usages = &self.desk.state().usages;
+        usages.of(&self.subject.namespace, super::now_seconds())
     }
 
     async fn standing(&self, request: &Request, used: Usage) -> Standing {
