@@ -34,6 +34,7 @@ pub fn read(name: &str) -> Result<String> {
 pub fn ensure_documented(queries: &str) -> Result<()> {
     let mut pages = read("../docs/controller.md")?;
     pages += &read("../docs/agent.md")?;
+    pages += &read("../docs/mesh.md")?;
     let documented = metrics(&pages);
     ensure!(documented.len() > 10, "the pages document no metrics");
     let unknown: Vec<_> = metrics(queries)
@@ -47,7 +48,7 @@ pub fn ensure_documented(queries: &str) -> Result<()> {
         .collect();
     ensure!(
         unknown.is_empty(),
-        "not in docs/controller.md or docs/agent.md: {}",
+        "not in docs/{{controller,agent,mesh}}.md: {}",
         unknown.join(", ")
     );
     Ok(())
