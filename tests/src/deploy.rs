@@ -26,7 +26,7 @@ pub fn read(name: &str) -> Result<String> {
     fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// A query's metrics are those of docs/controller.md and docs/agent.md: a name that changed there
+/// A query's metrics are those of the pages of controller, agent and mesh: a name that changed there
 /// leaves no dead query behind.
 ///
 /// # Errors
