@@ -34,6 +34,12 @@ fn agent() -> Runs {
     Runs::new("n1".to_owned(), BTreeMap::new())
 }
 
+/// All tests between two sockets.
+fn tests() -> impl Iterator<Item = TestType> {
+    let all = TestType::ALL.into_iter();
+    all.filter(|&test| test != TestType::HttpRr)
+}
+
 fn spec(id: &str, test: TestType, role: Role, port: u16) -> RunSpec {
     let endpoint = Endpoint::Node("n1".to_owned());
     let place = Place {

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use nettoll_core::{
     api::{Protocol, Role, RunSpec},
+    endpoint::Endpoint,
     report::TestType,
 };
 
@@ -40,6 +41,9 @@ pub(crate) enum PlanError {
         "port 0 lets the kernel choose, which only an agent with both roles can, and no service"
     )]
     Port,
+    /// Sockets where requests to a URL are asked for, or the other way round.
+    #[error("http_rr goes to a URL, and no other test does")]
+    Url,
 }
 
 /// What traffic to make between which addresses.
@@ -110,6 +114,9 @@ impl Plan {
             if client.is_ipv4() != to.is_ipv4() {
                 return Err(PlanError::Family(client, to));
             }
+        }
+        if (test == TestType::HttpRr) != matches!(spec.path.to, Endpoint::Url(_)) {
+            return Err(PlanError::Url);
         }
         if test == TestType::PathCost && spec.role != Role::Both {
             return Err(PlanError::Role);

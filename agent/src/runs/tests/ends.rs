@@ -49,7 +49,7 @@ fn deleting_ends_a_round_and_leaves_nothing() {
 }
 
 fn rounds_are_deleted() {
-    for test in TestType::ALL {
+    for test in tests() {
         let agent = agent();
         let before = threads_and_descriptors();
         agent.prepare(spec("a", test, Role::Both, 0)).unwrap();

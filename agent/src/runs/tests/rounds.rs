@@ -6,7 +6,7 @@ use super::*;
 fn every_test_runs_within_one_agent() {
     let _alone = alone();
     let agent = agent();
-    for test in TestType::ALL {
+    for test in tests() {
         let id = test.as_str();
         let prepared = agent.prepare(spec(id, test, Role::Both, 0)).unwrap();
         let flow = prepared.flow.unwrap();
