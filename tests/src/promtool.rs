@@ -22,12 +22,14 @@ pub fn promtool(arguments: &[&str], folder: &Path, input: &str) -> Result<()> {
         .spawn()
         .context("cannot run promtool; install Debian's package prometheus")?;
     let mut stdin = child.stdin.take().context("it has no standard input")?;
-    stdin.write_all(input.as_bytes())?;
+    // It stops reading where it has seen enough, and then says why.
+    let fed = stdin.write_all(input.as_bytes());
     drop(stdin);
     let output = child.wait_with_output()?;
     let told = [output.stdout, output.stderr].concat();
     let told = String::from_utf8_lossy(&told);
     ensure!(output.status.success(), "promtool {arguments:?}: {told}");
+    fed?;
     Ok(())
 }
 

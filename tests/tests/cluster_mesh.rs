@@ -95,7 +95,10 @@ fn each_pair_of_nodes_has_its_toll() -> Result<()> {
 /// Short streams instead of one a day, on both pairs of the two nodes: one waits for the other.
 #[test]
 fn each_pair_has_its_stream() -> Result<()> {
-    const SHORT: &str = "[mesh]\nstream_seconds = 1\nstream_period_seconds = 10\n";
+    // A day of 20 s, with budgets that let both pairs have a stream in it.
+    const SHORT: &str = "[mesh]\nstream_seconds = 1\nstream_period_seconds = 20\n\
+                         stream_node_bits_per_second = 1000000000000\n\
+                         stream_cluster_bits_per_second = 1000000000000\n";
     let _configured = Configured::with(SHORT)?;
     eventually(PATIENCE, || {
         let text = metrics()?;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Frame};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use nettoll_core::api::JobEvent;
 use tokio::sync::mpsc::Receiver;
 
@@ -33,6 +33,16 @@ impl HttpBody for Body {
             Self::Events(events) => ready!(events.poll_recv(cx)).map(|event| line(&event)),
         };
         Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    /// By which a whole body is sent with its length.
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Self::Events(_) => SizeHint::default(),
+        }
     }
 }
 
