@@ -1,6 +1,6 @@
 //! Faults that a test makes and takes back, whatever becomes of it.
 
-use std::{env, fs, path::Path, process::Command, time::Duration};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use nettoll_core::version::AGENT_PRODUCT;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
-    NAMESPACE, NETNS, authority::Identity, eventually, get, kit, kubectl, on, process::Process,
+    NAMESPACE, NETNS, Pod, authority::Identity, eventually, get, kit, kubectl, on, process::Process,
 };
 
 /// For a pod to be replaced by another one that is ready.
@@ -144,8 +144,9 @@ impl OtherVersion {
     /// # Errors
     /// As [`kubectl`], and where the agent does not start.
     pub fn on(node: &str) -> Result<Self> {
+        let before = on("agent", node)?;
         let binary = tempfile::tempdir()?;
-        write_other(&binary.path().join("nettoll-agent"))?;
+        write_other(&binary.path().join("nettoll-agent"), &before)?;
         let spec = get(&["daemonset", "-n", NAMESPACE, "nettoll-agent"])?["spec"].clone();
         let mut other = spec.clone();
         other["updateStrategy"] = json!({ "type": "OnDelete" });
@@ -156,7 +157,6 @@ impl OtherVersion {
         container["command"][0] = "/other/nettoll-agent".into();
         push(&mut container["volumeMounts"], mount)?;
         push(&mut pod["volumes"], volume)?;
-        let before = on("agent", node)?;
         let changed = Self {
             spec,
             _binary: binary,
@@ -204,10 +204,9 @@ fn set_daemonset(spec: &Value) -> Result<()> {
     kubectl(&[&agent[..], &["--type=json", "-p", &patch]].concat()).map(drop)
 }
 
-/// The image's agent, which calls itself [`OtherVersion::NAME`].
-fn write_other(to: &Path) -> Result<()> {
-    let folder = env::var_os("NETTOLL_BIN_DIR").context("NETTOLL_BIN_DIR is not set")?;
-    let from = Path::new(&folder).join("nettoll-agent");
+/// The image's agent, as a pod has it, which calls itself [`OtherVersion::NAME`].
+fn write_other(to: &Path, agent: &Pod) -> Result<()> {
+    let from = Process::of(&agent.uid, "nettoll-agent")?.file("/nettoll-agent");
     let own = format!("{AGENT_PRODUCT}{}", env!("CARGO_PKG_VERSION"));
     let (own, other) = (own.as_bytes(), OtherVersion::NAME.as_bytes());
     ensure!(
