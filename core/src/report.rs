@@ -9,6 +9,7 @@ use crate::{
     device::DeviceKind,
     endpoint::{Endpoint, Path, PathKind},
     hop::{Direction, Side},
+    stats::MIN_PAIRS,
 };
 
 mod http;
@@ -106,6 +107,25 @@ pub struct Options {
     pub response_bytes: u32,
     /// Samples per second and CPU.
     pub sample_hz: u32,
+}
+
+impl Default for Options {
+    /// What commands, annotations and the mesh take where nobody says otherwise.
+    fn default() -> Self {
+        Self {
+            seconds: 5.0,
+            // What an interval needs.
+            rounds: MIN_PAIRS as u32,
+            // TCP's window has grown and the CPU's caches are warm well before.
+            warmup_ms: 50,
+            // What iperf3 sends with one call.
+            message_bytes: 128 << 10,
+            // The smallest Ethernet frame's size, and room for a message's header.
+            request_bytes: 64,
+            response_bytes: 64,
+            sample_hz: 0,
+        }
+    }
 }
 
 /// A mean with its 95 % interval.

@@ -18,15 +18,6 @@ use crate::{
     render::{Rendering, flame, view},
 };
 
-/// Pairs of rounds: what the controller needs to compare at all.
-const PAIRS: u32 = 10;
-/// Before each round: TCP's window has grown by then.
-const WARMUP_MS: u32 = 50;
-/// What iperf3 sends with one call.
-const MESSAGE_BYTES: u32 = 128 << 10;
-/// The smallest Ethernet frame's size.
-const REQUEST_BYTES: u32 = 64;
-
 /// Arguments of `nettoll flame`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -124,12 +115,8 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
                     test,
                     options: Options {
                         seconds,
-                        rounds: PAIRS,
-                        warmup_ms: WARMUP_MS,
-                        message_bytes: MESSAGE_BYTES,
-                        request_bytes: REQUEST_BYTES,
-                        response_bytes: REQUEST_BYTES,
                         sample_hz,
+                        ..Options::default()
                     },
                     against: None,
                     probe: ProbeMode::On,

@@ -9,11 +9,6 @@ use nettoll_core::{
 use super::{output, run, toll::seconds};
 use crate::{client, failure::Failure, render::text};
 
-/// Pairs of rounds: what the controller needs to compare at all.
-const PAIRS: u32 = 10;
-/// The smallest Ethernet frame's size.
-const REQUEST_BYTES: u32 = 64;
-
 /// The two ends of a path.
 #[derive(Debug, clap::Args)]
 pub(super) struct EndsArgs {
@@ -57,12 +52,8 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         test: TestType::TcpRr,
         options: Options {
             seconds,
-            rounds: PAIRS,
             warmup_ms: 0,
-            message_bytes: REQUEST_BYTES,
-            request_bytes: REQUEST_BYTES,
-            response_bytes: REQUEST_BYTES,
-            sample_hz: 0,
+            ..Options::default()
         },
         against: None,
         probe: ProbeMode::On,

@@ -15,13 +15,6 @@ pub(super) use self::run::{PlannedRun, Site, node_of};
 use self::run::{Ports, run_id};
 use super::progress::Extent;
 
-/// Unmeasured traffic before each round of a toll: TCP's window has grown and the CPU's caches
-/// are warm well before.
-const TOLL_WARMUP_MS: u32 = 50;
-/// What iperf3 sends with one call.
-const TOLL_MESSAGE_BYTES: u32 = 128 << 10;
-/// The smallest Ethernet frame's size, and room for a message's header.
-const TOLL_REQUEST_BYTES: u32 = 64;
 /// What a round takes beyond its traffic, generously.
 const ROUND_OVERHEAD_SECONDS: f64 = 0.2;
 /// The longest measured time of a run.
@@ -95,11 +88,8 @@ impl Plan {
                 let options = Options {
                     seconds: toll.seconds,
                     rounds: toll.pairs,
-                    warmup_ms: TOLL_WARMUP_MS,
-                    message_bytes: TOLL_MESSAGE_BYTES,
-                    request_bytes: TOLL_REQUEST_BYTES,
-                    response_bytes: TOLL_REQUEST_BYTES,
                     sample_hz: toll.sample_hz,
+                    ..Options::default()
                 };
                 let groups = plan::toll_groups(inventory, toll)?;
                 (groups, options, plan::toll_pairs, ProbeMode::Both)
