@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use anyhow::Result;
+use clap::ValueEnum;
 
 use crate::{
     build, exec,
@@ -13,15 +14,36 @@ use crate::{
 /// `cargo xtask doctor`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Arguments of `nettoll-agent doctor`, for one `-o json`
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    arguments: Vec<String>,
+    /// How to say it
+    #[arg(
+        short,
+        long,
+        value_enum,
+        default_value = "table",
+        value_name = "FORMAT"
+    )]
+    output: Output,
+}
+
+/// As `nettoll-agent doctor` takes it.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Output {
+    /// For people
+    Table,
+    /// For programs
+    Json,
 }
 
 pub(crate) fn run(args: Args, places: &Places) -> Result<()> {
-    let Args { arguments } = args;
+    let output = match args.output {
+        Output::Table => "table",
+        Output::Json => "json",
+    };
     let ready = setup::ensure(Purpose::Build, false, places)?;
     let binaries = build::build(build::Options::RELEASE, &ready, places)?;
     let mut doctor = Command::new(binaries.join("nettoll-agent"));
-    exec::run_ok(doctor.arg("doctor").args(arguments), "nettoll-agent doctor")
+    exec::run_ok(
+        doctor.args(["doctor", "--output", output]),
+        "nettoll-agent doctor",
+    )
 }
