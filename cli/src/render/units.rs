@@ -32,7 +32,7 @@ fn grouped(value: f64) -> String {
         }
         text.push(digit);
     }
-    if value < 0.0 {
+    if value < 0.0 && text != "0" {
         format!("−{text}")
     } else {
         text
@@ -96,18 +96,28 @@ pub(crate) fn percent_tick(value: f64) -> String {
     format!("{} %", text.strip_suffix(".0").unwrap_or(&text))
 }
 
-/// An interval of changes: `[+40.2, +44.0]`.
+/// An interval of changes: `[+40.2, +44.0]`. Both ends are as fine as the coarser one.
 pub(crate) fn percent_interval([low, high]: [f64; 2]) -> String {
-    format!("[{}, {}]", signed(low), signed(high))
+    let fine = is_fine(low) && is_fine(high);
+    format!("[{}, {}]", rounded(low, fine), rounded(high, fine))
+}
+
+/// A decimal says something about a value of one or two digits.
+fn is_fine(value: f64) -> bool {
+    value.abs() < 99.95
 }
 
 fn signed(value: f64) -> String {
-    let text = if value.abs() >= 99.95 {
-        grouped(value)
-    } else {
+    rounded(value, is_fine(value))
+}
+
+fn rounded(value: f64, fine: bool) -> String {
+    let text = if fine {
         minus(format!("{value:.1}"))
+    } else {
+        grouped(value)
     };
-    if value > 0.0 && text != "0.0" {
+    if value > 0.0 && text != "0.0" && text != "0" {
         format!("+{text}")
     } else {
         text
@@ -171,6 +181,8 @@ mod tests {
             ["0 %", "+50 %", "−2.5 %"]
         );
         assert_eq!(percent_interval([-1.8, 1.24]), "[−1.8, +1.2]");
+        assert_eq!(percent_interval([31.6, 1_050.2]), "[+32, +1,050]");
+        assert_eq!(percent_interval([-0.3, 120.4]), "[0, +120]");
     }
 
     #[test]
