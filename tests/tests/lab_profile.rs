@@ -3,18 +3,16 @@
 //! No command of the agent samples by itself, so these are unit tests of the agent, which only
 //! this lane can run: with root, the eBPF programs, and nothing else on the CPUs.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{env, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
-use nettoll_tests::{binary, require_root};
+use nettoll_tests::{require_root, spinner::EBPF_DIR};
 
 #[test]
 fn the_sampler_agrees_with_the_kernel_and_with_perf() -> Result<()> {
     require_root()?;
+    // Without it the agent would be built without a sampler.
+    env::var_os(EBPF_DIR).with_context(|| format!("{EBPF_DIR} is not set"))?;
     let mut cargo = Command::new(env!("CARGO"));
     // What cargo tells this test about its own package would make it build others anew.
     for (name, _) in env::vars_os() {
@@ -34,7 +32,6 @@ fn the_sampler_agrees_with_the_kernel_and_with_perf() -> Result<()> {
         ])
         .args(["--", "--test-threads", "1", "--nocapture"])
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        .env("NETTOLL_EBPF_DIR", objects()?)
         .output()
         .context("cannot run cargo")?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -48,14 +45,4 @@ fn the_sampler_agrees_with_the_kernel_and_with_perf() -> Result<()> {
         "the agent has no kernel tests any more"
     );
     Ok(())
-}
-
-/// The eBPF objects that the agent under test embeds: `target/bpf/…` beside `target/release`.
-fn objects() -> Result<PathBuf> {
-    let agent = binary("nettoll-agent")?;
-    let target = agent
-        .parent()
-        .and_then(Path::parent)
-        .context("the agent lies in no folder")?;
-    Ok(target.join("bpf/bpfel-unknown-none/release"))
 }

@@ -1,10 +1,15 @@
 //! `cargo xtask build`: the eBPF objects first, then the binaries; the agent embeds the objects.
+//!
+//! Optimised binaries are static: the lab, the tests and the image run the very same files.
+
+mod linkage;
 
 use std::{env, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result};
 
 use crate::{
+    build::linkage::Linkage,
     exec,
     places::{self, BPF_TARGET, Places},
     setup::{self, Purpose, Ready, toolchain},
@@ -16,10 +21,10 @@ pub(crate) const BINARIES: [&str; 3] = ["nettoll-agent", "nettoll-controller", "
 /// `cargo xtask build`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Optimised binaries, the default
+    /// Optimised static binaries, the default
     #[arg(long, conflicts_with = "debug")]
     release: bool,
-    /// Unoptimised binaries; the eBPF objects are always optimised, the kernel's verifier takes
+    /// Unoptimised binaries for this machine; the eBPF objects are always optimised, the kernel's verifier takes
     /// no others
     #[arg(long)]
     debug: bool,
@@ -43,7 +48,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// What lab and tests run.
+    /// What the lab, the tests and the image run.
     pub(crate) const RELEASE: Self = Self {
         release: true,
         deny_warnings: false,
@@ -75,9 +80,23 @@ pub(crate) fn run(args: Args, places: &Places) -> Result<()> {
 /// Builds everything and returns the folder of the binaries.
 pub(crate) fn build(options: Options, ready: &Ready, places: &Places) -> Result<PathBuf> {
     objects(options, ready, places)?;
+    let mut cargo = places.cargo("build");
+    cargo.env("NETTOLL_EBPF_DIR", places.bpf_objects());
+    for package in BINARIES {
+        cargo.args(["--package", package]);
+    }
+    let folder = if options.release {
+        let linkage = Linkage::find()?;
+        let target = linkage.target();
+        cargo.args(["--release", "--target", &target]);
+        linkage.configure(&mut cargo);
+        places.target.join(target).join("release")
+    } else {
+        places.target.join("debug")
+    };
     eprintln!("build: {}", BINARIES.join(", "));
-    exec::run_ok(&mut binaries(options, places), "building the binaries")?;
-    Ok(places.binaries(options.release))
+    exec::run_ok(&mut cargo, "building the binaries")?;
+    Ok(folder)
 }
 
 /// Builds the eBPF objects.
@@ -128,16 +147,4 @@ fn objects_command(options: Options, ready: &Ready, at: &Places) -> Result<Comma
         command.args(["-Z", "build-std=core"]);
     }
     Ok(command)
-}
-
-fn binaries(options: Options, at: &Places) -> Command {
-    let mut command = at.cargo("build");
-    command.env("NETTOLL_EBPF_DIR", at.bpf_objects());
-    for package in BINARIES {
-        command.args(["--package", package]);
-    }
-    if options.release {
-        command.arg("--release");
-    }
-    command
 }

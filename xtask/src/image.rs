@@ -5,7 +5,6 @@
 //! give the same archive, byte for byte.
 
 mod archive;
-mod linkage;
 mod tar;
 
 use std::{
@@ -17,16 +16,13 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     build::{self, Options},
-    exec,
-    image::{archive::Image, linkage::Linkage},
+    image::archive::Image,
     places::Places,
-    setup::{self, Purpose, Ready},
+    setup::{self, Purpose},
 };
 
 /// What the image holds, each in `/`. They are also their packages' names.
 const BINARIES: [&str; 2] = ["nettoll-agent", "nettoll-controller"];
-/// The profile in Cargo.toml.
-const PROFILE: &str = "image";
 
 /// `cargo xtask image`
 #[derive(Debug, clap::Args)]
@@ -39,31 +35,14 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, places: &Places) -> Result<()> {
     let Args { out } = args;
     let ready = setup::ensure(Purpose::Build, false, places)?;
-    let file = make(out, &ready, places)?;
+    let folder = build::build(Options::RELEASE, &ready, places)?;
+    let file = pack(out, &folder, places)?;
     println!("{}", file.display());
     Ok(())
 }
 
-/// Builds the binaries and writes the archive; returns where it is.
-pub(crate) fn make(out: Option<PathBuf>, ready: &Ready, places: &Places) -> Result<PathBuf> {
-    build::objects(Options::RELEASE, ready, places)?;
-    let linkage = Linkage::find()?;
-    let target = linkage.target();
-    eprintln!("image: {} for {target}", BINARIES.join(", "));
-    let mut cargo = places.cargo("build");
-    cargo.env("NETTOLL_EBPF_DIR", places.bpf_objects()).args([
-        "--profile",
-        PROFILE,
-        "--target",
-        &target,
-    ]);
-    linkage.configure(&mut cargo);
-    for package in BINARIES {
-        cargo.args(["--package", package]);
-    }
-    exec::run_ok(&mut cargo, "building the static binaries")?;
-
-    let folder = folder(&linkage, places);
+/// Writes the archive of binaries that were built; returns where it is.
+pub(crate) fn pack(out: Option<PathBuf>, folder: &Path, places: &Places) -> Result<PathBuf> {
     let files = BINARIES.map(|name| (name, folder.join(name)));
     let version = env!("CARGO_PKG_VERSION");
     let image = Image::new(&format!("nettoll:{version}"), read(&files)?)?;
@@ -73,10 +52,6 @@ pub(crate) fn make(out: Option<PathBuf>, ready: &Ready, places: &Places) -> Resu
     });
     write(&out, &image.archive()?)?;
     Ok(out)
-}
-
-fn folder(linkage: &Linkage, places: &Places) -> PathBuf {
-    places.target.join(linkage.target()).join(PROFILE)
 }
 
 fn read(files: &[(&str, PathBuf)]) -> Result<Vec<(String, Vec<u8>)>> {
@@ -109,10 +84,6 @@ mod tests {
         let made = [format!("ENV {ENVIRONMENT}"), format!("WORKDIR {FOLDER}")];
         let expected: Vec<_> = BINARIES.map(of_binary).into_iter().chain(made).collect();
         assert_eq!(image.lines().collect::<Vec<_>>(), expected);
-        assert!(
-            file.contains(&format!("/{PROFILE}\" /image\n")),
-            "the profile"
-        );
         let version = format!("--tag nettoll:{} ", env!("CARGO_PKG_VERSION"));
         assert!(file.contains(&version), "{version}");
     }

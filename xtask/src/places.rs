@@ -51,11 +51,6 @@ impl Places {
         self.bpf_target().join(BPF_TARGET).join("release")
     }
 
-    /// The folder with the binaries.
-    pub(crate) fn binaries(&self, release: bool) -> PathBuf {
-        self.target.join(if release { "release" } else { "debug" })
-    }
-
     /// A cargo command in the workspace, by the same cargo that runs this program.
     pub(crate) fn cargo(&self, subcommand: &str) -> Command {
         let mut command = Command::new(cargo());

@@ -32,7 +32,7 @@ pub(super) fn run(args: &Args, places: &Places) -> Result<()> {
     cargo.args(["--release", "--locked", "--package", "nettoll-controller"]);
     cargo.args(["--example", "simulate"]);
     exec::run_ok(&mut cargo, "the build")?;
-    let binary = places.binaries(true).join("examples/simulate");
+    let binary = places.target.join("release/examples/simulate");
     let mut simulated = Vec::new();
     for (nodes, neighbours) in CLUSTERS {
         let (nodes, neighbours) = (nodes.to_string(), neighbours.to_string());

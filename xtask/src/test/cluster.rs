@@ -49,8 +49,8 @@ impl Cluster {
     /// an earlier time removed first.
     pub(crate) fn up(kit: &Path, yes: bool, places: &Places) -> Result<Self> {
         let ready = setup::ensure(Purpose::Test, yes, places)?;
-        let image = image::make(None, &ready, places)?;
         let binaries = build::build(build::Options::RELEASE, &ready, places)?;
+        let image = image::pack(None, &binaries, places)?;
         let run = |what: &str, arguments: &[&str]| {
             eprintln!("cluster: {}", arguments.join(" "));
             let mut command = Command::new(kit);

@@ -1,5 +1,5 @@
-//! How static binaries are linked here: with musl where its standard library is installed, else
-//! with the C library of this machine.
+//! How optimised binaries are linked, statically: with musl where its standard library is installed,
+//! else with the C library of this machine.
 
 use std::{env, path::Path, process::Command};
 
@@ -9,7 +9,7 @@ use crate::exec;
 
 /// A C library that can be linked statically.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Linkage {
+pub(crate) enum Linkage {
     /// `rustup target add ARCH-unknown-linux-musl` brings it.
     Musl,
     /// The machine's own. It cannot look up names in an image without its shared parts, so a
@@ -27,7 +27,7 @@ impl Linkage {
             return Ok(Self::Musl);
         }
         eprintln!(
-            "image: linked with this machine's C library; better: rustup target add {}",
+            "build: linked with this machine's C library; better: rustup target add {}",
             Self::Musl.target()
         );
         Ok(Self::Glibc)
