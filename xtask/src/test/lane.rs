@@ -74,17 +74,12 @@ impl Lane {
         eprintln!("test: lane {}", self.name());
         let mut cargo = places.cargo("test");
         cargo.arg("--no-fail-fast");
+        // The same packages in each lane: with others, dependencies would be built again for their
+        // features.
+        cargo.args(["--workspace", "--exclude", "nettoll-agent-ebpf"]);
         let pattern = format!("{}_*", self.name());
         if self == Self::Pure {
-            cargo.args([
-                "--workspace",
-                "--exclude",
-                "nettoll-agent-ebpf",
-                "--lib",
-                "--bins",
-            ]);
-        } else {
-            cargo.args(["--package", "nettoll-tests"]);
+            cargo.args(["--lib", "--bins"]);
         }
         if tests {
             cargo.args(["--test", &pattern]);
