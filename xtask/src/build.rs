@@ -120,11 +120,6 @@ fn objects_command(options: Options, ready: &Ready, at: &Places) -> Result<Comma
     let folders = [linkers.to_owned()]
         .into_iter()
         .chain(env::split_paths(&folders));
-    let flags = if options.deny_warnings {
-        "-Dwarnings"
-    } else {
-        ""
-    };
     command
         .current_dir(&at.root)
         .env(
@@ -135,11 +130,15 @@ fn objects_command(options: Options, ready: &Ready, at: &Places) -> Result<Comma
         // aya-ebpf uses `asm_experimental_arch`, and `-Z build-std` is not stable either.
         .env("RUSTC_BOOTSTRAP", "1")
         // Flags for this machine's own code would not fit.
-        .env("CARGO_ENCODED_RUSTFLAGS", flags)
+        .env("CARGO_ENCODED_RUSTFLAGS", "")
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .args(["build", "--release", "--package", "nettoll-agent-ebpf"])
         .args(["--target", BPF_TARGET, "--target-dir"])
         .arg(at.bpf_target());
+    if options.deny_warnings {
+        // No flag of the compiler, with which the objects, and the agent, would be built again.
+        command.args(["-Z", "warnings", "--config", "build.warnings='deny'"]);
+    }
     if options.log {
         command.args(["--features", "log"]);
     }
