@@ -39,7 +39,7 @@ impl Waiting {
         }));
         let left = until_ns.map(|until_ns| until_ns.saturating_sub(now_ns()));
         let time = left.map(|ns| libc::timespec {
-            tv_sec: (ns / 1_000_000_000) as libc::time_t,
+            tv_sec: (ns / 1_000_000_000) as _,
             tv_nsec: (ns % 1_000_000_000) as libc::c_long,
         });
         let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
