@@ -19,13 +19,16 @@ use nettoll_tests::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// The test's namespace, and its user's.
+/// The first test's namespace, and its user's.
 const SPACE: &str = "nettoll-test-cli";
+/// The other's: nothing waits for the end of the first.
+const OTHER: &str = "nettoll-test-end";
 /// For a job to be cancelled at the controller and its agents.
 const CANCELLED: Duration = Duration::from_secs(10);
 
 /// Somebody with an account of his own in the cluster.
 struct User {
+    space: String,
     folder: TempDir,
 }
 
@@ -44,6 +47,7 @@ impl User {
         let mut config: Value = serde_json::from_str(&view)?;
         config["users"][0]["user"] = json!({ "token": answer["status"]["token"] });
         let user = Self {
+            space: name.to_owned(),
             folder: tempfile::tempdir()?,
         };
         // JSON is YAML.
@@ -58,7 +62,8 @@ impl User {
     /// Gives rules of the namespace of nettoll.
     fn may(&self, role: &str) -> Result<()> {
         let group = "{kind: Group, name: nettoll-users, apiGroup: rbac.authorization.k8s.io}";
-        let account = format!("{{kind: ServiceAccount, name: user, namespace: {SPACE}}}");
+        let space = &self.space;
+        let account = format!("{{kind: ServiceAccount, name: user, namespace: {space}}}");
         ensure!(role.contains(group), "the sample names no group");
         kubectl_with(&["apply", "-f", "-"], &role.replace(group, &account)).map(drop)
     }
@@ -186,10 +191,12 @@ fn whoever_may_forward_the_leaders_port_measures_any_pods() -> Result<()> {
 
 #[test]
 fn ctrl_c_ends_the_job_in_the_cluster() -> Result<()> {
-    let (space, _) = pair(SPACE)?;
+    let (space, _) = pair(OTHER)?;
     let user = User::new(&space)?;
     user.may(&deploy::read("samples/user.yaml")?)?;
-    let long = TEST.map(|word| if word == "1" { "600" } else { word });
+    let short = TEST.map(|word| word.replace(SPACE, OTHER));
+    let short = short.each_ref().map(String::as_str);
+    let long = short.map(|word| if word == "1" { "600" } else { word });
     let mut child = user
         .command(&binary("nettoll")?)?
         .args(long)
@@ -200,12 +207,12 @@ fn ctrl_c_ends_the_job_in_the_cluster() -> Result<()> {
     let mut lines = BufReader::new(child.stderr.take().context("no stderr")?).lines();
     let first = lines.next().context("it said nothing")??;
     ensure!(first.contains("rounds, about"), "{first}");
-    refused(&user.nettoll(&TEST)?, "busy with another job")?;
+    refused(&user.nettoll(&short)?, "busy with another job")?;
     signal(i32::try_from(child.id())?, libc::SIGINT)?;
     assert_eq!(child.wait()?.code(), Some(130));
     // Nothing is left of it: the next one runs.
     eventually(CANCELLED, || {
-        let output = user.nettoll(&TEST)?;
+        let output = user.nettoll(&short)?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(!output.stdout.is_empty(), "{said}");
         Ok(())
