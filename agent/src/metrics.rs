@@ -52,7 +52,7 @@ pub(crate) async fn handle(
         // Told by a process that listens on both of its addresses.
         "/healthz" => answer(StatusCode::OK, TEXT, "ok\n"),
         "/readyz" => match waits_for {
-            None => answer(StatusCode::OK, TEXT, "ok\n"),
+            None => answer(StatusCode::OK, TEXT, ready(source.without)),
             Some(what) => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, what + "\n"),
         },
         _ => answer(
@@ -61,4 +61,12 @@ pub(crate) async fn handle(
             "there are /metrics, /healthz and /readyz\n",
         ),
     }
+}
+
+/// What a ready agent says.
+fn ready(without_probe: Option<&str>) -> String {
+    without_probe.map_or_else(
+        || "ok\n".to_owned(),
+        |why| format!("ok, without the probe: {why}\n"),
+    )
 }

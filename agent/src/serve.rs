@@ -102,15 +102,16 @@ fn serve(path: &Path, identity: Identity) -> Result<ExitCode, ServeError> {
     let tls = Keeper::new(config.tls);
     let agent = Arc::new(Agent::new(config.node.clone(), config.endpoints));
     let hooks = if probe {
-        hooks::try_all(true)
+        let hooks = hooks::try_all(true);
+        for hook in hooks.iter().filter(|hook| hook.required && !hook.works) {
+            tracing::warn!("no probe: {} {}", hook.name, hook.detail);
+        }
+        hooks
     } else {
         tracing::info!("no probe: {WITHOUT_PROBE}");
         agent.runs.without_probe(WITHOUT_PROBE);
-        Vec::new()
+        hooks::switched_off(WITHOUT_PROBE)
     };
-    for hook in hooks.iter().filter(|hook| hook.required && !hook.works) {
-        tracing::warn!("no probe: {} {}", hook.name, hook.detail);
-    }
     let privileged = drop_privileges()?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(WORKERS)
@@ -134,6 +135,7 @@ fn serve(path: &Path, identity: Identity) -> Result<ExitCode, ServeError> {
             let source = Arc::new(metrics::Source {
                 agent: agent.clone(),
                 hooks,
+                without: (!probe).then_some(WITHOUT_PROBE),
             });
             let (tls, privileged) = (tls.clone(), privileged.clone());
             move |request| {

@@ -73,14 +73,14 @@ impl Certificates {
         })
     }
 
-    /// Writes the configuration of a lab node's agent.
+    /// Writes the configuration of a lab node's agent, `more` at its beginning.
     ///
     /// # Errors
     /// Where it cannot be written.
-    pub fn configure(&self, node: &Node) -> Result<PathBuf> {
+    pub fn configure(&self, node: &Node, more: &str) -> Result<PathBuf> {
         let folder = self.files.path().display();
         let mut text = format!(
-            "node = '{}'\naddress = '{}'\nlisten = '{}'\nmetrics_listen = '{}'\n[tls]\n\
+            "{more}\nnode = '{}'\naddress = '{}'\nlisten = '{}'\nmetrics_listen = '{}'\n[tls]\n\
              ca = '{folder}/ca.pem'\ncertificate = '{folder}/agent.pem'\nkey = '{folder}/agent.key'\n",
             node.name,
             node.address(),
@@ -125,11 +125,19 @@ impl Agent {
     /// # Errors
     /// Where it does not, and what it said.
     pub fn start(node: &Node, certificates: &Certificates) -> Result<Self> {
+        Self::start_with(node, certificates, "")
+    }
+
+    /// As [`Self::start`], with more in its configuration.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(node: &Node, certificates: &Certificates, more: &str) -> Result<Self> {
         let child = nettoll_lab::command_in(&node.name, crate::binary("nettoll-agent")?)?
             .args([
                 "run".as_ref(),
                 "--config".as_ref(),
-                certificates.configure(node)?.as_os_str(),
+                certificates.configure(node, more)?.as_os_str(),
             ])
             .stdin(Stdio::null())
             .spawn()?;

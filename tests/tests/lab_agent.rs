@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use nettoll_core::{
-    api::{Prepared, RoundSide, RoundSpec},
+    api::{AgentInfo, Prepared, RoundSide, RoundSpec},
     report::TestType,
 };
 use nettoll_lab::{Lab, Network, Options};
@@ -150,6 +150,52 @@ fn its_metrics_are_there_before_any_run() -> Result<()> {
     assert_eq!(agent.page("/readyz")?.0, 200);
     assert_eq!(agent.page("/")?.0, 404);
     Ok(())
+}
+
+#[test]
+fn without_the_probe_it_says_so_and_tests_go_on() -> Result<()> {
+    require_root()?;
+    let lab = Lab::up(&Options {
+        network: Network::Vxlan,
+        ..Options::default()
+    })?;
+    let certificates = Certificates::new()?;
+    let node = &lab.plan().nodes[0];
+    let agent = Agent::start_with(node, &certificates, "probe = false")?;
+    let off = "it is switched off by 'probe = false' in the agent's configuration";
+    let ready = format!("ok, without the probe: {off}\n");
+    assert_eq!(agent.page("/readyz")?, (200, ready));
+    let info: AgentInfo = agent.ask("GET", "/v1/info", &())?;
+    assert_eq!(info.probe_unavailable.as_deref(), Some(off));
+    assert_eq!(info.profile_unavailable.as_deref(), Some(off));
+
+    let spec = loopback(&agent, node, "plain", TestType::TcpRr)?;
+    agent.ask::<Prepared>("POST", "/v1/runs", &spec)?;
+    agent.ask::<()>("POST", "/v1/runs/plain/start", &())?;
+    let mut round = RoundSpec {
+        pair: 0,
+        sequence: 0,
+        probe: false,
+        calibrate: None,
+        seconds: 0.3,
+    };
+    agent.ask::<()>("POST", "/v1/runs/plain/begin", &round)?;
+    let side: RoundSide = agent.ask("POST", "/v1/runs/plain/run", &round)?;
+    assert!(side.transactions > 0 && side.rtt.is_some(), "{side:?}");
+    agent.ask::<RoundSide>("POST", "/v1/runs/plain/end", &())?;
+    // Who asks for it all the same is told, and gets no figures made of nothing.
+    round.probe = true;
+    let (status, body) = agent.request("POST", "/v1/runs/plain/begin", &round)?;
+    assert!(status >= 400 && body.contains(off), "{status} {body}");
+    agent.ask::<()>("DELETE", "/v1/runs/plain", &())?;
+
+    let (_, page) = agent.page("/metrics")?;
+    let hook = "nettoll_hook_state{hook=\"net_dev_queue\",state=\"unavailable\",reason=\"switched_off\"} 1";
+    assert!(page.contains(hook), "{page}");
+    for series in ["nettoll_agent_stage_packets_total{", "state=\"ready\""] {
+        assert!(!page.contains(series), "{series}\n{page}");
+    }
+    check_metrics(&page)
 }
 
 /// The value of the series whose line begins with `series` and contains all of `labels`.

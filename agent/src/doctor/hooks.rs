@@ -66,6 +66,8 @@ pub(crate) enum Reason {
     LoadRefused,
     /// The kernel took the program and refused to attach it.
     AttachRefused,
+    /// The configuration wants no probe: it was not tried.
+    SwitchedOff,
 }
 
 impl Reason {
@@ -79,6 +81,7 @@ impl Reason {
             Self::NoPrivilege => "no_privilege",
             Self::LoadRefused => "load_refused",
             Self::AttachRefused => "attach_refused",
+            Self::SwitchedOff => "switched_off",
         }
     }
 }
@@ -127,6 +130,21 @@ pub(crate) fn try_all(privileged: bool) -> Vec<Hook> {
         });
         hook(name, HookKind::Fentry, purpose, trial)
     });
+    tracepoints.into_iter().chain(functions).collect()
+}
+
+/// All hooks where no probe is wanted, without a trial. `why`: in words.
+pub(crate) fn switched_off(why: &str) -> Vec<Hook> {
+    let off = |name, kind, purpose| {
+        hook(
+            name,
+            kind,
+            purpose,
+            Err((Reason::SwitchedOff, why.to_owned())),
+        )
+    };
+    let tracepoints = TRACEPOINTS.map(|(name, purpose)| off(name, HookKind::TpBtf, purpose));
+    let functions = FUNCTIONS.map(|(name, _, purpose)| off(name, HookKind::Fentry, purpose));
     tracepoints.into_iter().chain(functions).collect()
 }
 
@@ -204,6 +222,7 @@ fn hook(
 fn remedy(kind: HookKind, reason: Reason) -> Option<&'static str> {
     match (reason, kind) {
         (Reason::Attached, _) => None,
+        (Reason::SwitchedOff, _) => Some("set 'probe = true' in the agent's configuration"),
         (Reason::NoPrivilege, _) => {
             Some("run as root, or with CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN")
         }
@@ -219,9 +238,11 @@ mod tests {
 
     #[test]
     fn every_hook_has_an_answer_and_every_failure_a_remedy() {
-        let hooks = try_all(false);
-        assert_eq!(hooks.len(), TRACEPOINTS.len() + FUNCTIONS.len());
-        for hook in hooks {
+        let [tried, off] = [try_all(false), switched_off("nobody wants it")];
+        assert_eq!(tried.len(), TRACEPOINTS.len() + FUNCTIONS.len());
+        assert_eq!(off.len(), tried.len());
+        assert!(off.iter().all(|hook| hook.reason == Reason::SwitchedOff));
+        for hook in tried.into_iter().chain(off) {
             assert_eq!(hook.works, hook.reason == Reason::Attached, "{hook:?}");
             assert_eq!(hook.works, hook.remedy.is_none(), "{hook:?}");
             assert!(

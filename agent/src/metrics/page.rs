@@ -23,6 +23,9 @@ pub(crate) struct Source {
     pub(crate) agent: Arc<Agent>,
     /// As they were tried when the agent began.
     pub(crate) hooks: Vec<Hook>,
+    /// Why it shall be without the probe, where it shall: this keeps it from no work, but whoever
+    /// asks whether it is ready is told.
+    pub(crate) without: Option<&'static str>,
 }
 
 impl Source {
