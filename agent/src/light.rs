@@ -41,8 +41,7 @@ use std::{
 };
 
 use nettoll_core::api::{
-    LIGHT_IDLE_SECONDS, LightPathMtu, LightPlan, LightPlanError, LightResults, LightRound,
-    LightWatched,
+    LightPathMtu, LightPlan, LightPlanError, LightResults, LightRound, LightWatched,
 };
 
 use self::{
@@ -91,6 +90,8 @@ struct Kept {
     keeper: Option<Keeper>,
     version: Option<String>,
     edges: usize,
+    /// How long it goes on without news of the controller.
+    idle: Duration,
     /// When the controller was last heard of.
     heard: Instant,
 }
@@ -166,6 +167,7 @@ impl Light {
                 keeper: None,
                 version: None,
                 edges: 0,
+                idle: Duration::ZERO,
                 heard: Instant::now(),
             }),
         }
@@ -178,6 +180,7 @@ impl Light {
         kept.heard = Instant::now();
         kept.version = Some(plan.version.clone());
         kept.edges = plan.edges.len();
+        kept.idle = Duration::from_secs(plan.idle_seconds.into());
         if let Some(keeper) = &kept.keeper
             && keeper.plan(plan.clone())
         {
@@ -222,12 +225,8 @@ impl Light {
 
     /// Drops the plan if the controller was not heard of for too long; call it every few seconds.
     pub(crate) fn reap(&self) {
-        self.reap_after(Duration::from_secs(LIGHT_IDLE_SECONDS));
-    }
-
-    fn reap_after(&self, most: Duration) {
         let mut kept = lock(&self.kept);
-        let idle = kept.heard.elapsed() >= most;
+        let idle = kept.heard.elapsed() >= kept.idle;
         if idle && kept.keeper.is_some() {
             tracing::warn!("no controller speaks of the light plan any more; it ends");
             self.drop_plan(&mut kept);

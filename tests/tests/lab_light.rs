@@ -17,8 +17,9 @@ use nettoll_core::{
 };
 use nettoll_lab::plan::{Node, UNDERLAY_MTU};
 use nettoll_tests::{
+    agent::Agent,
     loopback::loopback,
-    mesh::{HOST, Mesh, POD, edge, host, plan, pod, watches, whole},
+    mesh::{HOST, Mesh, PATIENCE, POD, edge, host, plan, pod, watches, whole},
 };
 
 #[test]
@@ -87,6 +88,59 @@ fn rounds_come_by_the_plan_and_survive_a_new_one() -> Result<()> {
         "process_resident_memory_bytes ",
     ] {
         assert!(page.contains(series), "{series}\n{page}");
+    }
+    Ok(())
+}
+
+/// The test is the controller: it asks for nothing while it is to be missed.
+#[test]
+fn without_a_controller_rounds_go_on_for_the_plans_time_and_a_new_one_takes_over() -> Result<()> {
+    let mut mesh = Mesh::up()?;
+    let mut planned = plan(&mesh, "last");
+    planned.idle_seconds = 5;
+    mesh.put(&planned)?;
+    for id in [HOST, POD] {
+        mesh.until(id, whole)?;
+    }
+    // What the agent tells everybody is no news of a controller.
+    let told = |agent: &Agent| -> Result<[f64; 2]> {
+        let page = agent.page("/metrics")?.1;
+        Ok([
+            value(&page, "nettoll_agent_light_edges ")?,
+            value(&page, "nettoll_agent_light_rounds_total{outcome=\"made\"} ")?,
+        ])
+    };
+    mesh.rounds()?;
+    let gone = Instant::now();
+    let [edges, begun] = told(&mesh.first)?;
+    assert_eq!(edges, 2.0);
+    sleep(Duration::from_secs(4));
+    let [edges, made] = told(&mesh.first)?;
+    // Two edges, each in 1.5 s.
+    assert!(
+        edges == 2.0 && made >= begun + 4.0,
+        "{edges} {begun} {made}"
+    );
+    while told(&mesh.first)?[0] > 0.0 {
+        assert!(gone.elapsed() < PATIENCE, "the plan does not end");
+        sleep(Duration::from_millis(100));
+    }
+    let lived = gone.elapsed();
+    assert!(lived >= Duration::from_secs(5), "it ended after {lived:?}");
+    println!("the plan ended after {lived:?}");
+    let ended = told(&mesh.first)?;
+    sleep(Duration::from_secs(2));
+    assert_eq!(told(&mesh.first)?, ended, "rounds without a plan");
+
+    // The next controller hears of what was measured meanwhile, and that there is no plan.
+    let results: LightResults = mesh.first.ask("GET", "/v1/light", &())?;
+    assert_eq!(results.version, None);
+    assert!(results.rounds.len() as f64 >= made, "{results:?}");
+    mesh.rounds()?;
+    planned.version = "next".to_owned();
+    mesh.put(&planned)?;
+    for id in [HOST, POD] {
+        mesh.until(id, whole)?;
     }
     Ok(())
 }
@@ -210,6 +264,12 @@ fn both_probes_follow_a_round_and_give_way_to_runs() -> Result<()> {
     Ok(())
 }
 
+/// The value of the series whose line begins so.
+fn value(page: &str, series: &str) -> Result<f64> {
+    let line = page.lines().find_map(|line| line.strip_prefix(series));
+    Ok(line.context("no such series")?.trim().parse()?)
+}
+
 fn find<'a>(
     stages: &'a [Stage],
     side: Side,
@@ -232,10 +292,6 @@ fn an_idle_mesh_costs_little() -> Result<()> {
     mesh.second
         .ask::<()>("PUT", "/v1/light", &default_mesh(second, first))?;
     sleep(Duration::from_secs(12));
-    let value = |page: &str, name: &str| -> Result<f64> {
-        let line = page.lines().find_map(|line| line.strip_prefix(name));
-        Ok(line.context("no such series")?.trim().parse()?)
-    };
     let cpu = |page: &str| value(page, "process_cpu_seconds_total ");
     let (begin, before) = (Instant::now(), cpu(&mesh.first.page("/metrics")?.1)?);
     sleep(Duration::from_secs(30));

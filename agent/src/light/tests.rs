@@ -94,7 +94,11 @@ fn a_plan_goes_on_by_itself_until_nobody_speaks_of_it() {
 
     light.reap();
     assert_eq!(light.results(0).version.as_deref(), Some("two"));
-    light.reap_after(Duration::ZERO);
+    let mut short = plan("two", from, to);
+    short.idle_seconds = 1;
+    light.put(short).unwrap();
+    sleep(Duration::from_secs(1));
+    light.reap();
     let results = light.results(0);
     assert_eq!((results.version, results.responders.len()), (None, 0));
     assert!(

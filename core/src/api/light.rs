@@ -2,8 +2,8 @@
 //! itself.
 //!
 //! The controller puts a [`LightPlan`] whenever it changes, and fetches [`LightResults`] again
-//! and again. Both are news of the controller: without any for [`LIGHT_IDLE_SECONDS`] an agent
-//! drops its plan.
+//! and again. Both are news of the controller: without any for [`LightPlan::idle_seconds`] an
+//! agent drops its plan.
 
 mod check;
 
@@ -22,8 +22,8 @@ use crate::{
 pub const LIGHT_CLIENT_PORT: u16 = 9478;
 /// Port of the light rounds' responders, unless a plan says another one.
 pub const LIGHT_PORT: u16 = 9479;
-/// An agent drops its plan after this time without a request about it.
-pub const LIGHT_IDLE_SECONDS: u64 = 600;
+/// The longest that an agent goes on with a plan of which nobody speaks.
+pub const LIGHT_IDLE_SECONDS: u32 = 600;
 /// An edge that is new to an agent has its first round within this time.
 pub const LIGHT_FIRST_ROUND_MS: u32 = 10_000;
 /// Most edges of a plan.
@@ -57,6 +57,10 @@ pub struct LightPlan {
     pub requests_per_second: u32,
     /// A request that is not answered in this time is lost.
     pub timeout_ms: u32,
+    /// The plan ends after this time without a request about it: from 1 s to
+    /// [`LIGHT_IDLE_SECONDS`].
+    #[serde(default = "longest_idle_seconds")]
+    pub idle_seconds: u32,
     /// Where this agent answers.
     pub responders: Vec<LightResponder>,
     /// What this agent asks.
@@ -64,6 +68,10 @@ pub struct LightPlan {
     /// What other agents ask this one with the probe on both nodes.
     #[serde(default)]
     pub watches: Vec<LightWatch>,
+}
+
+fn longest_idle_seconds() -> u32 {
+    LIGHT_IDLE_SECONDS
 }
 
 impl Default for LightPlan {
@@ -76,6 +84,7 @@ impl Default for LightPlan {
             payload_bytes: 64,
             requests_per_second: 100,
             timeout_ms: 1_000,
+            idle_seconds: LIGHT_IDLE_SECONDS,
             responders: Vec::new(),
             edges: Vec::new(),
             watches: Vec::new(),

@@ -1,7 +1,7 @@
 //! One edge: what its rounds say.
 
 use super::{joint, window::Window};
-use crate::api::{LightPathMtu, LightRound};
+use crate::api::{LIGHT_IDLE_SECONDS, LightPathMtu, LightRound};
 
 /// An edge is down after so many rounds without any answer.
 pub const LOST_ROUNDS: u8 = 3;
@@ -10,7 +10,7 @@ const STALE_PERIODS: u64 = 4;
 /// A test of a path's MTU, which there is every hour, says nothing after this time.
 const MTU_TEST_HOLDS_MS: u64 = 3 * 3_600_000;
 /// What is older says nothing of now, and no agent goes on for longer without a controller.
-pub(super) const MAX_AGE_MS: u64 = 600_000;
+pub(super) const MAX_AGE_MS: u64 = LIGHT_IDLE_SECONDS as u64 * 1_000;
 
 /// What becomes of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -242,6 +242,7 @@ fn version(plan: &LightPlan) -> String {
         plan.payload_bytes,
         plan.requests_per_second,
         plan.timeout_ms,
+        plan.idle_seconds,
     ] {
         hash.number(number);
     }

@@ -3,12 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    api::{LightPlan, LightPlanError, MAX_LIGHT_EDGES},
+    api::{LIGHT_IDLE_SECONDS, LightPlan, LightPlanError, MAX_LIGHT_EDGES},
     inventory::Selector,
 };
 
 /// Most neighbours: a pair is two edges.
 const MAX_NEIGHBOURS: usize = MAX_LIGHT_EDGES / 2;
+
+/// Least of `idle_seconds`, and what is enough for any period: an agent is asked twice in a period
+/// and every 15 s.
+const IDLE_SECONDS: [u32; 2] = [10, 30];
 
 /// The longest stream.
 const MAX_STREAM_SECONDS: u32 = 60;
@@ -37,6 +41,8 @@ pub struct Settings {
     pub requests_per_second: u32,
     /// When a request is lost.
     pub timeout_ms: u32,
+    /// How long agents go on by themselves when no controller asks them any more.
+    pub idle_seconds: u32,
     /// For how many of its pairs a node's probe follows the rounds.
     pub probed_pairs: usize,
     /// There are streams: one in each `stream_period_seconds` for each pair.
@@ -72,6 +78,7 @@ impl Default for Settings {
             payload_bytes: light.payload_bytes,
             requests_per_second: light.requests_per_second,
             timeout_ms: light.timeout_ms,
+            idle_seconds: light.idle_seconds,
             probed_pairs: 1,
             streams: true,
             stream_seconds: 2,
@@ -98,6 +105,17 @@ pub enum SettingsError {
          mesh.stream_period_seconds at least {STREAM_REST} times as much"
     )]
     Streams(u32),
+    /// A plan that would end between two questions, or outlast what its rounds say.
+    #[error(
+        "mesh.idle_seconds is {value}, but must be from {least} to {LIGHT_IDLE_SECONDS}, that agents \
+         go on from one question of the controller to the next"
+    )]
+    Idle {
+        /// What it is.
+        value: u32,
+        /// The least.
+        least: u32,
+    },
     /// Out of an agent's bounds.
     #[error("the settings of mesh make no plan that an agent takes: {0}")]
     Light(#[from] LightPlanError),
@@ -114,6 +132,12 @@ impl Settings {
         if !((1..=MAX_STREAM_SECONDS).contains(&seconds) && rare) {
             return Err(SettingsError::Streams(seconds));
         }
+        let value = self.idle_seconds;
+        let period = self.period_ms.div_ceil(1_000);
+        let least = period.clamp(IDLE_SECONDS[0], IDLE_SECONDS[1]);
+        if !(least..=LIGHT_IDLE_SECONDS).contains(&value) {
+            return Err(SettingsError::Idle { value, least });
+        }
         Ok(self.empty_plan().check()?)
     }
 
@@ -125,6 +149,7 @@ impl Settings {
             payload_bytes: self.payload_bytes,
             requests_per_second: self.requests_per_second,
             timeout_ms: self.timeout_ms,
+            idle_seconds: self.idle_seconds,
             ..LightPlan::default()
         }
     }
@@ -167,6 +192,23 @@ mod tests {
             };
             let told = often.check().unwrap_err().to_string();
             assert!(told.contains("from 1 to 60"), "{told}");
+        }
+        for (period_ms, idle_seconds) in [(30_000, 29), (4_000, 9), (60_000, 601)] {
+            let forgetful = Settings {
+                period_ms,
+                idle_seconds,
+                ..Settings::default()
+            };
+            let told = forgetful.check().unwrap_err().to_string();
+            assert!(told.contains("mesh.idle_seconds is"), "{told}");
+        }
+        for (period_ms, idle_seconds) in [(3_600_000, 30), (4_000, 10)] {
+            let enough = Settings {
+                period_ms,
+                idle_seconds,
+                ..Settings::default()
+            };
+            assert_eq!(enough.check(), Ok(()));
         }
         let short = Settings {
             period_ms: 1_200,

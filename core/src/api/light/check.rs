@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, ops::RangeInclusive};
 
 use super::{
-    LightEdge, LightPlace, LightPlan, MAX_LIGHT_EDGES, MAX_LIGHT_RESPONDERS, MAX_LIGHT_WATCHES,
+    LIGHT_IDLE_SECONDS, LightEdge, LightPlace, LightPlan, MAX_LIGHT_EDGES, MAX_LIGHT_RESPONDERS,
+    MAX_LIGHT_WATCHES,
 };
 
 /// The messages' header, the kind and some filling.
@@ -12,6 +13,7 @@ const PERIOD_MS: RangeInclusive<u32> = 1_000..=3_600_000;
 const REQUESTS: RangeInclusive<u32> = 1..=1_000;
 const REQUESTS_PER_SECOND: RangeInclusive<u32> = 1..=1_000;
 const TIMEOUT_MS: RangeInclusive<u32> = 1..=10_000;
+const IDLE_SECONDS: RangeInclusive<u32> = 1..=LIGHT_IDLE_SECONDS;
 const ID_BYTES: RangeInclusive<usize> = 1..=128;
 const VERSION_BYTES: RangeInclusive<usize> = 1..=64;
 
@@ -93,6 +95,7 @@ impl LightPlan {
             REQUESTS_PER_SECOND,
         )?;
         in_range("timeout_ms", self.timeout_ms, TIMEOUT_MS)?;
+        in_range("idle_seconds", self.idle_seconds, IDLE_SECONDS)?;
         at_most("edges", self.edges.len(), MAX_LIGHT_EDGES)?;
         at_most("responders", self.responders.len(), MAX_LIGHT_RESPONDERS)?;
         at_most("watches", self.watches.len(), MAX_LIGHT_WATCHES)?;
@@ -287,7 +290,7 @@ mod tests {
     #[test]
     fn whatever_is_out_of_bounds_is_refused() {
         let many: Vec<_> = (0..65).map(|n| edge(&n.to_string())).collect();
-        let spoil: [&dyn Fn(&mut LightPlan); 24] = [
+        let spoil: [&dyn Fn(&mut LightPlan); 26] = [
             &|plan| plan.period_ms = 999,
             &|plan| plan.period_ms = 3_600_001,
             &|plan| plan.requests = 0,
@@ -296,6 +299,8 @@ mod tests {
             &|plan| plan.requests_per_second = 0,
             &|plan| plan.requests_per_second = 1_001,
             &|plan| plan.timeout_ms = 0,
+            &|plan| plan.idle_seconds = 0,
+            &|plan| plan.idle_seconds = 601,
             &|plan| plan.version.clear(),
             &|plan| plan.version = "a b".to_owned(),
             &|plan| plan.edges.clone_from(&many),
