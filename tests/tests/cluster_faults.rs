@@ -7,20 +7,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use nettoll_core::api::{AGENT_TLS_NAME, CONTROLLER_TLS_NAME};
 use nettoll_tests::cluster::{
     NAMESPACE, Space,
     agent::NodeAgent,
     authority::{Authority, Life, secret},
+    configuration::Configured,
     eventually,
     fault::{CutLink, ForeignSecret, OtherVersion, StoppedApi, kill},
     is_ready, kubectl,
     leader::{leader, metrics, value},
-    on, pair,
+    on, pair, pods,
     process::Process,
     prometheus::Forwarded,
-    sync,
+    ready, sync,
 };
 use serde_json::json;
 
@@ -244,6 +245,69 @@ fn the_leader_is_asked_to_go_in_a_run() -> Result<()> {
     back(over)?;
     assert_eq!(ends(&space)?, "done");
     works_again(&space, "second")
+}
+
+/// No controller at all. Rounds of the last plan go on for its time, then they end, and the next
+/// controllers begin anew.
+#[test]
+fn all_controllers_are_gone_for_a_while() -> Result<()> {
+    ready()?;
+    let idle = Duration::from_secs(10);
+    let _configured =
+        Configured::with("[mesh]\nperiod_ms = 3000\nidle_seconds = 10\nnode_cpu_permille = 100\n")?;
+    let authority = Authority::of_cluster()?;
+    let agent = NodeAgent::of(&on("agent", "n1")?, &authority)?;
+    let told = || -> Result<[f64; 2]> {
+        let page = agent.page("/metrics")?.1;
+        let made = "nettoll_agent_light_rounds_total";
+        let edges = page
+            .lines()
+            .find_map(|line| line.strip_prefix("nettoll_agent_light_edges "));
+        let edges = edges.context("no edges on the page")?.parse()?;
+        Ok([edges, value(&page, made, &["outcome=\"made\""])?])
+    };
+    // The agent has the plan with the short time, by which alone a round comes every 1.5 s.
+    eventually(BACK, || {
+        let before = told()?[1];
+        sleep(Duration::from_secs(4));
+        let made = told()?[1] - before;
+        ensure!(made >= 2.0, "{made} rounds in 4 s");
+        Ok(())
+    })?;
+
+    let scale = |replicas: &str| {
+        let replicas = format!("--replicas={replicas}");
+        let what = "deployment/nettoll-controller";
+        kubectl(&["scale", "-n", NAMESPACE, what, &replicas])
+    };
+    let processes: Vec<_> = pods("controller")?
+        .iter()
+        .map(|pod| Process::of(&pod.uid, "nettoll-control"))
+        .collect::<Result<_>>()?;
+    scale("0")?;
+    eventually(PROMPT, || {
+        let lives = processes.iter().any(Process::lives);
+        ensure!(!lives, "a controller is still there");
+        Ok(())
+    })?;
+    let (gone, [edges, before]) = (Instant::now(), told()?);
+    assert_eq!(edges, 2.0);
+    sleep(idle / 2);
+    let [edges, made] = told()?;
+    assert!(edges == 2.0 && made > before, "{edges}, {before} to {made}");
+    eventually(idle, || {
+        ensure!(told()?[0] == 0.0, "the plan goes on");
+        Ok(())
+    })?;
+    println!("the plan ended after {:?}", gone.elapsed());
+
+    scale("2")?;
+    let begin = Instant::now();
+    back(begin)?;
+    eventually(BACK.saturating_sub(begin.elapsed()), || {
+        ensure!(told()?[0] == 2.0, "no plan");
+        Ok(())
+    })
 }
 
 #[test]
