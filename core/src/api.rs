@@ -272,6 +272,10 @@ pub struct RoundSide {
     pub rtt: Option<Times>,
     /// Busy time of all CPUs of this kernel between the marks, by /proc/stat.
     pub cpu_busy_seconds: Option<f64>,
+    /// Of it, the time without interrupts and softirqs.
+    pub cpu_tasks_seconds: Option<f64>,
+    /// Processor time of this agent between the marks, with the softirqs that ran on its back.
+    pub cpu_own_seconds: Option<f64>,
     /// Stolen time of all CPUs between the marks.
     pub cpu_steal_seconds: Option<f64>,
     /// Why this round is no good.

@@ -260,6 +260,10 @@ pub struct CpuSide {
     pub service_demand_ns_per_byte: Option<f64>,
     /// Busy CPU time per transaction, for RR tests.
     pub service_demand_ns_per_transaction: Option<f64>,
+    /// What processes other than the agents took of all CPUs, 0 to 1, at least: the softirqs that
+    /// ran on an agent's back are taken for its own time, and not for theirs. `null` where it was
+    /// not measured.
+    pub others: Option<f64>,
     /// `samples` or `proc_stat`: where `utilisation` comes from.
     pub source: String,
 }

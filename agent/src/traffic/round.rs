@@ -109,6 +109,8 @@ impl Round {
             lost: self.lost,
             rtt: self.rtt.as_ref().map(Histogram::to_times),
             cpu_busy_seconds: used.map(|used| used.busy_seconds),
+            cpu_tasks_seconds: used.map(|used| used.tasks_seconds),
+            cpu_own_seconds: used.map(|used| used.own_seconds),
             cpu_steal_seconds: used.map(|used| used.steal_seconds),
             invalid_reason,
             disturbed: used

@@ -317,6 +317,8 @@ impl Server {
             lost: 0,
             rtt: None,
             cpu_busy_seconds: used.map(|used| used.busy_seconds),
+            cpu_tasks_seconds: used.map(|used| used.tasks_seconds),
+            cpu_own_seconds: used.map(|used| used.own_seconds),
             cpu_steal_seconds: used.map(|used| used.steal_seconds),
             invalid_reason,
             disturbed: used.and_then(|used| used.disturbance(seconds)),

@@ -137,6 +137,7 @@ fn figures(run: &Run) -> Vec<Row> {
         rows.extend(
             [
                 figure("run", "cpu_utilisation", Some(side.utilisation), "1"),
+                figure("run", "cpu_others", side.others, "1"),
                 figure(
                     "run",
                     "cpu_ns_per_byte",

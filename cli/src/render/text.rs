@@ -51,7 +51,7 @@ impl Style {
 
 /// The whole report.
 pub(crate) fn report(report: &Report, style: Style) -> String {
-    let mut sections = vec![headlines(report, style), invalid(report, style)];
+    let mut sections = vec![headlines(report, style), warnings(report, style)];
     sections.extend(tolls::sections(report, style));
     sections.push(tolls::runs(report, style));
     sections.extend(
@@ -99,16 +99,18 @@ fn headlines(report: &Report, style: Style) -> String {
     text
 }
 
-/// Runs that must not be believed, and why.
-fn invalid(report: &Report, style: Style) -> String {
-    let mut text = String::new();
-    for run in view::invalid(report) {
-        let line = format!(
+/// Runs that must not be believed, and what makes the others less certain.
+fn warnings(report: &Report, style: Style) -> String {
+    let invalid = view::invalid(report).into_iter().map(|run| {
+        format!(
             "invalid: {} {}: {}",
             run.path.label(),
             run.test,
             run.invalid_reasons.join("; ")
-        );
+        )
+    });
+    let mut text = String::new();
+    for line in invalid.chain(view::busy(report)) {
         for line in wrapped(&line, style.width(), 0).lines() {
             text += &style.alarm(line);
             text.push('\n');
@@ -139,7 +141,7 @@ fn wrapped(text: &str, columns: usize, indent: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use nettoll_core::report::TollMetric;
+    use nettoll_core::report::{CpuSide, TollMetric};
 
     use super::*;
     use crate::sample;
@@ -215,6 +217,34 @@ mod tests {
             text.contains("invalid: loopback path_cost: steal of 12 %"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_busy_machine_is_told() {
+        let style = Style {
+            columns: 120,
+            colour: false,
+        };
+        let mut sample = sample::report();
+        let side = |run: usize, others| CpuSide {
+            others,
+            ..sample.runs[run].cpu.local.clone().unwrap()
+        };
+        let sides = [(0, Some(0.05)), (1, Some(0.31)), (2, Some(0.62)), (3, None)]
+            .map(|(run, others)| (run, side(run, others)));
+        assert!(!report(&sample, style).contains("busy"));
+        for (run, side) in sides {
+            sample.runs[run].cpu.local = Some(side);
+        }
+        let (all, worst) = (sample.runs.len(), &sample.runs[2]);
+        let (path, test) = (worst.path.label(), worst.test);
+        let told = view::busy(&sample).unwrap();
+        assert!(told.contains(&format!("in 2 of {all} runs")), "{told}");
+        assert!(
+            told.contains(&format!("in {path} {test} at least 62 %")),
+            "{told}"
+        );
+        assert!(report(&sample, style).contains("The machine was busy"));
     }
 
     #[test]

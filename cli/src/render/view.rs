@@ -99,6 +99,35 @@ pub(crate) fn disturbed(report: &Report) -> Option<String> {
     ))
 }
 
+/// More than this part of all CPUs' time for others, and the reader is told.
+const BUSY: f64 = 0.05;
+
+/// That other processes took much of the processor time, in how many runs, and in which the most;
+/// `None` on a quiet machine.
+pub(crate) fn busy(report: &Report) -> Option<String> {
+    let others = |run: &Run| {
+        let sides = [&run.cpu.local, &run.cpu.remote].into_iter().flatten();
+        sides.filter_map(|side| side.others).max_by(f64::total_cmp)
+    };
+    let told = report
+        .runs
+        .iter()
+        .filter_map(|run| Some((run, others(run)?)));
+    let busy: Vec<_> = told.filter(|(_, share)| *share > BUSY).collect();
+    let (run, share) = busy.iter().max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+    Some(format!(
+        "The machine was busy: in {} of {} runs other processes took more than {:.0} % of the \
+         processor time, in {} {} at least {:.0} %. They slow the path and its baseline by \
+         chance: measure again when they rest",
+        busy.len(),
+        report.runs.len(),
+        BUSY * 100.0,
+        run.path.label(),
+        run.test,
+        share * 100.0
+    ))
+}
+
 /// The runs that must not be averaged in, with their reasons.
 pub(crate) fn invalid(report: &Report) -> Vec<&Run> {
     report.runs.iter().filter(|run| !run.valid).collect()

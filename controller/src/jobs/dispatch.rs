@@ -314,6 +314,8 @@ fn merged(mut devices: Vec<Device>, others: Vec<Device>) -> Vec<Device> {
 fn with_marks(traffic: RoundSide, marks: RoundSide) -> RoundSide {
     RoundSide {
         cpu_busy_seconds: traffic.cpu_busy_seconds.or(marks.cpu_busy_seconds),
+        cpu_tasks_seconds: traffic.cpu_tasks_seconds.or(marks.cpu_tasks_seconds),
+        cpu_own_seconds: traffic.cpu_own_seconds.or(marks.cpu_own_seconds),
         cpu_steal_seconds: traffic.cpu_steal_seconds.or(marks.cpu_steal_seconds),
         invalid_reason: traffic.invalid_reason.or(marks.invalid_reason),
         disturbed: traffic.disturbed.or(marks.disturbed),

@@ -166,10 +166,16 @@ fn cpu(inputs: &Inputs<'_>, reported: &[&Sides]) -> Cpu {
         .and_then(|finished| finished.server.as_ref());
     let [at_client, at_server] =
         [at_client, at_server].map(|side| side.and_then(|side| side.stacks.as_ref()));
+    // One agent on one node tells its own time on both sides.
+    let two_agents = inputs.plan.client.node != inputs.plan.server.node;
+    let besides: &[&RoundSide] = match inputs.one_kernel && two_agents {
+        true => &server,
+        false => &[],
+    };
     Cpu {
-        local: cpu::side(inputs.client, &client, at_client, amounts),
+        local: cpu::side(inputs.client, &client, besides, at_client, amounts),
         remote: (!inputs.one_kernel)
-            .then(|| cpu::side(inputs.server, &server, at_server, amounts))
+            .then(|| cpu::side(inputs.server, &server, &[], at_server, amounts))
             .flatten(),
         shared: inputs.one_kernel,
     }

@@ -152,15 +152,15 @@ fn figures(headline: &Headline) -> String {
 }
 
 fn warnings(report: &Report) -> String {
-    view::invalid(report)
-        .iter()
-        .map(|run| {
-            format!(
-                "<p class=\"warning\">Invalid, and in no toll: {} {}: {}</p>\n",
-                text(&run.path.label()),
-                run.test,
-                text(&run.invalid_reasons.join("; "))
-            )
-        })
+    let invalid = view::invalid(report).into_iter().map(|run| {
+        format!(
+            "Invalid, and in no toll: {} {}: {}",
+            run.path.label(),
+            run.test,
+            run.invalid_reasons.join("; ")
+        )
+    });
+    let told = invalid.chain(view::busy(report).map(|busy| format!("{busy}.")));
+    told.map(|line| format!("<p class=\"warning\">{}</p>\n", text(&line)))
         .collect()
 }

@@ -10,8 +10,9 @@ use nettoll_core::{
 };
 
 use super::{
-    Style, invalid, stages,
+    Style, stages,
     table::{Align, Table},
+    warnings,
 };
 use crate::render::view;
 
@@ -32,7 +33,7 @@ pub(crate) fn path(report: &Report, style: Style) -> String {
     );
     let sections = [
         style.bold(&ends),
-        invalid(report, style),
+        warnings(report, style),
         stages::waterfall(run, style),
         devices(report, run, style),
     ];

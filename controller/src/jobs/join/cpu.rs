@@ -16,10 +16,12 @@ pub(super) struct Amounts {
     pub(super) transactions: Option<u64>,
 }
 
-/// Utilisation and service demand over the rounds, by samples where these tell it.
+/// Utilisation and service demand over the rounds, by samples where these tell it. `besides`: the
+/// rounds of another agent on this kernel, whose time is the test's as well.
 pub(super) fn side(
     node: &NodeContext,
     rounds: &[&RoundSide],
+    besides: &[&RoundSide],
     sampled: Option<&Stacks>,
     amounts: Amounts,
 ) -> Option<CpuSide> {
@@ -44,8 +46,18 @@ pub(super) fn side(
         utilisation,
         service_demand_ns_per_byte: per(amounts.bytes),
         service_demand_ns_per_transaction: per(amounts.transactions),
+        others: others_seconds(rounds, besides).map(|seconds| seconds / available),
         source: source.to_owned(),
     })
+}
+
+/// Processor time of other processes than the agents, at least: what ran outside of interrupts
+/// and softirqs, without all that the agents used.
+fn others_seconds(rounds: &[&RoundSide], besides: &[&RoundSide]) -> Option<f64> {
+    let tasks: Option<f64> = rounds.iter().map(|round| round.cpu_tasks_seconds).sum();
+    let agents = rounds.iter().chain(besides);
+    let own: Option<f64> = agents.map(|round| round.cpu_own_seconds).sum();
+    Some((tasks? - own?).max(0.0))
 }
 
 #[cfg(test)]
@@ -78,6 +90,33 @@ mod tests {
     }
 
     #[test]
+    fn what_no_agent_used_is_others() {
+        let round = |tasks, own| RoundSide {
+            seconds: 2.0,
+            cpu_busy_seconds: Some(3.0),
+            cpu_tasks_seconds: tasks,
+            cpu_own_seconds: own,
+            ..RoundSide::default()
+        };
+        let amounts = Amounts {
+            bytes: None,
+            transactions: None,
+        };
+        let others = |round: &RoundSide, besides: &[&RoundSide]| {
+            let side = side(&node(), &[round, round], besides, None, amounts);
+            side.unwrap().others
+        };
+        // Of 8 s on two CPUs in two rounds of 2 s.
+        let alone = round(Some(2.0), Some(0.5));
+        assert_eq!(others(&alone, &[]), Some(3.0 / 8.0));
+        assert_eq!(others(&alone, &[&alone, &alone]), Some(2.0 / 8.0));
+        // Softirqs on an agent's back are in its own time, and in no task's.
+        assert_eq!(others(&round(Some(1.0), Some(1.5)), &[]), Some(0.0));
+        assert_eq!(others(&round(Some(2.0), None), &[]), None);
+        assert_eq!(others(&round(None, Some(0.5)), &[]), None);
+    }
+
+    #[test]
     fn samples_tell_more_than_ticks_unless_idle_cpus_are_not_sampled() {
         let round = RoundSide {
             seconds: 2.0,
@@ -98,7 +137,7 @@ mod tests {
             ..Stacks::default()
         };
 
-        let sampled = side(&node(), &[&round], Some(&stacks), amounts).unwrap();
+        let sampled = side(&node(), &[&round], &[], Some(&stacks), amounts).unwrap();
         assert_eq!(
             (sampled.utilisation, sampled.source.as_str()),
             (0.5, "samples")
@@ -108,11 +147,11 @@ mod tests {
         assert_eq!(sampled.service_demand_ns_per_transaction, None);
 
         stacks.source = "cycles".into();
-        let ticks = side(&node(), &[&round], Some(&stacks), amounts).unwrap();
+        let ticks = side(&node(), &[&round], &[], Some(&stacks), amounts).unwrap();
         assert_eq!(
             (ticks.utilisation, ticks.source.as_str()),
             (0.25, "proc_stat")
         );
-        assert_eq!(side(&node(), &[], None, amounts), None);
+        assert_eq!(side(&node(), &[], &[], None, amounts), None);
     }
 }
