@@ -141,7 +141,7 @@ fn wrapped(text: &str, columns: usize, indent: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use nettoll_core::report::{CpuSide, TollMetric};
+    use nettoll_core::report::{CpuSide, TestType, TollMetric};
 
     use super::*;
     use crate::sample;
@@ -217,6 +217,25 @@ mod tests {
             text.contains("invalid: loopback path_cost: steal of 12 %"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn requests_to_a_url_have_a_waterfall() {
+        let mut sample = sample::report();
+        let mut run = sample.runs.remove(5);
+        run.test = TestType::HttpRr;
+        let stages = run.stages.as_mut().unwrap();
+        stages.truncate(1);
+        stages[0].stage = "name_lookup".to_owned();
+        sample.runs = vec![run];
+        sample.tolls = Vec::new();
+        let style = Style {
+            columns: 80,
+            colour: false,
+        };
+        let text = report(&sample, style);
+        assert!(text.contains("http_rr: mean"), "{text}");
+        assert!(text.contains("name_lookup"), "{text}");
     }
 
     #[test]

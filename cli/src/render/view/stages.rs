@@ -12,7 +12,12 @@ use super::{comparisons, run, subject};
 pub(crate) fn waterfalls(report: &Report) -> Vec<&Run> {
     let subject = subject(report);
     let of_subject = |run: &&Run| Some(&run.path) == subject && has_stages(run);
-    let round_trip = |run: &&Run| matches!(run.test, TestType::TcpRr | TestType::UdpRr);
+    let round_trip = |run: &&Run| {
+        matches!(
+            run.test,
+            TestType::TcpRr | TestType::UdpRr | TestType::HttpRr
+        )
+    };
     let trips: Vec<_> = report
         .runs
         .iter()
