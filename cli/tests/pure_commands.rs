@@ -180,7 +180,7 @@ fn a_cluster_that_cannot_be_asked_is_told() {
         clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]}";
     let cases: [(&[&str], &str); 5] = [
         (&[], "there is no kubeconfig"),
-        (&["--kubeconfig", "/nonexistent"], "'\"/nonexistent\"'"),
+        (&["--kubeconfig", "/nonexistent"], "'/nonexistent'"),
         (
             &["--kubeconfig", &file(nobody)],
             "the cluster does not answer",
@@ -244,4 +244,28 @@ fn interrupt(pid: u32) {
         .status()
         .unwrap();
     assert!(kill.success());
+}
+
+#[test]
+fn a_test_that_cannot_be_run_there_is_refused_without_a_controller() {
+    for (test, to, told) in [
+        (
+            "http_rr",
+            "node/n2",
+            "the tests there are tcp_stream, tcp_rr, udp_rr, path_cost",
+        ),
+        (
+            "tcp_rr",
+            "url/http://198.18.0.2/",
+            "the tests there are http_rr",
+        ),
+    ] {
+        let arguments = ["test", "--from", "node/n1", "--to", to, "--type", test];
+        // Nobody listens there, and nobody is asked.
+        let controller = ["--controller", "unix:/nowhere"];
+        let output = run(&[&arguments[..], &controller].concat());
+        let error = error_of(&output);
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains(told), "{error}");
+    }
 }

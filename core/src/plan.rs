@@ -38,7 +38,10 @@ pub enum PlanError {
     )]
     Unsupported(Endpoint),
     /// Not every test goes everywhere.
-    #[error("{test} cannot be measured to {to}; choose another test")]
+    #[error(
+        "{test} cannot be measured to {to}; the tests there are {}",
+        TestType::names_to(to)
+    )]
     Unreachable {
         /// The test.
         test: TestType,
@@ -63,6 +66,9 @@ pub enum PlanError {
     /// Nobody can answer.
     #[error("{0} has no ready backend on a node with an agent")]
     NoBackend(Endpoint),
+    /// A toll lies between two nodes.
+    #[error("a toll lies between two nodes, and both are {0}; name another one")]
+    OneNode(String),
     /// The inventory has no such pod network.
     #[error("there is no pod network '{network}'; there are {}", listed(.known))]
     NoNetwork {

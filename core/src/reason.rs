@@ -15,6 +15,8 @@ pub fn reason(error: &dyn Error) -> String {
         }
         next = cause.source();
     }
+    // kube writes a path with its own quotes into others: '"/path"'.
+    let text = text.replace("'\"", "'").replace("\"'", "'");
     text.replace('\n', " ")
 }
 
@@ -29,6 +31,14 @@ mod tests {
     #[derive(Debug, thiserror::Error)]
     #[error("inner\nline")]
     struct Inner;
+
+    #[test]
+    fn a_path_has_one_pair_of_quotes() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot read '{0:?}': gone")]
+        struct Kube(std::path::PathBuf);
+        assert_eq!(reason(&Kube("/a b".into())), "cannot read '/a b': gone");
+    }
 
     #[test]
     fn causes_are_told_once_and_in_one_line() {

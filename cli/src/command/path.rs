@@ -3,6 +3,7 @@
 use nettoll_core::{
     api::{Job, ProbeMode, TestJob},
     endpoint::Endpoint,
+    plan::PlanError,
     report::{Options, TestType},
 };
 
@@ -16,11 +17,24 @@ pub(super) struct EndsArgs {
     #[arg(long, value_name = "ENDPOINT")]
     pub(super) from: Endpoint,
     /// Where the server's socket lives; in a cluster also service/NAMESPACE/NAME[:PORT]
+    /// and url/https://…
     #[arg(long, value_name = "ENDPOINT")]
     pub(super) to: Endpoint,
     /// The pod network [default: the inventory's first]
     #[arg(long, value_name = "NAME")]
     pub(super) network: Option<String>,
+}
+
+impl EndsArgs {
+    /// Refuses a test that cannot be run there, before a controller is looked for.
+    pub(super) fn check(&self, test: TestType) -> Result<(), Failure> {
+        if test.reaches(&self.to) {
+            return Ok(());
+        }
+        let to = self.to.clone();
+        let refused = PlanError::Unreachable { test, to };
+        Err(Failure::Prerequisite(refused.to_string()))
+    }
 }
 
 /// Arguments of `nettoll path`.
@@ -39,6 +53,7 @@ pub(crate) struct Args {
 
 /// Measures and shows.
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
+    args.ends.check(TestType::TcpRr)?;
     let Args {
         client,
         ends: EndsArgs { from, to, network },

@@ -16,7 +16,7 @@ pub(crate) struct Args {
     client: client::ControllerArgs,
     #[command(flatten)]
     ends: EndsArgs,
-    /// The traffic: tcp_stream, tcp_rr, udp_rr or path_cost
+    /// The traffic: tcp_stream, tcp_rr, udp_rr, path_cost, or http_rr to a URL
     #[arg(long = "type", value_name = "TEST")]
     test: TestType,
     /// Measured time of the run over all its rounds
@@ -65,6 +65,7 @@ enum Probe {
 
 /// Measures and shows.
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
+    args.ends.check(args.test)?;
     let job = TestJob {
         from: args.ends.from,
         to: args.ends.to,

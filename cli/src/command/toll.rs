@@ -13,6 +13,12 @@ use crate::{client, failure::Failure, render::text};
 pub(crate) struct Args {
     #[command(flatten)]
     client: client::ControllerArgs,
+    /// The client's node [default: the inventory's first]
+    #[arg(long, value_name = "NAME")]
+    from_node: Option<String>,
+    /// The server's node [default: the inventory's next]
+    #[arg(long, value_name = "NAME")]
+    to_node: Option<String>,
     /// The pod network: a name, 'both' for all of them, or 'default' (all for path_cost, vxlan
     /// for the other tests)
     #[arg(long, default_value = "default", value_name = "NAME")]
@@ -42,6 +48,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let Args {
         client,
+        from_node,
+        to_node,
         network,
         seconds,
         pairs,
@@ -57,6 +65,8 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         let inventory = client.inventory().await?;
         let Networks { path_cost, others } = networks(&network, &inventory)?;
         let job = TollJob {
+            from_node,
+            to_node,
             path_cost_networks: path_cost,
             networks: others,
             tests,

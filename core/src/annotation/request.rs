@@ -67,12 +67,10 @@ impl Request {
         };
         let tests = get(TESTS).map_or_else(|| Ok(default.to_vec()), tests)?;
         if let Some(test) = tests.iter().find(|test| !test.reaches(&to)) {
-            let possible = TestType::ALL.into_iter().filter(|test| test.reaches(&to));
-            let possible: Vec<_> = possible.map(TestType::as_str).collect();
             return Err(Refusal(format!(
                 "{test} cannot be measured to {}; the tests there are {}",
                 quoted(pair),
-                possible.join(", ")
+                TestType::names_to(&to)
             )));
         }
         Ok(Self {

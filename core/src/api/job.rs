@@ -38,6 +38,10 @@ impl Job {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TollJob {
+    /// The client's node; `null` for the inventory's first, of which the server's is none.
+    pub from_node: Option<String>,
+    /// The server's node; `null` for the inventory's first that is not the client's.
+    pub to_node: Option<String>,
     /// The pod networks of `path_cost`, the first being that of all other tests too.
     pub path_cost_networks: Vec<String>,
     /// The pod networks of all other tests.

@@ -17,8 +17,7 @@ pub struct Group {
     pub members: Vec<Path>,
 }
 
-/// The groups of a toll job, one for each of its tests: between the inventory's first two nodes,
-/// loopback, two pods of one node, the nodes themselves, and two pods in each network.
+/// The groups of a toll job, one for each of its tests: between its two nodes, loopback, two pods of one node, the nodes themselves, and two pods in each network.
 pub fn toll_groups(inventory: &Inventory, job: &TollJob) -> Result<Vec<Group>, PlanError> {
     if job.tests.is_empty() {
         return Err(PlanError::NoTests);
@@ -29,9 +28,7 @@ pub fn toll_groups(inventory: &Inventory, job: &TollJob) -> Result<Vec<Group>, P
     if !(job.seconds.is_finite() && job.seconds > 0.0) {
         return Err(PlanError::Seconds(job.seconds));
     }
-    let [first, second, ..] = inventory.nodes.as_slice() else {
-        return Err(PlanError::TooFewNodes(inventory.nodes.len()));
-    };
+    let [first, second] = toll_nodes(inventory, job)?;
     let [local, neighbour] = pods(first)?;
     let [remote] = pods(second)?;
     let [node, other] = [first, second].map(|node| Endpoint::Node(node.name.clone()));
@@ -112,6 +109,39 @@ pub fn test_pairs(group: &Group) -> Vec<(usize, usize)> {
     (1..group.members.len()).map(|other| (0, other)).collect()
 }
 
+/// The client's and the server's node of a toll job.
+fn toll_nodes<'a>(
+    inventory: &'a Inventory,
+    job: &TollJob,
+) -> Result<[&'a InventoryNode; 2], PlanError> {
+    let nodes = &inventory.nodes;
+    let named = |name: &str| {
+        let found = nodes.iter().find(|node| node.name == name);
+        found.ok_or_else(|| PlanError::NoEndpoint {
+            endpoint: Endpoint::Node(name.to_owned()),
+            known: nodes
+                .iter()
+                .map(|node| format!("node/{}", node.name))
+                .collect(),
+        })
+    };
+    let other_than = |taken: Option<&InventoryNode>| {
+        let free = |node: &&InventoryNode| taken.is_none_or(|taken| taken.name != node.name);
+        let found = nodes.iter().find(free);
+        found.ok_or(PlanError::TooFewNodes(nodes.len()))
+    };
+    let to = job.to_node.as_deref().map(named).transpose()?;
+    let from = match job.from_node.as_deref() {
+        Some(name) => named(name)?,
+        None => other_than(to)?,
+    };
+    let to = to.map_or_else(|| other_than(Some(from)), Ok)?;
+    if from.name == to.name {
+        return Err(PlanError::OneNode(from.name.clone()));
+    }
+    Ok([from, to])
+}
+
 /// The first `N` pods of a node.
 fn pods<const N: usize>(node: &InventoryNode) -> Result<[Endpoint; N], PlanError> {
     let too_few = || PlanError::TooFewPods {
@@ -131,10 +161,15 @@ fn pods<const N: usize>(node: &InventoryNode) -> Result<[Endpoint; N], PlanError
 #[cfg(test)]
 mod tests {
     use super::{super::paths::tests::inventory, *};
-    use crate::{api::ProbeMode, report::Options};
+    use crate::{
+        api::{InventoryPod, ProbeMode},
+        report::Options,
+    };
 
     fn job() -> TollJob {
         TollJob {
+            from_node: None,
+            to_node: None,
             path_cost_networks: vec!["vxlan".to_owned(), "host-gw".to_owned()],
             networks: vec!["vxlan".to_owned()],
             tests: vec![TestType::PathCost, TestType::TcpRr],
@@ -196,6 +231,50 @@ mod tests {
     }
 
     #[test]
+    fn a_toll_lies_between_the_nodes_that_are_named() {
+        let mut inventory = inventory();
+        let pod = |name: &str, pod: &InventoryPod| InventoryPod {
+            name: format!("lab/{name}"),
+            ..pod.clone()
+        };
+        let third = &inventory.nodes[1];
+        let third = InventoryNode {
+            name: "n3".to_owned(),
+            pods: vec![pod("n3-a", &third.pods[0]), pod("n3-b", &third.pods[0])],
+            ..third.clone()
+        };
+        inventory.nodes.push(third);
+        for (from, to, expected) in [
+            (None, None, ["n1", "n2"]),
+            (Some("n3"), None, ["n3", "n1"]),
+            (None, Some("n3"), ["n1", "n3"]),
+            (None, Some("n1"), ["n2", "n1"]),
+            (Some("n3"), Some("n1"), ["n3", "n1"]),
+        ] {
+            let job = TollJob {
+                from_node: from.map(str::to_owned),
+                to_node: to.map(str::to_owned),
+                ..job()
+            };
+            let nodes = toll_nodes(&inventory, &job).unwrap();
+            assert_eq!(nodes.map(|node| node.name.as_str()), expected);
+        }
+        let job = TollJob {
+            from_node: Some("n3".to_owned()),
+            ..job()
+        };
+        let path = toll_groups(&inventory, &job)
+            .unwrap()
+            .remove(0)
+            .members
+            .remove(3);
+        assert_eq!(
+            (path.from.to_string(), path.to.to_string()),
+            ("pod/lab/n3-a".to_owned(), "pod/lab/n1-a".to_owned())
+        );
+    }
+
+    #[test]
     fn jobs_that_cannot_be_measured_say_why() {
         let with = |change: fn(&mut Inventory, &mut TollJob)| {
             let (mut inventory, mut job) = (inventory(), job());
@@ -224,6 +303,18 @@ mod tests {
                 "there are vxlan, host-gw",
             ),
             (with(|_, j| j.tests.clear()), "no test is named"),
+            (
+                with(|_, j| j.tests = vec![TestType::HttpRr]),
+                "the tests there are tcp_stream, tcp_rr, udp_rr, path_cost",
+            ),
+            (
+                with(|_, j| j.from_node = Some("n9".to_owned())),
+                "there is no node/n9; there are node/n1, node/n2",
+            ),
+            (
+                with(|_, j| j.to_node = j.from_node.insert("n2".to_owned()).clone().into()),
+                "both are n2",
+            ),
             (with(|_, j| j.pairs = 9), "at least 10"),
             (with(|_, j| j.seconds = f64::NAN), "NaN seconds"),
         ] {

@@ -52,6 +52,13 @@ impl TestType {
         }
     }
 
+    /// The tests that can be run to this endpoint, by name and with commas between them.
+    #[must_use]
+    pub fn names_to(to: &Endpoint) -> String {
+        let there = Self::ALL.into_iter().filter(|test| test.reaches(to));
+        there.map(Self::as_str).collect::<Vec<_>>().join(", ")
+    }
+
     /// The tests that exist.
     pub const ALL: [Self; 5] = [
         Self::TcpStream,

@@ -7,6 +7,8 @@ use crate::inventory::tests::sample;
 
 fn toll() -> TollJob {
     TollJob {
+        from_node: None,
+        to_node: None,
         path_cost_networks: vec!["vxlan".into(), "host-gw".into()],
         networks: vec!["vxlan".into()],
         tests: vec![TestType::PathCost, TestType::TcpRr],
