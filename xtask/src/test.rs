@@ -56,7 +56,7 @@ pub(crate) fn run(args: Args, places: &Places) -> Result<()> {
                 let cluster = Cluster::up(kit, yes, places)?;
                 lane.run(only.is_some(), Needs::Cluster(&cluster), places)?
             }
-            (Lane::Cluster, None) => lane.not_run(only.is_some(), cluster::NO_KIT.to_owned()),
+            (Lane::Cluster, None) => lane.not_run(only.is_some(), cluster::NO_KIT.to_owned())?,
             (_, _) => lane.run(only.is_some(), Needs::of(binaries.as_deref()), places)?,
         };
         rows.push(Row {

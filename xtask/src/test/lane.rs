@@ -13,9 +13,10 @@ use clap::ValueEnum;
 use crate::{
     exec,
     places::Places,
+    stop::Stop,
     test::{
         cluster::Cluster,
-        tally::{Outcome, Reader, Tally},
+        tally::{Outcome, Reader},
     },
 };
 
@@ -69,7 +70,7 @@ impl Lane {
         let tests = self.has_files(places)?;
         if !tests && self != Self::Pure {
             let why = format!("it has no tests yet (tests/tests/{}_*.rs)", self.name());
-            return Ok(self.not_run(asked, why));
+            return self.not_run(asked, why);
         }
         eprintln!("test: lane {}", self.name());
         let mut cargo = places.cargo("test");
@@ -100,14 +101,14 @@ impl Lane {
         count(&mut cargo)
     }
 
-    /// A lane that was asked for and cannot run has failed.
-    pub(crate) fn not_run(self, asked: bool, why: String) -> Outcome {
-        // The lab belongs to this product's promises: it is never skipped.
+    /// A lane that was asked for and cannot run is an error. The lab belongs to this product's
+    /// promises: it is never skipped.
+    pub(crate) fn not_run(self, asked: bool, why: String) -> Result<Outcome> {
         if asked || self == Self::Lab {
-            let tally = Tally::default();
-            return Outcome::Failed { tally, why };
+            let lane = self.name();
+            return Err(Stop::Prerequisite(format!("lane {lane} cannot run: {why}")).into());
         }
-        Outcome::Skipped(why)
+        Ok(Outcome::Skipped(why))
     }
 
     fn has_files(self, places: &Places) -> Result<bool> {
