@@ -220,6 +220,17 @@ mod tests {
     }
 
     #[test]
+    fn the_ends_of_each_path_are_told_once() {
+        let style = Style {
+            columns: 120,
+            colour: false,
+        };
+        let text = report(&sample::report(), style);
+        let ends = "pod-to-pod (vxlan): pod/lab/n1-a → pod/lab/n2-a";
+        assert_eq!(text.matches(ends).count(), 1, "{text}");
+    }
+
+    #[test]
     fn requests_to_a_url_have_a_waterfall() {
         let mut sample = sample::report();
         let mut run = sample.runs.remove(5);

@@ -6,7 +6,10 @@ mod stages;
 
 use std::collections::BTreeMap;
 
-use nettoll_core::report::{Program, Report, Run};
+use nettoll_core::{
+    endpoint::Path,
+    report::{Program, Report, Run},
+};
 
 pub(crate) use compare::{
     Comparison, comparisons, figure, missing, overhead_interval, run_figures, subject, values,
@@ -97,6 +100,17 @@ pub(crate) fn disturbed(report: &Report) -> Option<String> {
         reason.unwrap_or("no reason told"),
         runs().map(spare).sum::<usize>()
     ))
+}
+
+/// The paths that were measured, each once.
+pub(crate) fn paths(report: &Report) -> Vec<&Path> {
+    let mut paths: Vec<&Path> = Vec::new();
+    for run in &report.runs {
+        if !paths.contains(&&run.path) {
+            paths.push(&run.path);
+        }
+    }
+    paths
 }
 
 /// More than this part of all CPUs' time for others, and the reader is told.

@@ -154,6 +154,12 @@ pub(super) fn place(report: &Report) -> Section {
         ]);
     }
     body += &table.render();
+    let mut ends = Table::new(&["path", "from", "to"]);
+    for path in view::paths(report) {
+        let [from, to] = [&path.from, &path.to].map(|end| text(&end.to_string()));
+        ends.row(&[text(&path.label()), from, to]);
+    }
+    body += &ends.render();
     if let Some(disturbed) = view::disturbed(report) {
         body += &format!("<p>{}.</p>\n", text(&disturbed));
     }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use nettoll_core::report::{NodeContext, Report, Run};
+use nettoll_core::{
+    endpoint::Path,
+    report::{NodeContext, Report, Run},
+};
 
 use super::{
     Style,
@@ -97,6 +100,8 @@ pub(super) fn section(report: &Report, style: Style) -> String {
     if view::one_kernel(report) {
         lines.push("one kernel: all nodes share its CPUs and its clock".to_owned());
     }
+    let ends = |path: &Path| format!("{}: {} → {}", path.label(), path.from, path.to);
+    lines.extend(view::paths(report).into_iter().map(ends));
     lines.extend(view::disturbed(report));
     let lines: String = lines
         .iter()
