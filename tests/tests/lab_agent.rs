@@ -26,6 +26,16 @@ use serde_json::Value;
 /// Nobody's user and group.
 const NOBODY: u32 = 65534;
 
+/// A lab, in whose nodes a test starts agents itself.
+fn bed() -> Result<(Lab, Certificates)> {
+    require_root()?;
+    let lab = Lab::up(&Options {
+        network: Network::Vxlan,
+        ..Options::default()
+    })?;
+    Ok((lab, Certificates::new()?))
+}
+
 /// Runs the agent's binary as an ordinary user, from a folder that such a user can read.
 fn as_nobody(arguments: &[&str]) -> Result<Output> {
     let folder = tempfile::tempdir()?;
@@ -114,12 +124,7 @@ fn the_doctor_tries_every_hook() -> Result<()> {
 
 #[test]
 fn signals_end_it_in_order() -> Result<()> {
-    require_root()?;
-    let lab = Lab::up(&Options {
-        network: Network::Vxlan,
-        ..Options::default()
-    })?;
-    let certificates = Certificates::new()?;
+    let (lab, certificates) = bed()?;
     let node = &lab.plan().nodes[0];
     for (signal, code) in [(libc::SIGTERM, 0), (libc::SIGINT, 130)] {
         let agent = Agent::start(node, &certificates)?;
@@ -131,12 +136,7 @@ fn signals_end_it_in_order() -> Result<()> {
 
 #[test]
 fn its_metrics_are_there_before_any_run() -> Result<()> {
-    require_root()?;
-    let lab = Lab::up(&Options {
-        network: Network::Vxlan,
-        ..Options::default()
-    })?;
-    let certificates = Certificates::new()?;
+    let (lab, certificates) = bed()?;
     let agent = Agent::start(&lab.plan().nodes[0], &certificates)?;
     let (status, page) = agent.page("/metrics")?;
     assert_eq!(status, 200);
@@ -154,12 +154,7 @@ fn its_metrics_are_there_before_any_run() -> Result<()> {
 
 #[test]
 fn without_the_probe_it_says_so_and_tests_go_on() -> Result<()> {
-    require_root()?;
-    let lab = Lab::up(&Options {
-        network: Network::Vxlan,
-        ..Options::default()
-    })?;
-    let certificates = Certificates::new()?;
+    let (lab, certificates) = bed()?;
     let node = &lab.plan().nodes[0];
     let agent = Agent::start_with(node, &certificates, "probe = false")?;
     let off = "it is switched off by 'probe = false' in the agent's configuration";
@@ -211,12 +206,7 @@ fn value(page: &str, series: &str, labels: &[&str]) -> Result<f64> {
 
 #[test]
 fn its_metrics_keep_what_ended_runs_counted() -> Result<()> {
-    require_root()?;
-    let lab = Lab::up(&Options {
-        network: Network::Vxlan,
-        ..Options::default()
-    })?;
-    let certificates = Certificates::new()?;
+    let (lab, certificates) = bed()?;
     let node = &lab.plan().nodes[0];
     let agent = Agent::start(node, &certificates)?;
     let round = RoundSpec {
@@ -267,12 +257,7 @@ fn its_metrics_keep_what_ended_runs_counted() -> Result<()> {
 
 #[test]
 fn a_round_ends_with_the_connection_that_asked_for_it() -> Result<()> {
-    require_root()?;
-    let lab = Lab::up(&Options {
-        network: Network::Vxlan,
-        ..Options::default()
-    })?;
-    let certificates = Certificates::new()?;
+    let (lab, certificates) = bed()?;
     let node = &lab.plan().nodes[0];
     let agent = Agent::start(node, &certificates)?;
     let mut round = RoundSpec {

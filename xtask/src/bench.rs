@@ -18,12 +18,12 @@ mod traffic;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
-use clap::ValueEnum;
 use serde_json::json;
 
 use self::{bed::Bed, comparison::Comparison};
 use crate::{
     build,
+    output::Output,
     places::Places,
     privilege::Privilege,
     setup::{self, Purpose},
@@ -66,15 +66,6 @@ pub(crate) struct Args {
     /// Install what is missing without asking
     #[arg(long)]
     yes: bool,
-}
-
-/// How comparisons are shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people
-    Table,
-    /// For programs
-    Json,
 }
 
 /// How much is measured.

@@ -24,8 +24,8 @@ pub(crate) struct Args {
     /// Optimised static binaries, the default
     #[arg(long, conflicts_with = "debug")]
     release: bool,
-    /// Unoptimised binaries for this machine; the eBPF objects are always optimised, the kernel's verifier takes
-    /// no others
+    /// Unoptimised binaries for this machine; the eBPF objects are always optimised, the kernel's
+    /// verifier takes no others
     #[arg(long)]
     debug: bool,
     /// Treat warnings of the eBPF crate as errors

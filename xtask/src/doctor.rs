@@ -3,10 +3,10 @@
 use std::process::Command;
 
 use anyhow::Result;
-use clap::ValueEnum;
 
 use crate::{
     build, exec,
+    output::Output,
     places::Places,
     setup::{self, Purpose},
 };
@@ -15,23 +15,8 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// How to say it
-    #[arg(
-        short,
-        long,
-        value_enum,
-        default_value = "table",
-        value_name = "FORMAT"
-    )]
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
-}
-
-/// As `nettoll-agent doctor` takes it.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
-    /// For people
-    Table,
-    /// For programs
-    Json,
 }
 
 pub(crate) fn run(args: Args, places: &Places) -> Result<()> {

@@ -13,6 +13,7 @@ mod exec;
 mod image;
 mod lab;
 mod manifests;
+mod output;
 mod places;
 mod privilege;
 mod setup;

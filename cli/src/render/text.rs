@@ -101,16 +101,8 @@ fn headlines(report: &Report, style: Style) -> String {
 
 /// Runs that must not be believed, and what makes the others less certain.
 fn warnings(report: &Report, style: Style) -> String {
-    let invalid = view::invalid(report).into_iter().map(|run| {
-        format!(
-            "invalid: {} {}: {}",
-            run.path.label(),
-            run.test,
-            run.invalid_reasons.join("; ")
-        )
-    });
     let mut text = String::new();
-    for line in invalid.chain(view::busy(report)) {
+    for line in view::warnings(report) {
         for line in wrapped(&line, style.width(), 0).lines() {
             text += &style.alarm(line);
             text.push('\n');
@@ -214,7 +206,7 @@ mod tests {
             },
         );
         assert!(
-            text.contains("invalid: loopback path_cost: steal of 12 %"),
+            text.contains("Invalid, and in no toll: loopback path_cost: steal of 12 %"),
             "{text}"
         );
     }
@@ -268,7 +260,7 @@ mod tests {
         }
         let (all, worst) = (sample.runs.len(), &sample.runs[2]);
         let (path, test) = (worst.path.label(), worst.test);
-        let told = view::busy(&sample).unwrap();
+        let told = view::warnings(&sample).pop().unwrap();
         assert!(told.contains(&format!("in 2 of {all} runs")), "{told}");
         assert!(
             told.contains(&format!("in {path} {test} at least 62 %")),

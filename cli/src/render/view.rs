@@ -102,6 +102,19 @@ pub(crate) fn disturbed(report: &Report) -> Option<String> {
     ))
 }
 
+/// Runs that must not be believed, and what makes the others less certain.
+pub(crate) fn warnings(report: &Report) -> Vec<String> {
+    let invalid = invalid(report).into_iter().map(|run| {
+        format!(
+            "Invalid, and in no toll: {} {}: {}",
+            run.path.label(),
+            run.test,
+            run.invalid_reasons.join("; ")
+        )
+    });
+    invalid.chain(busy(report)).collect()
+}
+
 /// The paths that were measured, each once.
 pub(crate) fn paths(report: &Report) -> Vec<&Path> {
     let mut paths: Vec<&Path> = Vec::new();
@@ -118,7 +131,7 @@ const BUSY: f64 = 0.05;
 
 /// That other processes took much of the processor time, in how many runs, and in which the most;
 /// `None` on a quiet machine.
-pub(crate) fn busy(report: &Report) -> Option<String> {
+fn busy(report: &Report) -> Option<String> {
     let others = |run: &Run| {
         let sides = [&run.cpu.local, &run.cpu.remote].into_iter().flatten();
         sides.filter_map(|side| side.others).max_by(f64::total_cmp)

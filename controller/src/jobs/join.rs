@@ -168,9 +168,10 @@ fn cpu(inputs: &Inputs<'_>, reported: &[&Sides]) -> Cpu {
         [at_client, at_server].map(|side| side.and_then(|side| side.stacks.as_ref()));
     // One agent on one node tells its own time on both sides.
     let two_agents = inputs.plan.client.node != inputs.plan.server.node;
-    let besides: &[&RoundSide] = match inputs.one_kernel && two_agents {
-        true => &server,
-        false => &[],
+    let besides: &[&RoundSide] = if inputs.one_kernel && two_agents {
+        &server
+    } else {
+        &[]
     };
     Cpu {
         local: cpu::side(inputs.client, &client, besides, at_client, amounts),

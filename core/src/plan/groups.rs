@@ -17,7 +17,8 @@ pub struct Group {
     pub members: Vec<Path>,
 }
 
-/// The groups of a toll job, one for each of its tests: between its two nodes, loopback, two pods of one node, the nodes themselves, and two pods in each network.
+/// The groups of a toll job, one for each of its tests: loopback, two pods of one node, the two
+/// nodes themselves, and a pod on each, in each network.
 pub fn toll_groups(inventory: &Inventory, job: &TollJob) -> Result<Vec<Group>, PlanError> {
     if job.tests.is_empty() {
         return Err(PlanError::NoTests);

@@ -18,12 +18,10 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 
 use self::watched::{Process, processes};
-use super::{
-    Output,
-    figure::{Figure, render},
-};
+use super::figure::{Figure, render};
 use crate::{
     exec,
+    output::Output,
     places::Places,
     privilege::Privilege,
     stop::Stop,

@@ -8,11 +8,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-use super::{
-    Output,
-    figure::{Figure, render},
-};
-use crate::{exec, places::Places};
+use super::figure::{Figure, render};
+use crate::{exec, output::Output, places::Places};
 
 /// Of this bench.
 #[derive(Debug, clap::Args)]

@@ -152,15 +152,7 @@ fn figures(headline: &Headline) -> String {
 }
 
 fn warnings(report: &Report) -> String {
-    let invalid = view::invalid(report).into_iter().map(|run| {
-        format!(
-            "Invalid, and in no toll: {} {}: {}",
-            run.path.label(),
-            run.test,
-            run.invalid_reasons.join("; ")
-        )
-    });
-    let told = invalid.chain(view::busy(report).map(|busy| format!("{busy}.")));
+    let told = view::warnings(report).into_iter();
     told.map(|line| format!("<p class=\"warning\">{}</p>\n", text(&line)))
         .collect()
 }
