@@ -109,7 +109,7 @@ const FAMILIES: [Row; 9] = [
         "nettoll_closure_ratio",
         Kind::Gauge,
         "Sum of the mean stage times over the mean round-trip time; mesh: with the wire as \
-         host-to-host has it, moving mean of the last 10 rounds that both probes followed",
+         host-to-host has it, median of the last 10 rounds that both probes followed",
         |known| known.closure,
     ),
     (

@@ -6,14 +6,17 @@
 //! same devices. So how much of a pod's round trip is explained (`closure`) can be told on any two
 //! nodes, without a common clock.
 
+use std::collections::VecDeque;
+
 use super::beside::Beside;
 use crate::{
     api::{LightRound, LightWatched},
     report::Stage,
 };
 
-/// The closure is a moving mean of so many rounds.
-const ROUNDS: f64 = 10.0;
+/// The closure is the median of so many rounds. Their mean is no use on a virtual machine: one
+/// stolen millisecond in a `host-to-host` round is more than all round-trip times of a pod's.
+const ROUNDS: usize = 10;
 
 /// One node's part of a round.
 #[derive(Clone, Copy, Debug)]
@@ -82,14 +85,31 @@ impl Parts {
 pub(super) struct Joints {
     edges: [Parts; 2],
     beside: Beside<Joint>,
-    closure: Option<Closure>,
+    closure: Closure,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// The last rounds' ratios, oldest first, and when the last one was.
+#[derive(Clone, Debug, Default)]
 struct Closure {
-    ratio: f64,
-    rounds: f64,
+    ratios: VecDeque<f64>,
     at_ms: u64,
+}
+
+impl Closure {
+    fn add(&mut self, ratio: f64, at_ms: u64) {
+        if self.ratios.len() == ROUNDS {
+            self.ratios.pop_front();
+        }
+        self.ratios.push_back(ratio);
+        self.at_ms = self.at_ms.max(at_ms);
+    }
+
+    fn median(&self) -> Option<f64> {
+        let mut ratios: Vec<f64> = self.ratios.iter().copied().collect();
+        ratios.sort_by(f64::total_cmp);
+        let [low, high] = [ratios.len().checked_sub(1)? / 2, ratios.len() / 2];
+        Some((ratios[low] + ratios[high]) / 2.0)
+    }
 }
 
 impl Joints {
@@ -132,8 +152,8 @@ impl Joints {
     /// What the stages and the wire add up to, of the mean round-trip time between pods, where a
     /// round since `since_ms` told.
     pub(super) fn closure(&self, since_ms: u64) -> Option<f64> {
-        let known = self.closure.filter(|closure| closure.at_ms >= since_ms);
-        known.map(|closure| closure.ratio)
+        let told = self.closure.at_ms >= since_ms;
+        told.then(|| self.closure.median()).flatten()
     }
 
     fn join(&mut self, pods: bool, apart_ms: u64) -> Option<Wire> {
@@ -141,17 +161,9 @@ impl Joints {
         let near = |a: &Joint, b: &Joint| a.at_ms.abs_diff(b.at_ms) <= apart_ms;
         if let Some([host, pod]) = self.beside.add(pods, joint, near) {
             let ratio = (pod.seen_ns + host.rtt_ns - host.seen_ns) / pod.rtt_ns;
-            let before = self.closure.unwrap_or(Closure {
-                ratio,
-                rounds: 0.0,
-                at_ms: 0,
-            });
-            let rounds = (before.rounds + 1.0).min(ROUNDS);
-            self.closure = ratio.is_finite().then_some(Closure {
-                ratio: before.ratio + (ratio - before.ratio) / rounds,
-                rounds,
-                at_ms: before.at_ms.max(pod.at_ms),
-            });
+            if ratio.is_finite() {
+                self.closure.add(ratio, pod.at_ms);
+            }
         }
         joint.wire()
     }
