@@ -88,7 +88,9 @@ fn a_pods_round_trip_is_explained_by_its_stages_and_the_wire_between_the_nodes()
     add(2, 2e5, 0.0);
     assert!(add(3, 2e5, 9e4).is_some_and(|ratio| (ratio - 1.0).abs() < 1e-3));
     // A stage that nobody sees: half of the last ten rounds say so, then all.
-    let half = (4..13).map(|number| add(number, 2e5, 4e4)).collect::<Vec<_>>();
+    let half = (4..13)
+        .map(|number| add(number, 2e5, 4e4))
+        .collect::<Vec<_>>();
     let later = half.last().copied().flatten();
     assert!(later.is_some_and(|ratio| (ratio - 0.8).abs() < 1e-3));
     let first = half.first().copied().flatten();
