@@ -24,20 +24,34 @@ pub struct Config {
     pub vxlan_ports: [u16; 2],
 }
 
+/// What each CPU has of its own, beside its cells.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cpu {
+    /// Of the programs' runs on it.
+    pub counters: Counters,
+    /// Calls that are open on it.
+    pub nest: Nest,
+    /// Fills the cache line.
+    pub fill: [u64; 4],
+}
+
 const _: () = {
     assert!(size_of::<DeviceEntry>() == 12);
     assert!(size_of::<KnownDevice>() == 16);
     assert!(size_of::<Config>() == 16);
     assert!(size_of::<FlowKey>() == 40);
     assert!(size_of::<FlowState>() == 64);
-    assert!(size_of::<PacketSlot>() == 40);
+    assert!(size_of::<PacketSlot>() == 64);
     assert!(size_of::<WireSlot>() == 24);
-    assert!(size_of::<EdgeCell>() == 48 + 4 * BUCKETS);
-    assert!(size_of::<SelfCell>() == 32);
+    assert!(size_of::<EdgeCell>() == 18 * 64);
+    assert!(size_of::<SelfCell>() == 64);
     assert!(size_of::<SeamTime>() == 24);
     assert!(size_of::<Frame>() == 40);
     assert!(size_of::<Nest>() == 8 + 40 * NESTING);
     assert!(size_of::<Counters>() == 8 * (2 * PROGRAMS + LOSSES));
+    assert!(size_of::<Cpu>() == size_of::<Counters>() + size_of::<Nest>() + 32);
+    assert!(size_of::<Cpu>().is_multiple_of(64));
 };
 
 #[cfg(feature = "user")]
@@ -59,13 +73,9 @@ mod user {
         super::Config,
         super::FlowKey,
         super::FlowRef,
-        super::FlowState,
-        super::PacketSlot,
-        super::WireSlot,
         super::EdgeCell,
         super::SelfCell,
-        super::SeamTime,
-        super::Nest,
-        super::Counters
+        super::Cpu,
+        super::SeamTime
     );
 }

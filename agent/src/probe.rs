@@ -1,11 +1,11 @@
 //! The probe: follows a run's packets through the kernel.
 //!
-//! The eBPF side (`agent-ebpf/src/hops`) aggregates in per-CPU maps; this side resolves struct
-//! offsets ([`offsets`], from the kernel's BTF by [`btf`]), loads the programs, tells them which
-//! flows and devices matter ([`devices`]), shares stamps with the traffic threads ([`stamps`])
-//! reads what was counted ([`counts`]) and what the programs themselves cost ([`calibration`])
-//! and add to self times ([`seam`]). Programs are attached only in rounds that want them; what
-//! they could not count is counted by reason.
+//! The eBPF side (`agent-ebpf/src/hops`) aggregates in arrays with a part for each CPU; this side
+//! resolves struct offsets ([`offsets`], from the kernel's BTF by [`btf`]), loads the programs,
+//! tells them which flows and devices matter ([`devices`]), maps their [`memory`], shares stamps
+//! with the traffic threads ([`stamps`]), reads what was counted ([`counts`]) and what the programs
+//! themselves cost ([`calibration`]) and add to self times ([`seam`]). Programs are attached only in
+//! rounds that want them; what they could not count is counted by reason.
 //!
 //! It fails where the kernel refuses (no privilege, no BTF, a missing member): then there is no
 //! probe, the reason is told, and traffic tests still work.
@@ -14,6 +14,7 @@ pub(crate) mod btf;
 mod calibration;
 mod counts;
 mod devices;
+mod memory;
 mod offsets;
 mod seam;
 mod stamps;
@@ -23,7 +24,6 @@ use std::{
     collections::BTreeMap,
     io,
     net::{IpAddr, SocketAddr},
-    os::fd::AsFd,
     sync::{Arc, atomic::Ordering},
 };
 
@@ -34,7 +34,7 @@ use aya::{
 };
 use nettoll_agent_common::hops::{
     Config, DEVICE_ENDPOINT, DEVICE_OWN, DEVICE_PEER, DEVICE_TUNNEL, DEVICE_UNDERLAY, DeviceEntry,
-    FLOWS, FlowKey, FlowRef, LOSS_NAMES, NO_DEVICE,
+    FLOWS, FlowKey, FlowRef, LOSS_NAMES, NO_DEVICE, ProgramCounters,
 };
 use nettoll_core::{
     api::{FlowTuple, Protocol},
@@ -214,6 +214,7 @@ impl Probe {
         for (global, value) in &offsets {
             loader.override_global(global, value, true);
         }
+        counts::size(&mut loader)?;
         let mut ebpf = loader.load(object)?;
         // Only an object that was built with the feature `log` has the log's map.
         if ebpf.map("AYA_LOGS").is_some()
@@ -227,12 +228,8 @@ impl Probe {
                 .load(name, &btf)
                 .map_err(ProbeError::of(name))?;
         }
-        let states = map(&mut ebpf, "STATES")?;
-        let aya::maps::Map::Array(states) = &states else {
-            return Err(ProbeError::Missing("STATES"));
-        };
         Ok(Self {
-            states: States::map(states.fd().as_fd()).map_err(ProbeError::Share)?,
+            states: States::of(&mut ebpf)?,
             counts: Counts::new(&mut ebpf)?,
             config: map(&mut ebpf, "CONFIG")?.try_into()?,
             device_table: map(&mut ebpf, "DEVICES")?.try_into()?,
@@ -257,7 +254,7 @@ impl Probe {
             return Ok(());
         }
         self.detach();
-        self.counts.clear_nest()?;
+        self.counts.clear_nest();
         self.configure(hooks)?;
         for name in PROGRAMS.into_iter().filter(|name| hooks.wants(name)) {
             let program = program(&mut self.ebpf, name)?;
@@ -387,7 +384,8 @@ impl Probe {
         if self.flows.is_empty() {
             self.devices.clear();
         }
-        self.counts.clear(flow.0)
+        self.counts.clear(flow.0);
+        Ok(())
     }
 
     /// The flow's stamps, for its traffic threads.
@@ -396,23 +394,21 @@ impl Probe {
     }
 
     /// What was counted between the flow's marks so far.
-    pub(crate) fn edges(&self, flow: FlowId) -> Result<Vec<Edge>, ProbeError> {
+    pub(crate) fn edges(&self, flow: FlowId) -> Vec<Edge> {
         self.counts.edges(flow.0, &self.devices)
     }
 
     /// Exact self times between the flow's marks so far.
-    pub(crate) fn self_times(&self, flow: FlowId) -> Result<Vec<SelfTime>, ProbeError> {
+    pub(crate) fn self_times(&self, flow: FlowId) -> Vec<SelfTime> {
         self.counts.self_times(flow.0, &self.devices)
     }
 
     /// The programs and their counts since load (`node` is left empty).
-    pub(crate) fn programs(&self) -> Result<Vec<Program>, ProbeError> {
-        let counters = self.counts.counters()?;
-        let counts = counters.runs.into_iter().zip(counters.matched);
-        Ok(PROGRAMS
+    pub(crate) fn programs(&self) -> Vec<Program> {
+        PROGRAMS
             .into_iter()
-            .zip(counts)
-            .map(|(name, (runs, matched))| Program {
+            .zip(self.counts.counters().programs)
+            .map(|(name, ProgramCounters { runs, matched })| Program {
                 name: name.to_owned(),
                 node: String::new(),
                 runs,
@@ -420,13 +416,13 @@ impl Probe {
                 mean_ns: self.costs.get(name).map(|cost| cost.mean_ns),
                 empty_mean_ns: self.costs.get(name).map(|cost| cost.empty_mean_ns),
             })
-            .collect())
+            .collect()
     }
 
     /// What was lost since load, all reasons listed.
-    pub(crate) fn lost(&self) -> Result<BTreeMap<String, u64>, ProbeError> {
+    pub(crate) fn lost(&self) -> BTreeMap<String, u64> {
         let names = LOSS_NAMES.into_iter().map(str::to_owned);
-        Ok(names.zip(self.counts.counters()?.lost).collect())
+        names.zip(self.counts.counters().lost).collect()
     }
 
     fn configure(&mut self, hooks: Hooks) -> Result<(), ProbeError> {

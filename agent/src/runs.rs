@@ -156,7 +156,7 @@ impl Runs {
                 if observation.sealed.is_none() {
                     observation.sealed = Some(RunSide {
                         tcp: traffic.tcp(),
-                        ..self.measured(&run, &observation)?
+                        ..self.measured(&run, &observation)
                     });
                 }
                 self.instruments.calibrate(&mut observation)?;
@@ -227,7 +227,7 @@ impl Runs {
             None => RunSide {
                 tcp: traffic.tcp(),
                 http: traffic.http(),
-                ..self.measured(&run, &observation)?
+                ..self.measured(&run, &observation)
             },
         };
         (side.programs, side.lost) = self.instruments.counters(&observation, &self.node);

@@ -66,14 +66,22 @@ pub const LOSS_NAMES: [&str; LOSSES] = [
     "interrupted",
 ];
 
+/// One program's counters.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProgramCounters {
+    /// Times it ran.
+    pub runs: u64,
+    /// Times it stored a hop of a followed flow.
+    pub matched: u64,
+}
+
 /// One CPU's counters.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Times each program ran.
-    pub runs: [u64; PROGRAMS],
-    /// Times each program stored a hop of a followed flow.
-    pub matched: [u64; PROGRAMS],
+    /// By [`ProgramCode`].
+    pub programs: [ProgramCounters; PROGRAMS],
     /// What was not counted, by [`Loss`].
     pub lost: [u64; LOSSES],
 }

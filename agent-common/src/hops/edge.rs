@@ -1,10 +1,10 @@
 //! What is counted between two hops.
 
-/// Edges that can be counted at once, of all flows, a power of two.
-pub const EDGES: usize = 512;
-/// Places where an edge's cell can be, one after the other: so many that all edges of a group of
+/// Cells that one CPU has for edges of all flows, and as many for self times, a power of two.
+pub const CELLS: usize = 512;
+/// Places where a key's cell can be, one after the other: so many that all edges of a group of
 /// runs (some 160) find one, with ample room.
-pub const EDGE_PLACES: u32 = 32;
+pub const PLACES: u32 = 32;
 /// Buckets of a histogram: 8 for each octave, times up to 2³⁶ ns (68 s).
 pub const BUCKETS: usize = 272;
 /// Buckets for each octave, as a power of two.
@@ -85,16 +85,16 @@ pub const fn edge_key(flow: u16, direction: u16, many: bool, from: u16, to: u16)
         | (to as u32 & 0xFFF)
 }
 
-/// Where an edge's cell is looked for first.
+/// Where a key's cell is looked for first.
 #[inline(always)]
 #[must_use]
-pub const fn edge_slot(key: u32) -> u32 {
-    key.wrapping_mul(0x9E37_79B1) >> (32 - EDGES.trailing_zeros())
+pub const fn first_place(key: u32) -> u32 {
+    key.wrapping_mul(0x9E37_79B1) >> (32 - CELLS.trailing_zeros())
 }
 
-/// What is counted of an edge on one CPU. Cells are an open-addressed table in a per-CPU array:
-/// there is no helper call in looking one up.
-#[repr(C)]
+/// What is counted of an edge on one CPU. Cells are an open-addressed table: there is no helper
+/// call in looking one up.
+#[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EdgeCell {
     /// [`edge_key`]; 0 for an empty cell (no edge ends in [`EventCode::UserSend`]).
@@ -113,6 +113,25 @@ pub struct EdgeCell {
     pub sum_ns: u64,
     /// Times, by [`bucket`].
     pub histogram: [u32; BUCKETS],
+    /// Fills the cache line.
+    pub fill: [u64; 2],
+}
+
+impl Default for EdgeCell {
+    /// An empty cell.
+    fn default() -> Self {
+        Self {
+            key: 0,
+            pad: 0,
+            packets: 0,
+            segments: 0,
+            ack_packets: 0,
+            bytes: 0,
+            sum_ns: 0,
+            histogram: [0; BUCKETS],
+            fill: [0; 2],
+        }
+    }
 }
 
 #[cfg(test)]
@@ -135,10 +154,10 @@ mod tests {
     }
 
     /// Puts a key where the programs would; false where there is no room.
-    fn place(cells: &mut [u32; EDGES], key: u32) -> bool {
-        let first = edge_slot(key);
-        (first..first + EDGE_PLACES).any(|place| {
-            let cell = &mut cells[place as usize % EDGES];
+    fn place(cells: &mut [u32; CELLS], key: u32) -> bool {
+        let first = first_place(key);
+        (first..first + PLACES).any(|place| {
+            let cell = &mut cells[place as usize % CELLS];
             if *cell == 0 {
                 *cell = key;
             }
@@ -152,7 +171,7 @@ mod tests {
         const HOPS: usize = 12;
         let mut state = 1_u32;
         for _ in 0..2_000 {
-            let mut cells = [0; EDGES];
+            let mut cells = [0; CELLS];
             for flow in 0..FLOWS {
                 for direction in 0..2 {
                     // Any devices, in any order.

@@ -3,17 +3,21 @@
 /// Calls of transmit functions that can be nested on one CPU, a power of two.
 pub const NESTING: usize = 8;
 
-/// The key of a self time: flow, direction and device.
+/// The key of a self time: flow, direction and device; never 0.
 #[inline(always)]
 #[must_use]
 pub const fn self_key(flow: u16, direction: u16, device: u16) -> u32 {
-    ((flow as u32 & 63) << 16) | ((direction as u32 & 1) << 15) | (device as u32 & 0xFF)
+    (1 << 30) | ((flow as u32 & 63) << 16) | ((direction as u32 & 1) << 15) | (device as u32 & 0xFF)
 }
 
-/// Self time of one device's transmit function on one CPU.
-#[repr(C)]
+/// Self time of one device's transmit function on one CPU, in a table as that of edges.
+#[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SelfCell {
+    /// [`self_key`]; 0 for an empty cell.
+    pub key: u32,
+    /// Keeps the alignment.
+    pub pad: u32,
     /// Calls.
     pub calls: u64,
     /// Payload bytes.
@@ -22,6 +26,8 @@ pub struct SelfCell {
     pub self_ns: u64,
     /// How often a program was left and the next one entered in that time; tunnels only.
     pub seams: u64,
+    /// Fills the cache line.
+    pub fill: [u64; 3],
 }
 
 /// What leaving one program and entering the next takes, on one CPU.

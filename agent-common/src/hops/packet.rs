@@ -5,8 +5,8 @@ pub const PACKET_SLOTS: usize = 1 << 14;
 /// Packets that can be on the wire at once: a direct-mapped table, a power of two.
 pub const WIRE_SLOTS: usize = 1 << 12;
 
-/// A packet that is being followed.
-#[repr(C)]
+/// A packet that is being followed, in a cache line.
+#[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PacketSlot {
     /// Key of its `sk_buff`'s address; 0 for an empty slot.

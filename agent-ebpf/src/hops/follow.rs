@@ -2,16 +2,17 @@
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use nettoll_agent_common::hops::{
-    BUCKETS, Config, Counters, DEVICE_CACHE, DEVICE_ENDPOINT, DEVICE_OWN, DEVICE_PEER,
-    DEVICE_TUNNEL, DEVICE_UNDERLAY, EventCode, FRAME_TUNNEL, FlowState, KnownDevice, Loss,
-    PACKET_DELIVERED, PACKET_MOVING, PACKET_PASSED, PACKET_SLOTS, PacketSlot, ProgramCode,
-    STALE_NS, WIRE_SLOTS, WireSlot, bucket, device_slot, edge_key, hop_code, self_key, wire_key,
+    BUCKETS, Config, DEVICE_CACHE, DEVICE_ENDPOINT, DEVICE_OWN, DEVICE_PEER, DEVICE_TUNNEL,
+    DEVICE_UNDERLAY, EventCode, FRAME_TUNNEL, FlowState, KnownDevice, Loss, PACKET_DELIVERED,
+    PACKET_MOVING, PACKET_PASSED, PACKET_SLOTS, PacketSlot, ProgramCode, STALE_NS, WIRE_SLOTS,
+    WireSlot, bucket, device_slot, edge_key, hop_code, self_key, wire_key,
 };
 
 use crate::{
     headers,
     kernel::{Device, Skb},
-    maps, nest,
+    maps::{self, Here},
+    nest,
 };
 
 #[inline(always)]
@@ -38,10 +39,10 @@ fn wire_slot(key: u64) -> u32 {
 
 /// The device, by this CPU's cache; `None` for one that no path goes over.
 #[inline(always)]
-fn known(device: Device, config: &'static Config) -> Option<&'static KnownDevice> {
+fn known(device: Device, config: &'static Config, here: &Here) -> Option<&'static KnownDevice> {
     let key = device.key(config);
     let mixed = (key >> 5).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    let known = maps::known_device((mixed >> (64 - DEVICE_CACHE.trailing_zeros())) as u32)?;
+    let known = here.known_device((mixed >> (64 - DEVICE_CACHE.trailing_zeros())) as u32)?;
     if known.key != key || known.generation != config.generation {
         *known = look_up(device, key, config)?;
     }
@@ -87,7 +88,7 @@ struct Point<'a> {
     code: u16,
     /// A stamp from the program's very beginning; 0 for none.
     early_ns: u64,
-    counters: &'a mut Counters,
+    here: &'a mut Here,
 }
 
 impl Point<'_> {
@@ -98,7 +99,7 @@ impl Point<'_> {
 
     #[inline(always)]
     fn lose(&mut self, reason: Loss) {
-        maps::lose(self.counters, reason);
+        self.here.lose(reason);
     }
 
     #[inline(always)]
@@ -113,7 +114,7 @@ impl Point<'_> {
     /// A hop was stored. The programs are numbered so that the event gives the program.
     #[inline(always)]
     fn matched(&mut self) {
-        self.counters.matched[program_of(self.event) as usize] += 1;
+        self.here.matched(program_of(self.event));
     }
 }
 
@@ -142,10 +143,10 @@ pub(crate) fn hop(
     device: Device,
     event: EventCode,
     early_ns: u64,
-    counters: &mut Counters,
+    here: &mut Here,
 ) -> Option<()> {
     let config = maps::CONFIG.get(0)?;
-    let device = known(device, config)?;
+    let device = known(device, config, here)?;
     let code = hop_code(device.index, event);
     let mut point = Point {
         config,
@@ -153,7 +154,7 @@ pub(crate) fn hop(
         event,
         code,
         early_ns,
-        counters,
+        here,
     };
     let (key, slot) = packet(skb, config)?;
     if slot.skb == key
@@ -185,7 +186,7 @@ fn pass(slot: &mut PacketSlot, state: &mut FlowState, point: &mut Point<'_>) -> 
         slot.skb = 0;
         return None;
     }
-    count(slot, point.code, elapsed, point.counters);
+    count(slot, point.code, elapsed, point.here);
     point.matched();
     slot.last = point.code;
     slot.last_ns = now;
@@ -194,9 +195,15 @@ fn pass(slot: &mut PacketSlot, state: &mut FlowState, point: &mut Point<'_>) -> 
             let key = self_key(slot.flow, slot.direction, point.device.index);
             if point.on(DEVICE_TUNNEL) {
                 // What this program took belongs to no one's self time.
-                nest::enter(point.device.key, now_ns(), key | FRAME_TUNNEL, slot.bytes);
+                nest::enter(
+                    point.here.nest,
+                    point.device.key,
+                    now_ns(),
+                    key | FRAME_TUNNEL,
+                    slot.bytes,
+                );
             } else {
-                nest::enter(point.device.key, now, key, slot.bytes);
+                nest::enter(point.here.nest, point.device.key, now, key, slot.bytes);
             }
         }
         if point.on(DEVICE_UNDERLAY) && state.over_wire == 0 {
@@ -293,12 +300,7 @@ fn begin(skb: Skb, key: u64, slot: &mut PacketSlot, point: &mut Point<'_>) -> Op
         if sent_ns != 0 && bytes != 0 {
             state.sent_ns[way] = 0;
             packet.last = hop_code(point.device.index, EventCode::UserSend);
-            count(
-                &packet,
-                point.code,
-                now.wrapping_sub(sent_ns),
-                point.counters,
-            );
+            count(&packet, point.code, now.wrapping_sub(sent_ns), point.here);
             packet.last = point.code;
         }
     } else if !point.on(DEVICE_OWN) {
@@ -336,7 +338,7 @@ fn arrive_from_wire(packet: &mut PacketSlot, now: u64, point: &mut Point<'_>) ->
         packet,
         point.code,
         now.wrapping_sub(wire.sent_ns),
-        point.counters,
+        point.here,
     );
     packet.last = point.code;
     packet.state = PACKET_PASSED;
@@ -345,7 +347,7 @@ fn arrive_from_wire(packet: &mut PacketSlot, now: u64, point: &mut Point<'_>) ->
 
 /// A delivered packet is copied to user space.
 #[inline(always)]
-pub(crate) fn copied(skb: Skb, counters: &mut Counters) -> Option<()> {
+pub(crate) fn copied(skb: Skb, here: &mut Here) -> Option<()> {
     let (key, slot) = packet(skb, maps::CONFIG.get(0)?)?;
     if slot.skb != key || slot.state != PACKET_DELIVERED {
         return None;
@@ -353,14 +355,14 @@ pub(crate) fn copied(skb: Skb, counters: &mut Counters) -> Option<()> {
     slot.skb = 0;
     counted(slot)?;
     let to = (slot.last & !0xF) | EventCode::Copy as u16;
-    count(slot, to, now_ns().wrapping_sub(slot.last_ns), counters);
-    counters.matched[ProgramCode::Copy as usize] += 1;
+    count(slot, to, now_ns().wrapping_sub(slot.last_ns), here);
+    here.matched(ProgramCode::Copy);
     Some(())
 }
 
 /// A packet is freed; `reason` holds where that is on its way.
 #[inline(always)]
-pub(crate) fn ended(skb: Skb, reason: Loss, counters: &mut Counters) -> Option<()> {
+pub(crate) fn ended(skb: Skb, reason: Loss, here: &mut Here) -> Option<()> {
     let (key, slot) = packet(skb, maps::CONFIG.get(0)?)?;
     if slot.skb != key {
         return None;
@@ -368,14 +370,14 @@ pub(crate) fn ended(skb: Skb, reason: Loss, counters: &mut Counters) -> Option<(
     slot.skb = 0;
     if slot.state == PACKET_MOVING {
         counted(slot)?;
-        maps::lose(counters, reason);
+        here.lose(reason);
     }
     Some(())
 }
 
 /// Adds a packet to the edge from its last hop to this one.
 #[inline(always)]
-fn count(packet: &PacketSlot, to: u16, elapsed: u64, counters: &mut Counters) {
+fn count(packet: &PacketSlot, to: u16, elapsed: u64, here: &mut Here) {
     let key = edge_key(
         packet.flow,
         packet.direction,
@@ -383,8 +385,8 @@ fn count(packet: &PacketSlot, to: u16, elapsed: u64, counters: &mut Counters) {
         packet.last,
         to,
     );
-    let Some(cell) = maps::edge(key) else {
-        maps::lose(counters, Loss::EdgesFull);
+    let Some(cell) = maps::edge(here, key) else {
+        here.lose(Loss::EdgesFull);
         return;
     };
     if packet.bytes == 0 {

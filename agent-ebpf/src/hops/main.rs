@@ -22,7 +22,10 @@ mod nest;
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use nettoll_agent_common::hops::{EventCode, Loss, ProgramCode};
 
-use crate::kernel::{Device, Skb};
+use crate::{
+    kernel::{Device, Skb},
+    maps::Here,
+};
 
 /// The licence that the helpers ask for.
 #[unsafe(link_section = "license")]
@@ -33,11 +36,11 @@ macro_rules! hop {
     ($name:ident, $tracepoint:literal, $code:ident) => {
         #[btf_tracepoint(function = $tracepoint)]
         fn $name(ctx: BtfTracePointContext) {
-            let Some(counters) = maps::run(ProgramCode::$code) else {
+            let Some(mut here) = Here::run(ProgramCode::$code) else {
                 return;
             };
             let skb = Skb(ctx.arg(0));
-            let _ = follow::hop(skb, skb.device(), EventCode::$code, 0, counters);
+            let _ = follow::hop(skb, skb.device(), EventCode::$code, 0, &mut here);
         }
     };
 }
@@ -49,49 +52,49 @@ hop!(netif_receive_skb, "netif_receive_skb", Receive);
 
 #[btf_tracepoint(function = "net_dev_start_xmit")]
 fn net_dev_start_xmit(ctx: BtfTracePointContext) {
-    let Some(counters) = maps::run(ProgramCode::StartXmit) else {
+    let Some(mut here) = Here::run(ProgramCode::StartXmit) else {
         return;
     };
     let device = Device(ctx.arg(1));
     // Under a tunnel the call begins before all that this program does.
-    let early_ns = nest::now_in_tunnel();
+    let early_ns = nest::now_in_tunnel(here.nest);
     let skb = Skb(ctx.arg(0));
-    if follow::hop(skb, device, EventCode::StartXmit, early_ns, counters).is_none() {
-        nest::enter_unfollowed(device);
+    if follow::hop(skb, device, EventCode::StartXmit, early_ns, &mut here).is_none() {
+        nest::enter_unfollowed(here.nest, device);
     }
 }
 
 #[btf_tracepoint(function = "net_dev_xmit")]
 fn net_dev_xmit(ctx: BtfTracePointContext) {
     // The packet may be gone: only its device is looked at.
-    let Some(counters) = maps::run(ProgramCode::Xmit) else {
+    let Some(mut here) = Here::run(ProgramCode::Xmit) else {
         return;
     };
-    nest::leave(Device(ctx.arg(2)), counters);
+    nest::leave(Device(ctx.arg(2)), &mut here);
 }
 
 #[btf_tracepoint(function = "skb_copy_datagram_iovec")]
 fn skb_copy_datagram_iovec(ctx: BtfTracePointContext) {
-    let Some(counters) = maps::run(ProgramCode::Copy) else {
+    let Some(mut here) = Here::run(ProgramCode::Copy) else {
         return;
     };
-    let _ = follow::copied(Skb(ctx.arg(0)), counters);
+    let _ = follow::copied(Skb(ctx.arg(0)), &mut here);
 }
 
 #[btf_tracepoint(function = "consume_skb")]
 fn consume_skb(ctx: BtfTracePointContext) {
-    let Some(counters) = maps::run(ProgramCode::Consume) else {
+    let Some(mut here) = Here::run(ProgramCode::Consume) else {
         return;
     };
-    let _ = follow::ended(Skb(ctx.arg(0)), Loss::Merged, counters);
+    let _ = follow::ended(Skb(ctx.arg(0)), Loss::Merged, &mut here);
 }
 
 #[btf_tracepoint(function = "kfree_skb")]
 fn kfree_skb(ctx: BtfTracePointContext) {
-    let Some(counters) = maps::run(ProgramCode::Free) else {
+    let Some(mut here) = Here::run(ProgramCode::Free) else {
         return;
     };
-    let _ = follow::ended(Skb(ctx.arg(0)), Loss::Dropped, counters);
+    let _ = follow::ended(Skb(ctx.arg(0)), Loss::Dropped, &mut here);
 }
 
 #[panic_handler]

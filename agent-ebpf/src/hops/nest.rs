@@ -11,11 +11,14 @@
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use nettoll_agent_common::hops::{
-    Counters, FRAME_TUNNEL, Frame, INTERRUPTED_NS, INTERRUPTED_TIMES, Loss, NESTING, Nest,
-    ProgramCode, SelfCell, UNFOLLOWED,
+    FRAME_TUNNEL, Frame, INTERRUPTED_NS, INTERRUPTED_TIMES, Loss, NESTING, Nest, ProgramCode,
+    SelfCell, UNFOLLOWED,
 };
 
-use crate::{kernel::Device, maps};
+use crate::{
+    kernel::Device,
+    maps::{self, Here},
+};
 
 /// An index into the frames that the verifier believes. LLVM knows the value's range and would
 /// delete the mask without the black box.
@@ -26,25 +29,22 @@ fn frame(nest: &mut Nest, depth: u32) -> &mut Frame {
 
 /// A transmit function is called for a followed packet.
 #[inline(always)]
-pub(crate) fn enter(device_key: u64, now_ns: u64, key: u32, bytes: u32) {
-    if let Some(nest) = maps::nest() {
-        push(
-            nest,
-            Frame {
-                device: device_key,
-                start_ns: now_ns,
-                key,
-                bytes,
-                ..Frame::default()
-            },
-        );
-    }
+pub(crate) fn enter(nest: &mut Nest, device_key: u64, now_ns: u64, key: u32, bytes: u32) {
+    push(
+        nest,
+        Frame {
+            device: device_key,
+            start_ns: now_ns,
+            key,
+            bytes,
+            ..Frame::default()
+        },
+    );
 }
 
 /// The time, where the innermost open call is a tunnel's; else 0.
 #[inline(always)]
-pub(crate) fn now_in_tunnel() -> u64 {
-    let Some(nest) = maps::nest() else { return 0 };
+pub(crate) fn now_in_tunnel(nest: &mut Nest) -> u64 {
     if nest.depth == 0 || frame(nest, nest.depth - 1).key & FRAME_TUNNEL == 0 {
         return 0;
     }
@@ -54,10 +54,8 @@ pub(crate) fn now_in_tunnel() -> u64 {
 
 /// A transmit function is called for another packet: of interest only inside a followed one's.
 #[inline(always)]
-pub(crate) fn enter_unfollowed(device: Device) {
-    if let Some(nest) = maps::nest()
-        && nest.depth > 0
-    {
+pub(crate) fn enter_unfollowed(nest: &mut Nest, device: Device) {
+    if nest.depth > 0 {
         // SAFETY: a helper without arguments.
         let start_ns = unsafe { bpf_ktime_get_ns() };
         let Some(config) = maps::CONFIG.get(0) else {
@@ -90,14 +88,14 @@ fn push(nest: &mut Nest, call: Frame) {
 
 /// A transmit function returned.
 #[inline(always)]
-pub(crate) fn leave(device: Device, counters: &mut Counters) {
-    let Some(nest) = maps::nest() else { return };
+pub(crate) fn leave(device: Device, here: &mut Here) {
+    let nest = &mut *here.nest;
     if nest.depth == 0 {
         return;
     }
     if nest.overflow > 0 {
         nest.overflow -= 1;
-        maps::lose(counters, Loss::Nesting);
+        here.lose(Loss::Nesting);
         return;
     }
     // SAFETY: a helper without arguments.
@@ -118,14 +116,15 @@ pub(crate) fn leave(device: Device, counters: &mut Counters) {
     if entered != device.key(config) {
         // An end without its begin (the programs were attached inside a call).
         nest.depth = 0;
-        maps::lose(counters, Loss::Nesting);
+        here.lose(Loss::Nesting);
         return;
     }
     nest.depth = depth;
     let elapsed = now - start_ns;
     if key != UNFOLLOWED {
-        counters.matched[ProgramCode::Xmit as usize] += 1;
+        here.matched(ProgramCode::Xmit);
         let call = SelfCell {
+            key: key & !FRAME_TUNNEL,
             calls: 1,
             bytes: u64::from(bytes),
             self_ns: elapsed.saturating_sub(children_ns),
@@ -135,11 +134,12 @@ pub(crate) fn leave(device: Device, counters: &mut Counters) {
             } else {
                 0
             },
+            ..SelfCell::default()
         };
-        add(key & !FRAME_TUNNEL, call, counters);
+        add(call, here);
     }
     if depth > 0 {
-        let caller = frame(nest, depth - 1);
+        let caller = frame(here.nest, depth - 1);
         caller.children += 1;
         caller.children_ns += if caller.key & FRAME_TUNNEL != 0 {
             // A tunnel's self time begins again after all that this program has done.
@@ -154,30 +154,28 @@ pub(crate) fn leave(device: Device, counters: &mut Counters) {
 
 /// The self time of a long call: what else ran in it is not the device's.
 #[inline(always)]
-fn uninterrupted(mean_ns: u64, self_ns: u64, counters: &mut Counters) -> u64 {
+fn uninterrupted(mean_ns: u64, self_ns: u64, here: &mut Here) -> u64 {
     if self_ns <= INTERRUPTED_TIMES * mean_ns {
         return self_ns;
     }
-    maps::lose(counters, Loss::Interrupted);
+    here.lose(Loss::Interrupted);
     mean_ns
 }
 
 /// Adds one call to a device's self time.
 #[inline(always)]
-fn add(key: u32, call: SelfCell, counters: &mut Counters) {
-    if let Some(cell) = maps::SELF_TIMES.get_ptr_mut(key) {
-        // SAFETY: per CPU, bottom halves are off.
-        let cell = unsafe { &mut *cell };
-        let self_ns = if call.self_ns > INTERRUPTED_NS && cell.calls != 0 {
-            uninterrupted(cell.self_ns / cell.calls, call.self_ns, counters)
-        } else {
-            call.self_ns
-        };
-        cell.calls += call.calls;
-        cell.bytes += call.bytes;
-        cell.self_ns += self_ns;
-        cell.seams += call.seams;
-    } else if maps::SELF_TIMES.insert(key, call, 0).is_err() {
-        maps::lose(counters, Loss::EdgesFull);
-    }
+fn add(call: SelfCell, here: &mut Here) {
+    let Some(cell) = maps::self_time(here, call.key) else {
+        here.lose(Loss::EdgesFull);
+        return;
+    };
+    let self_ns = if call.self_ns > INTERRUPTED_NS && cell.calls != 0 {
+        uninterrupted(cell.self_ns / cell.calls, call.self_ns, here)
+    } else {
+        call.self_ns
+    };
+    cell.calls += call.calls;
+    cell.bytes += call.bytes;
+    cell.self_ns += self_ns;
+    cell.seams += call.seams;
 }

@@ -2,27 +2,37 @@
 
 use std::collections::BTreeMap;
 
-use aya::{
-    Ebpf,
-    maps::{MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues},
-    util::nr_cpus,
-};
+use aya::{Ebpf, EbpfLoader, util::nr_cpus};
 use nettoll_agent_common::hops::{
-    BUCKETS, Counters, EDGES, EdgeCell, LOSSES, Nest, PROGRAMS, SUB_BITS, SelfCell,
+    CELLS, Counters, Cpu, DEVICE_CACHE, EdgeCell, LOSSES, Nest, PROGRAMS, SUB_BITS, SelfCell,
 };
 use nettoll_core::{
     histogram::upper_bound,
     hop::{Direction, Edge, Event, Hop, SelfTime},
 };
 
-use super::{ProbeError, devices::Devices, ignore_missing, map};
+use super::{ProbeError, devices::Devices, memory::Memory};
 
-/// The maps that hold counts.
+/// What the programs count, of each CPU.
 pub(super) struct Counts {
-    edges: PerCpuArray<MapData, EdgeCell>,
-    self_times: PerCpuHashMap<MapData, u32, SelfCell>,
-    counters: PerCpuArray<MapData, Counters>,
-    nest: PerCpuArray<MapData, Nest>,
+    cpus: Memory<Cpu>,
+    edges: Memory<EdgeCell>,
+    self_times: Memory<SelfCell>,
+}
+
+/// CPUs that there can be.
+fn cpus() -> Result<usize, ProbeError> {
+    nr_cpus().map_err(|(_, error)| ProbeError::Share(error))
+}
+
+/// Gives the arrays that have a part for each CPU their sizes.
+pub(super) fn size(loader: &mut EbpfLoader<'_>) -> Result<(), ProbeError> {
+    let cpus = cpus()? as u32;
+    loader.map_max_entries("CPUS", cpus);
+    loader.map_max_entries("DEVICES_KNOWN", cpus * DEVICE_CACHE as u32);
+    loader.map_max_entries("EDGES", cpus * CELLS as u32);
+    loader.map_max_entries("SELF_TIMES", cpus * CELLS as u32);
+    Ok(())
 }
 
 /// Events by `EventCode`.
@@ -38,23 +48,20 @@ const EVENTS: [Event; 7] = [
 
 impl Counts {
     pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, ProbeError> {
+        let cpus = cpus()?;
         Ok(Self {
-            edges: map(ebpf, "EDGES")?.try_into()?,
-            self_times: map(ebpf, "SELF_TIMES")?.try_into()?,
-            counters: map(ebpf, "COUNTERS")?.try_into()?,
-            nest: map(ebpf, "NEST")?.try_into()?,
+            cpus: Memory::of(ebpf, "CPUS", cpus)?,
+            edges: Memory::of(ebpf, "EDGES", cpus * CELLS)?,
+            self_times: Memory::of(ebpf, "SELF_TIMES", cpus * CELLS)?,
         })
     }
 
     /// Cells of one edge can be at several places, on different CPUs and on one.
-    pub(super) fn edges(&self, flow: u16, devices: &Devices) -> Result<Vec<Edge>, ProbeError> {
+    pub(super) fn edges(&self, flow: u16, devices: &Devices) -> Vec<Edge> {
         let mut sums: BTreeMap<u32, Sum> = BTreeMap::new();
-        for index in 0..EDGES as u32 {
-            for cell in self.edges.get(&index, 0)?.iter() {
-                if cell.key != 0 && flow_of(cell.key) == flow {
-                    sums.entry(cell.key).or_default().add(cell);
-                }
-            }
+        for index in self.edges_of(flow) {
+            let cell = self.edges.read(index);
+            sums.entry(cell.key).or_default().add(&cell);
         }
         let hop = |code: u32| {
             let device = devices.id((code >> 4) as u16)?;
@@ -69,93 +76,81 @@ impl Counts {
         };
         let mut edges: Vec<Edge> = sums.into_iter().filter_map(edge).collect();
         edges.sort_by_key(|edge| (edge.direction, edge.from, edge.to, edge.many_segments));
-        Ok(edges)
+        edges
     }
 
-    pub(super) fn self_times(
-        &self,
-        flow: u16,
-        devices: &Devices,
-    ) -> Result<Vec<SelfTime>, ProbeError> {
-        let mut times = Vec::new();
-        for key in keys_of(flow, self.self_times.keys(), 16)? {
-            let cells = match self.self_times.get(&key, 0) {
-                Err(MapError::KeyNotFound) => continue,
-                cells => cells?,
-            };
-            let Some(device) = devices.id((key & 0xFF) as u16) else {
-                continue;
-            };
-            times.push(SelfTime {
-                direction: direction(key >> 15),
-                device,
-                calls: cells.iter().map(|cell| cell.calls).sum(),
-                bytes: cells.iter().map(|cell| cell.bytes).sum(),
-                self_ns: cells.iter().map(|cell| cell.self_ns).sum(),
-                seams: cells.iter().map(|cell| cell.seams).sum(),
-            });
+    pub(super) fn self_times(&self, flow: u16, devices: &Devices) -> Vec<SelfTime> {
+        let mut sums: BTreeMap<u32, SelfCell> = BTreeMap::new();
+        for index in self.self_times_of(flow) {
+            let cell = self.self_times.read(index);
+            let sum = sums.entry(cell.key).or_default();
+            sum.calls += cell.calls;
+            sum.bytes += cell.bytes;
+            sum.self_ns += cell.self_ns;
+            sum.seams += cell.seams;
         }
+        let time = |(key, sum): (u32, SelfCell)| {
+            Some(SelfTime {
+                direction: direction(key >> 15),
+                device: devices.id((key & 0xFF) as u16)?,
+                calls: sum.calls,
+                bytes: sum.bytes,
+                self_ns: sum.self_ns,
+                seams: sum.seams,
+            })
+        };
+        let mut times: Vec<SelfTime> = sums.into_iter().filter_map(time).collect();
         times.sort_by_key(|time| (time.direction, time.device));
-        Ok(times)
+        times
     }
 
     /// The counters of all CPUs, added up.
-    pub(super) fn counters(&self) -> Result<Counters, ProbeError> {
+    pub(super) fn counters(&self) -> Counters {
         let mut sum = Counters::default();
-        for cpu in self.counters.get(&0, 0)?.iter() {
+        for cpu in 0..self.cpus.length() {
+            let Cpu { counters, .. } = self.cpus.read(cpu);
             for program in 0..PROGRAMS {
-                sum.runs[program] += cpu.runs[program];
-                sum.matched[program] += cpu.matched[program];
+                sum.programs[program].runs += counters.programs[program].runs;
+                sum.programs[program].matched += counters.programs[program].matched;
             }
             for reason in 0..LOSSES {
-                sum.lost[reason] += cpu.lost[reason];
+                sum.lost[reason] += counters.lost[reason];
             }
         }
-        Ok(sum)
+        sum
     }
 
-    /// Forgets what was counted of a flow.
-    pub(super) fn clear(&mut self, flow: u16) -> Result<(), ProbeError> {
-        for index in 0..EDGES as u32 {
-            let ours = |cell: &EdgeCell| cell.key != 0 && flow_of(cell.key) == flow;
-            let cells = self.edges.get(&index, 0)?;
-            if cells.iter().any(ours) {
-                let left = cells
-                    .iter()
-                    .map(|cell| if ours(cell) { EMPTY } else { *cell });
-                let left = PerCpuValues::try_from(left.collect::<Vec<_>>());
-                self.edges.set(index, left.map_err(MapError::IoError)?, 0)?;
-            }
+    /// Forgets what was counted of a flow, of which nothing may be counted any more.
+    pub(super) fn clear(&self, flow: u16) {
+        for index in self.edges_of(flow) {
+            self.edges.write(index, EdgeCell::default());
         }
-        for key in keys_of(flow, self.self_times.keys(), 16)? {
-            ignore_missing(self.self_times.remove(&key))?;
+        for index in self.self_times_of(flow) {
+            self.self_times.write(index, SelfCell::default());
         }
-        Ok(())
     }
 
-    /// Empties the nests: calls that were open when the programs were detached never end.
-    pub(super) fn clear_nest(&mut self) -> Result<(), ProbeError> {
-        let cpus = nr_cpus().map_err(|(_, error)| MapError::IoError(error))?;
-        let empty =
-            PerCpuValues::try_from(vec![Nest::default(); cpus]).map_err(MapError::IoError)?;
-        Ok(self.nest.set(0, empty, 0)?)
-    }
-}
-
-/// The flow's keys in a map whose keys begin with the flow at bit `shift`.
-fn keys_of(
-    flow: u16,
-    keys: impl Iterator<Item = Result<u32, MapError>>,
-    shift: u32,
-) -> Result<Vec<u32>, ProbeError> {
-    let mut found = Vec::new();
-    for key in keys {
-        let key = key?;
-        if key >> shift == u32::from(flow) {
-            found.push(key);
+    /// Empties the nests: calls that were open when the programs were detached never end. No
+    /// program may be attached.
+    pub(super) fn clear_nest(&self) {
+        for cpu in 0..self.cpus.length() {
+            let nest = Nest::default();
+            let before = self.cpus.read(cpu);
+            self.cpus.write(cpu, Cpu { nest, ..before });
         }
     }
-    Ok(found)
+
+    /// The flow's cells of edges.
+    fn edges_of(&self, flow: u16) -> impl Iterator<Item = usize> {
+        let ours = move |key: u32| key != 0 && (key >> 26) as u16 == flow;
+        (0..self.edges.length()).filter(move |&index| ours(self.edges.read(index).key))
+    }
+
+    /// The flow's cells of self times.
+    fn self_times_of(&self, flow: u16) -> impl Iterator<Item = usize> {
+        let ours = move |key: u32| key != 0 && (key >> 16 & 63) as u16 == flow;
+        (0..self.self_times.length()).filter(move |&index| ours(self.self_times.read(index).key))
+    }
 }
 
 fn direction(bits: u32) -> Direction {
@@ -165,22 +160,6 @@ fn direction(bits: u32) -> Direction {
         Direction::Response
     }
 }
-
-/// The flow in an edge's key.
-fn flow_of(key: u32) -> u16 {
-    (key >> 26) as u16
-}
-
-const EMPTY: EdgeCell = EdgeCell {
-    key: 0,
-    pad: 0,
-    packets: 0,
-    segments: 0,
-    ack_packets: 0,
-    bytes: 0,
-    sum_ns: 0,
-    histogram: [0; BUCKETS],
-};
 
 /// All cells of one edge, added up.
 #[derive(Default)]

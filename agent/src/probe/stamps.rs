@@ -1,18 +1,16 @@
 //! The memory that a flow's traffic threads share with the probe: one mapped array, one cache
 //! line a flow, written and read by plain atomic stores and loads.
 
-use std::{
-    io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
-    ptr::NonNull,
-    sync::{
-        Arc,
-        atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering},
 };
 
+use aya::Ebpf;
 use nettoll_agent_common::hops::{FLOWS, FlowState};
 use nettoll_core::hop::Direction;
+
+use super::{ProbeError, memory::Memory};
 
 /// [`FlowState`] as seen from a thread: the same layout, in atomics.
 #[repr(C, align(64))]
@@ -30,63 +28,21 @@ pub(super) struct Shared {
 const _: () = assert!(size_of::<Shared>() == size_of::<FlowState>());
 
 /// The mapped array.
-pub(super) struct States {
-    base: NonNull<Shared>,
-}
-
-#[expect(unsafe_code, reason = "memory shared with the kernel")]
-// SAFETY: the memory is reached through atomics only.
-unsafe impl Send for States {}
-#[expect(unsafe_code, reason = "memory shared with the kernel")]
-// SAFETY: as above.
-unsafe impl Sync for States {}
+pub(super) struct States(Memory<Shared>);
 
 impl States {
-    const BYTES: usize = FLOWS * size_of::<Shared>();
-
     /// Maps the `STATES` array.
-    pub(super) fn map(map: BorrowedFd<'_>) -> io::Result<Arc<Self>> {
-        #[expect(unsafe_code, reason = "mmap")]
-        // SAFETY: a fresh mapping at an address of the kernel's choice; the array was created
-        // with BPF_F_MMAPABLE and holds FLOWS values of this size, and its memory lives as long
-        // as the mapping, whatever becomes of the descriptor.
-        let base = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                Self::BYTES,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                map.as_fd().as_raw_fd(),
-                0,
-            )
-        };
-        if base == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(Arc::new(Self { base }))
+    pub(super) fn of(ebpf: &mut Ebpf) -> Result<Arc<Self>, ProbeError> {
+        Ok(Arc::new(Self(Memory::of(ebpf, "STATES", FLOWS)?)))
     }
 
     /// The state of a flow.
     pub(super) fn get(&self, flow: usize) -> &Shared {
-        let states: &[Shared] = {
-            #[expect(unsafe_code, reason = "memory shared with the kernel")]
-            // SAFETY: FLOWS values that live as long as `self`; zeroed by the kernel, and any
-            // bits are values of the atomics.
-            unsafe {
-                std::slice::from_raw_parts(self.base.as_ptr(), FLOWS)
-            }
-        };
-        &states[flow % FLOWS]
-    }
-}
-
-impl Drop for States {
-    fn drop(&mut self) {
-        #[expect(unsafe_code, reason = "munmap")]
-        // SAFETY: the mapping made in `map`; nobody holds a reference into it any more.
+        #[expect(unsafe_code, reason = "memory shared with the kernel")]
+        // SAFETY: it lives as long as `self`, was zeroed by the kernel, any bits are values of the
+        // atomics, and nobody has it otherwise.
         unsafe {
-            libc::munmap(self.base.as_ptr().cast(), Self::BYTES);
+            self.0.at(flow).as_ref()
         }
     }
 }

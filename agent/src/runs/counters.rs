@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use nettoll_core::report::Program;
 
-use super::{RunError, instruments::refused};
 use crate::probe::Probe;
 
 /// Counts of the probe's programs, by name, and of losses, by reason.
@@ -15,10 +14,11 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    pub(super) fn of(probe: &Probe) -> Result<Self, RunError> {
-        let programs = probe.programs().map_err(refused)?;
-        let lost = probe.lost().map_err(refused)?;
-        Ok(Self { programs, lost })
+    pub(super) fn of(probe: &Probe) -> Self {
+        Self {
+            programs: probe.programs(),
+            lost: probe.lost(),
+        }
     }
 
     /// Takes the programs' run times, and nothing else.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use nettoll_core::api::RunSide;
 
 use super::{
-    RunError, Runs,
+    Runs,
     instruments::{Observation, lock},
     run::Run,
 };
@@ -38,23 +38,16 @@ impl Runs {
     fn add_to(&self, totals: &mut Totals, run: &Run) {
         let observation = lock(&run.observation);
         let side = match &observation.sealed {
-            Some(sealed) => Ok(sealed.clone()),
+            Some(sealed) => sealed.clone(),
             None => self.measured(run, &observation),
         };
-        match side {
-            Ok(side) => totals.add_side(run.spec.path.kind, &Way::of(&run.spec), &side),
-            Err(error) => tracing::warn!(%error, run = run.spec.id, "the totals are without it"),
-        }
+        totals.add_side(run.spec.path.kind, &Way::of(&run.spec), &side);
     }
 
     /// The hops and stages that were seen in the run's rounds with the probe so far.
-    pub(super) fn measured(
-        &self,
-        run: &Run,
-        observation: &Observation,
-    ) -> Result<RunSide, RunError> {
-        let (edges, self_times) = self.instruments.counted(observation)?;
-        Ok(RunSide {
+    pub(super) fn measured(&self, run: &Run, observation: &Observation) -> RunSide {
+        let (edges, self_times) = self.instruments.counted(observation);
+        RunSide {
             node: self.node.clone(),
             edges,
             self_times,
@@ -65,6 +58,6 @@ impl Runs {
             programs: Vec::new(),
             lost: BTreeMap::new(),
             stacks: None,
-        })
+        }
     }
 }

@@ -171,7 +171,7 @@ impl Instruments {
         };
         self.take();
         probe.attach(hooks(spec.test)).map_err(refused)?;
-        observation.before = Some(Counters::of(probe)?);
+        observation.before = Some(Counters::of(probe));
         Ok(probe.stamps(id))
     }
 
@@ -219,9 +219,9 @@ impl Instruments {
         };
         if let Some(slice) = calibration {
             probe.end_calibration(slice).map_err(refused)?;
-            observation.counters.learn_costs(&Counters::of(probe)?);
+            observation.counters.learn_costs(&Counters::of(probe));
         } else {
-            observation.counters.add(&before, &Counters::of(probe)?);
+            observation.counters.add(&before, &Counters::of(probe));
         }
         Ok(())
     }
@@ -270,15 +270,12 @@ impl Instruments {
     }
 
     /// What was counted of the run's flow so far.
-    pub(super) fn counted(&self, observation: &Observation) -> Result<Counted, RunError> {
+    pub(super) fn counted(&self, observation: &Observation) -> Counted {
         let mut probe = lock(&self.probe);
-        let (Some(flow), Some(probe)) = (observation.flow, probe.loaded()) else {
-            return Ok((Vec::new(), Vec::new()));
-        };
-        Ok((
-            probe.edges(flow).map_err(refused)?,
-            probe.self_times(flow).map_err(refused)?,
-        ))
+        match (observation.flow, probe.loaded()) {
+            (Some(flow), Some(probe)) => (probe.edges(flow), probe.self_times(flow)),
+            _ => (Vec::new(), Vec::new()),
+        }
     }
 
     /// The programs' counts and the losses in the run's rounds with the probe.
@@ -296,11 +293,8 @@ impl Instruments {
 
     /// The programs' counts and the losses since the probe was loaded, if it is.
     pub(super) fn counters_since_load(&self) -> Option<(Vec<Program>, BTreeMap<String, u64>)> {
-        let counters = Counters::of(lock(&self.probe).loaded()?);
-        let counters = counters.inspect_err(|error| tracing::warn!(%error, "cannot read counters"));
-        counters
-            .ok()
-            .map(|Counters { programs, lost }| (programs, lost))
+        let Counters { programs, lost } = Counters::of(lock(&self.probe).loaded()?);
+        Some((programs, lost))
     }
 
     /// Takes the run's stacks, if it has any. No round may be open.

@@ -50,17 +50,12 @@ impl Instruments {
             return Ok(None);
         };
         let whole = taken == self.taken.load(Ordering::Relaxed);
-        let counted = if whole {
-            probe
-                .edges(id)
-                .and_then(|edges| Ok(Some((edges, probe.self_times(id)?))))
-        } else {
-            Ok(None)
-        };
+        let counted = whole.then(|| (probe.edges(id), probe.self_times(id)));
         let ended = probe.unfollow(id);
         if self.watched.fetch_sub(1, Ordering::Relaxed) == 1 && !keep {
             probe.detach();
         }
-        ended.and(counted).map_err(refused)
+        ended.map_err(refused)?;
+        Ok(counted)
     }
 }
