@@ -20,7 +20,10 @@ mod watch;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -47,6 +50,8 @@ pub(crate) struct Runs {
     node: String,
     places: BTreeMap<Endpoint, String>,
     runs: Mutex<BTreeMap<String, Arc<Run>>>,
+    /// How many were prepared since the agent began.
+    prepared: AtomicU64,
     /// The run whose round is open. Held while a round is opened or closed.
     open: Mutex<Option<String>>,
     instruments: Arc<Instruments>,
@@ -62,6 +67,7 @@ impl Runs {
             node,
             places,
             runs: Mutex::default(),
+            prepared: AtomicU64::new(0),
             open: Mutex::default(),
             instruments: Arc::new(Instruments::new()),
             past: Mutex::default(),
@@ -298,6 +304,11 @@ impl Runs {
             // Somebody else may have deleted it since.
             let _ = self.delete(&id);
         }
+    }
+
+    /// How many runs were prepared since the agent began.
+    pub(crate) fn prepared(&self) -> u64 {
+        self.prepared.load(Relaxed)
     }
 
     /// Why runs have no probe, `None` where they can have one.

@@ -274,32 +274,65 @@ fn scale(replicas: &str) -> Result<()> {
     Ok(())
 }
 
-/// No controller at all. Rounds of the last plan go on for its time, then they end, and the next
-/// controllers begin anew.
+/// The mesh's short day: a light round of each edge every 3 s, and every 10 s a stream of each
+/// pair, with budgets that let it begin.
+const SHORT_DAY: &str = "[mesh]\nperiod_ms = 3000\nidle_seconds = 20\nnode_cpu_permille = 100\n\
+                         stream_seconds = 1\nstream_period_seconds = 10\n\
+                         stream_node_bits_per_second = 1000000000000\n\
+                         stream_cluster_bits_per_second = 1000000000000\n";
+
+/// What an agent has done so far.
+#[derive(Debug)]
+struct Told {
+    /// Edges of its plan.
+    edges: f64,
+    /// Light rounds that were made.
+    rounds: f64,
+    /// Runs, which is what heavy tests are made of.
+    runs: f64,
+}
+
+impl Told {
+    fn by(agent: &NodeAgent) -> Result<Self> {
+        let page = agent.page("/metrics")?.1;
+        let single = |name: &str| -> Result<f64> {
+            let mut lines = page.lines();
+            let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            Ok(value.with_context(|| format!("no {name}"))?.parse()?)
+        };
+        let made = ["outcome=\"made\""];
+        Ok(Self {
+            edges: single("nettoll_agent_light_edges")?,
+            rounds: value(&page, "nettoll_agent_light_rounds_total", &made)?,
+            runs: single("nettoll_agent_runs_total")?,
+        })
+    }
+}
+
+/// No controller at all. Rounds of the last plan go on for its time and no heavy test begins, then
+/// the rounds end, and the next controllers begin anew.
 #[test]
 fn all_controllers_are_gone_for_a_while() -> Result<()> {
     ready()?;
     let idle = Duration::from_secs(20);
-    let _configured =
-        Configured::with("[mesh]\nperiod_ms = 3000\nidle_seconds = 20\nnode_cpu_permille = 100\n")?;
+    let _configured = Configured::with(SHORT_DAY)?;
     let authority = Authority::of_cluster()?;
     let agent = NodeAgent::of(&on("agent", "n1")?, &authority)?;
-    let told = || -> Result<[f64; 2]> {
-        let page = agent.page("/metrics")?.1;
-        let made = "nettoll_agent_light_rounds_total";
-        let edges = page
-            .lines()
-            .find_map(|line| line.strip_prefix("nettoll_agent_light_edges "));
-        let edges = edges.context("no edges on the page")?.parse()?;
-        Ok([edges, value(&page, made, &["outcome=\"made\""])?])
-    };
+    let told = || Told::by(&agent);
     // The agent has the plan with the short time, by which a round comes every 1.5 s. By the usual
     // plan there are at most two of each edge in this time, one of them because it is new.
     eventually(BACK, || {
-        let before = told()?[1];
+        let before = told()?.rounds;
         sleep(Duration::from_secs(9));
-        let made = told()?[1] - before;
+        let made = told()?.rounds - before;
         ensure!(made >= 5.0, "{made} rounds in 9 s");
+        Ok(())
+    })?;
+    // A controller that is there has streams run, again and again.
+    let first = told()?.runs;
+    eventually(PATIENCE, || {
+        let runs = told()?.runs - first;
+        ensure!(runs >= 4.0, "{runs} runs, and a stream is two");
         Ok(())
     })?;
 
@@ -313,27 +346,28 @@ fn all_controllers_are_gone_for_a_while() -> Result<()> {
         ensure!(!lives, "a controller is still there");
         Ok(())
     })?;
-    let (gone, [edges, before]) = (Instant::now(), told()?);
-    assert_eq!(edges, 2.0);
+    let (gone, before) = (Instant::now(), told()?);
+    assert_eq!(before.edges, 2.0);
     eventually(idle / 4, || {
-        let [edges, made] = told()?;
-        ensure!(
-            edges == 2.0 && made > before,
-            "{edges} edges, {before} to {made} rounds"
-        );
+        let now = told()?;
+        let on = now.edges == 2.0 && now.rounds > before.rounds;
+        ensure!(on, "{before:?}, then {now:?}");
         Ok(())
     })?;
-    eventually(idle, || {
-        ensure!(told()?[0] == 0.0, "the plan goes on");
-        Ok(())
+    let after = eventually(idle, || {
+        let now = told()?;
+        ensure!(now.edges == 0.0, "the plan goes on");
+        Ok(now)
     })?;
     println!("the plan ended after {:?}", gone.elapsed());
+    // The time of each pair's stream has come since.
+    assert_eq!(after.runs, before.runs, "a run without a controller");
 
     drop(away);
     let begin = Instant::now();
     back(begin)?;
     eventually(BACK.saturating_sub(begin.elapsed()), || {
-        ensure!(told()?[0] == 2.0, "no plan");
+        ensure!(told()?.edges == 2.0, "no plan");
         Ok(())
     })
 }

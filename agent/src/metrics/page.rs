@@ -34,6 +34,12 @@ impl Source {
         let mut page = Page::new(format);
         light::write(&mut page, &self.agent.light.totals());
         process::write(&mut page);
+        page.single(
+            "nettoll_agent_runs_total",
+            Kind::Counter,
+            "Runs that a controller had this agent prepare; light rounds are none.",
+            self.agent.runs.prepared() as f64,
+        );
         write(&mut page, &self.agent.runs.totals(), &self.hooks);
         page.finish()
     }

@@ -1,6 +1,6 @@
 //! The beginning of a run: its namespaces and sockets.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use nettoll_core::{
     api::{Place, Prepared, Role, RunSpec},
@@ -36,6 +36,7 @@ impl Runs {
             return Err(RunError::Exists(run.spec.id.clone()));
         }
         runs.insert(run.spec.id.clone(), run);
+        self.prepared.fetch_add(1, Relaxed);
         Ok(prepared)
     }
 

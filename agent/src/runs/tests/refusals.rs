@@ -19,6 +19,7 @@ fn requests_in_the_wrong_order_are_refused() {
     assert_eq!(again.unwrap_err().status(), 409);
     let nowhere = agent.prepare(spec("c", TestType::HttpRr, Role::Both, 0));
     assert_eq!(nowhere.unwrap_err().status(), 400, "requests to no URL");
+    assert_eq!(agent.prepared(), 2, "what is refused is no run");
     assert_eq!(status(agent.begin("a", round(0))), 409, "before the start");
     agent.start("a").unwrap();
     agent.start("b").unwrap();
