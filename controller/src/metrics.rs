@@ -26,7 +26,7 @@ use nettoll_core::{
 
 use self::{
     capped::Capped,
-    edges::{Edge, Known},
+    edges::{Edge, Known, KnownToll},
     histograms::{Histograms, Labels},
 };
 use crate::mesh::Mesh;
@@ -145,7 +145,13 @@ impl Metrics {
                 continue;
             }
             if let Some(known) = self.edge(&mut recorded, &toll.path, toll.test, &node) {
-                known.tolls.insert(toll.metric.as_str(), toll.ratio);
+                let [low, high] = toll.ci95;
+                let interval_ratio = Some((high / low).sqrt());
+                let toll_known = KnownToll {
+                    ratio: toll.ratio,
+                    interval_ratio: interval_ratio.filter(|ratio| ratio.is_finite()),
+                };
+                known.tolls.insert(toll.metric.as_str(), toll_known);
             }
         }
     }

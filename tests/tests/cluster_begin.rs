@@ -138,7 +138,7 @@ fn a_minute_from_nothing_to_the_first_tolls() -> Result<()> {
         let text = metrics()?;
         for node in ["n1", "n2"] {
             let from = format!("from_node=\"{node}\"");
-            let parts = ["path=\"pod-to-pod\"", "metric=\"rtt_p50\"", &from];
+            let parts = ["path=\"pod-to-pod\"", "metric=\"rtt_mean\"", &from];
             let toll = value(&text, "nettoll_toll_ratio", &parts)?;
             ensure!(toll > 0.0, "{node}: {toll}");
         }

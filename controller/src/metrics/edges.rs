@@ -60,8 +60,17 @@ pub(super) struct Known {
     pub(super) closure: Option<f64>,
     pub(super) path_mtu_ok: Option<bool>,
     pub(super) bytes_per_second: Option<f64>,
-    /// Ratios by what is compared.
-    pub(super) tolls: BTreeMap<&'static str, f64>,
+    /// By what is compared.
+    pub(super) tolls: BTreeMap<&'static str, KnownToll>,
+}
+
+/// A toll of an edge.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KnownToll {
+    /// Path over baseline.
+    pub(super) ratio: f64,
+    /// The 95 % interval is from `ratio` over this to `ratio` times this.
+    pub(super) interval_ratio: Option<f64>,
 }
 
 /// A family, and its value of an edge.
@@ -126,6 +135,22 @@ const FAMILIES: [Row; 9] = [
     ),
 ];
 
+/// The same of a toll.
+type TollRow = (&'static str, &'static str, fn(&KnownToll) -> Option<f64>);
+
+const TOLL_FAMILIES: [TollRow; 2] = [
+    (
+        "nettoll_toll_ratio",
+        "Path over baseline: mean of the mesh's last pairs of rounds, or of the last comparison",
+        |toll| Some(toll.ratio),
+    ),
+    (
+        "nettoll_toll_interval_ratio",
+        "The 95 % interval of nettoll_toll_ratio: from it divided by this to it times this",
+        |toll| toll.interval_ratio,
+    ),
+];
+
 /// Writes the series of all edges.
 pub(super) fn write<K: Borrow<Known>>(page: &mut Page, edges: &[(EdgeLabels<'_>, K)]) {
     for (name, kind, help, value) in FAMILIES {
@@ -136,19 +161,19 @@ pub(super) fn write<K: Borrow<Known>>(page: &mut Page, edges: &[(EdgeLabels<'_>,
             }
         }
     }
-    let mut family = page.family(
-        "nettoll_toll_ratio",
-        Kind::Gauge,
-        "Path over baseline: mean of the mesh's last pairs of rounds, or of the last comparison",
-    );
-    for (labels, known) in edges {
-        let [path, network, from_node, to_node, from_zone, to_zone, test] = *labels;
-        for (metric, ratio) in &known.borrow().tolls {
-            let metric = ("metric", *metric);
-            let labels = [
-                path, network, from_node, to_node, from_zone, to_zone, test, metric,
-            ];
-            family.add(&labels, *ratio);
+    for (name, help, value) in TOLL_FAMILIES {
+        let mut family = page.family(name, Kind::Gauge, help);
+        for (labels, known) in edges {
+            let [path, network, from_node, to_node, from_zone, to_zone, test] = *labels;
+            for (metric, toll) in &known.borrow().tolls {
+                let metric = ("metric", *metric);
+                let labels = [
+                    path, network, from_node, to_node, from_zone, to_zone, test, metric,
+                ];
+                if let Some(value) = value(toll) {
+                    family.add(&labels, value);
+                }
+            }
         }
     }
 }

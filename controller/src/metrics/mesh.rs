@@ -9,7 +9,7 @@ use nettoll_core::{
     report::{TestType, TollMetric},
 };
 
-use super::edges::{self, EdgeLabels, Known};
+use super::edges::{self, EdgeLabels, Known, KnownToll};
 use crate::mesh::{Health, Mesh};
 
 /// Reads the mesh.
@@ -51,8 +51,16 @@ fn labels<'a>(edge: &EdgeView<'a>, test: TestType) -> EdgeLabels<'a> {
 /// What rounds say.
 fn rounds(edge: &EdgeView<'_>, now_ms: u64, unix: f64) -> Known {
     let toll = edge.toll.filter(|_| edge.path == PathKind::PodToPod);
-    let ratios = toll.and_then(|toll| toll.ratios());
-    let metrics = [TollMetric::RttMean, TollMetric::RttP50].map(TollMetric::as_str);
+    // Of the means alone: a pair has no room for more than 20 series (ADR 17).
+    let toll = toll.and_then(|toll| {
+        let [ratio, _] = toll.ratios()?;
+        let interval_ratio = toll.interval_ratio();
+        Some(KnownToll {
+            ratio,
+            interval_ratio,
+        })
+    });
+    let tolls = toll.map(|toll| (TollMetric::RttMean.as_str(), toll));
     Known {
         up: edge.up,
         rtt_seconds: edge.rtt_ns.map(|both| both.map(|ns| ns / 1e9)),
@@ -63,23 +71,21 @@ fn rounds(edge: &EdgeView<'_>, now_ms: u64, unix: f64) -> Known {
             .map(|last| unix - now_ms.saturating_sub(last) as f64 / 1e3),
         closure: edge.closure,
         path_mtu_ok: edge.path_mtu_ok,
-        tolls: metrics
-            .into_iter()
-            .zip(ratios.into_iter().flatten())
-            .collect(),
+        tolls: tolls.into_iter().collect(),
         ..Known::default()
     }
 }
 
 /// What the last day's stream says.
 fn stream(edge: &EdgeView<'_>) -> Known {
-    let toll = edge.throughput_toll;
+    let toll = edge.throughput_toll.map(|ratio| KnownToll {
+        ratio,
+        interval_ratio: None,
+    });
+    let tolls = toll.map(|toll| (TollMetric::Throughput.as_str(), toll));
     Known {
         bytes_per_second: edge.bytes_per_second,
-        tolls: toll
-            .map(|ratio| (TollMetric::Throughput.as_str(), ratio))
-            .into_iter()
-            .collect(),
+        tolls: tolls.into_iter().collect(),
         ..Known::default()
     }
 }

@@ -118,6 +118,13 @@ impl TollView<'_> {
     pub fn intervals(&self) -> Option<[PairedRatio; 2]> {
         self.0.intervals()
     }
+
+    /// How wide the interval of the ratio of means is, for whoever asks it of thousands of pairs:
+    /// it is from the ratio over this to the ratio times this. From 10 pairs of rounds on.
+    #[must_use]
+    pub fn interval_ratio(&self) -> Option<f64> {
+        self.0.interval_ratio()
+    }
 }
 
 impl State {

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use super::beside::Beside;
-use crate::stats::{PairedRatio, paired_ratio};
+use crate::stats::{MIN_PAIRS, PairedRatio, estimate, paired_ratio};
 
 /// So many pairs of rounds are kept, half an hour of the default mesh.
 pub const TOLL_PAIRS: usize = 60;
@@ -77,11 +77,21 @@ impl Toll {
         };
         Some([of(0)?, of(1)?])
     }
+
+    /// The 95 % interval of the ratio of means is from the ratio over this to the ratio times this;
+    /// `None` where [`Self::intervals`] has none. By Student's t, whatever the number of pairs: some
+    /// microseconds, where resampling takes hundreds.
+    pub(super) fn interval_ratio(&self) -> Option<f64> {
+        let means: Vec<f64> = self.logs.iter().map(|logs| f64::from(logs[0])).collect();
+        let [low, high] = estimate(&means).ok()?.ci95?;
+        (means.len() >= MIN_PAIRS).then(|| ((high - low) / 2.0).exp())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::SplitMix64;
 
     fn round(at_ms: u64, mean_ns: f64) -> Figures {
         Figures {
@@ -133,6 +143,23 @@ mod tests {
     }
 
     #[test]
+    fn the_cheap_interval_is_nearly_that_of_resampling() {
+        let mut random = SplitMix64::new(3);
+        let mut toll = Toll::default();
+        for number in 0..TOLL_PAIRS as u64 {
+            let at = number * 30_000;
+            toll.add(false, round(at, 1e5 * (1.0 + random.uniform())), 15_000);
+            toll.add(true, round(at, 2e5 * (1.0 + random.uniform())), 15_000);
+        }
+        let [mean, _] = toll.intervals().unwrap();
+        let cheap = toll.interval_ratio().unwrap();
+        let resampled = (mean.ci95[1] / mean.ci95[0]).sqrt();
+        assert!(resampled > 1.05, "{resampled} is no spread");
+        let off = cheap.ln() / resampled.ln();
+        assert!((off - 1.0).abs() < 0.08, "{cheap}, but {resampled}");
+    }
+
+    #[test]
     fn few_pairs_have_no_interval_and_old_ones_go() {
         let mut toll = Toll::default();
         for number in 0..200 {
@@ -144,6 +171,7 @@ mod tests {
                 15_000,
             );
             assert_eq!(toll.intervals().is_some(), number >= 9);
+            assert_eq!(toll.interval_ratio().is_some(), number >= 9);
         }
         assert_eq!(toll.pairs(), TOLL_PAIRS);
         assert!((toll.ratios().unwrap()[0] - 2.0).abs() < 1e-6);

@@ -189,21 +189,20 @@ async fn an_agent_gets_its_plan_once_and_its_rounds_become_series() {
     attending.tell(&order).await.unwrap();
     assert_eq!(told(&shared).plans, std::slice::from_ref(&order.plan));
     assert_eq!(order.plan.check(), Ok(()));
-    for (number, edge) in order.plan.edges.iter().enumerate() {
-        told(&shared)
-            .rounds
-            .push(round(number as u64 + 1, &edge.id));
-    }
+    let ten = std::iter::repeat_n(&order.plan.edges, 10).flatten();
+    let ten = (1..).zip(ten).map(|(number, edge)| round(number, &edge.id));
+    told(&shared).rounds.extend(ten);
     let asked = attending.ask(&order).await;
     assert!(attending.settle(asked));
     let text = attending.metrics.text();
     for line in [
         "nettoll_up{path=\"host-to-host\",network=\"\",from_node=\"n1\",to_node=\"n2\",from_zone=\"\",to_zone=\"\",test=\"udp_rr\"} 1\n",
-        "nettoll_requests_total{path=\"pod-to-pod\",network=\"vxlan\",from_node=\"n1\",to_node=\"n2\",from_zone=\"\",to_zone=\"\",test=\"udp_rr\"} 50\n",
-        "test=\"udp_rr\",metric=\"rtt_mean\"} 1\n",
+        "nettoll_requests_total{path=\"pod-to-pod\",network=\"vxlan\",from_node=\"n1\",to_node=\"n2\",from_zone=\"\",to_zone=\"\",test=\"udp_rr\"} 500\n",
+        "nettoll_toll_ratio{path=\"pod-to-pod\",network=\"vxlan\",from_node=\"n1\",to_node=\"n2\",from_zone=\"\",to_zone=\"\",test=\"udp_rr\",metric=\"rtt_mean\"} 1\n",
+        "nettoll_toll_interval_ratio{path=\"pod-to-pod\",network=\"vxlan\",from_node=\"n1\",to_node=\"n2\",from_zone=\"\",to_zone=\"\",test=\"udp_rr\",metric=\"rtt_mean\"} 1\n",
         "nettoll_mesh_members{agent=\"answers\"} 1\n",
         "nettoll_mesh_members{agent=\"silent\"} 1\n",
-        "nettoll_mesh_rounds_total{outcome=\"counted\"} 2\n",
+        "nettoll_mesh_rounds_total{outcome=\"counted\"} 20\n",
         "nettoll_rtt_seconds_count{path=\"pod-to-pod\"",
         "nettoll_rtt_left_out_total 0\n",
     ] {
