@@ -248,22 +248,28 @@ fn interrupt(pid: u32) {
 
 #[test]
 fn a_test_that_cannot_be_run_there_is_refused_without_a_controller() {
-    for (test, to, told) in [
+    let url = "url/http://198.18.0.2/";
+    for (command, to, told) in [
         (
-            "http_rr",
+            &["test", "--type", "http_rr"][..],
             "node/n2",
             "the tests there are tcp_stream, tcp_rr, udp_rr, path_cost",
         ),
         (
-            "tcp_rr",
-            "url/http://198.18.0.2/",
+            &["test", "--type", "tcp_rr"],
+            url,
             "the tests there are http_rr",
         ),
+        (
+            &["path"],
+            url,
+            "'nettoll test --type http_rr --from node/n1 --to url/http://198.18.0.2/'",
+        ),
     ] {
-        let arguments = ["test", "--from", "node/n1", "--to", to, "--type", test];
+        let ends = ["--from", "node/n1", "--to", to];
         // Nobody listens there, and nobody is asked.
         let controller = ["--controller", "unix:/nowhere"];
-        let output = run(&[&arguments[..], &controller].concat());
+        let output = run(&[command, &ends, &controller].concat());
         let error = error_of(&output);
         assert_eq!(output.status.code(), Some(2), "{error}");
         assert!(error.contains(told), "{error}");

@@ -3,7 +3,6 @@
 use nettoll_core::{
     api::{Job, ProbeMode, TestJob},
     endpoint::Endpoint,
-    plan::PlanError,
     report::{Options, TestType},
 };
 
@@ -17,24 +16,11 @@ pub(super) struct EndsArgs {
     #[arg(long, value_name = "ENDPOINT")]
     pub(super) from: Endpoint,
     /// Where the server's socket lives; in a cluster also service/NAMESPACE/NAME[:PORT]
-    /// and url/https://…
     #[arg(long, value_name = "ENDPOINT")]
     pub(super) to: Endpoint,
     /// The pod network [default: the inventory's first]
     #[arg(long, value_name = "NAME")]
     pub(super) network: Option<String>,
-}
-
-impl EndsArgs {
-    /// Refuses a test that cannot be run there, before a controller is looked for.
-    pub(super) fn check(&self, test: TestType) -> Result<(), Failure> {
-        if test.reaches(&self.to) {
-            return Ok(());
-        }
-        let to = self.to.clone();
-        let refused = PlanError::Unreachable { test, to };
-        Err(Failure::Prerequisite(refused.to_string()))
-    }
 }
 
 /// Arguments of `nettoll path`.
@@ -53,13 +39,19 @@ pub(crate) struct Args {
 
 /// Measures and shows.
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
-    args.ends.check(TestType::TcpRr)?;
     let Args {
         client,
         ends: EndsArgs { from, to, network },
         seconds,
         output,
     } = args;
+    if let Endpoint::Url(_) = to {
+        return Err(Failure::Prerequisite(format!(
+            "packets are followed between two nodes, and {to} is on none; for its times use \
+             'nettoll test --type http_rr --from {from} --to {to}', in a cluster the annotation \
+             nettoll.dev/pair: {to}"
+        )));
+    }
     let job = TestJob {
         from,
         to,

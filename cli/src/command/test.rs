@@ -3,6 +3,7 @@
 use nettoll_core::{
     api::{Job, ProbeMode, TestJob},
     endpoint::Endpoint,
+    plan::PlanError,
     report::{Options, TestType},
 };
 
@@ -16,7 +17,8 @@ pub(crate) struct Args {
     client: client::ControllerArgs,
     #[command(flatten)]
     ends: EndsArgs,
-    /// The traffic: tcp_stream, tcp_rr, udp_rr, path_cost, or http_rr to a URL
+    /// The traffic: tcp_stream, tcp_rr, udp_rr, path_cost, or http_rr with --to url/https://…
+    /// (in a cluster a URL is tested by annotation alone)
     #[arg(long = "type", value_name = "TEST")]
     test: TestType,
     /// Measured time of the run over all its rounds
@@ -63,9 +65,19 @@ enum Probe {
     Off,
 }
 
+/// Refuses a test that cannot be run there, before a controller is looked for.
+fn check(test: TestType, to: &Endpoint) -> Result<(), Failure> {
+    if test.reaches(to) {
+        return Ok(());
+    }
+    let to = to.clone();
+    let refused = PlanError::Unreachable { test, to };
+    Err(Failure::Prerequisite(refused.to_string()))
+}
+
 /// Measures and shows.
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
-    args.ends.check(args.test)?;
+    check(args.test, &args.ends.to)?;
     let job = TestJob {
         from: args.ends.from,
         to: args.ends.to,
