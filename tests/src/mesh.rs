@@ -94,10 +94,12 @@ impl Mesh {
             port: LIGHT_PORT,
         });
         let answers = LightPlan {
-            version: plan.version.clone(),
             watches: watches(&plan.edges, first, &responders),
             responders: responders.into(),
-            ..LightPlan::default()
+            edges: Vec::new(),
+            // It goes on to answer when the first one's plan ends.
+            idle_seconds: LightPlan::default().idle_seconds,
+            ..plan.clone()
         };
         self.second.ask::<()>("PUT", "/v1/light", &answers)?;
         self.first.ask("PUT", "/v1/light", plan)

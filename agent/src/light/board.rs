@@ -3,7 +3,11 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Mutex, mpsc::Sender},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc::Sender,
+    },
 };
 
 use nettoll_core::{
@@ -21,6 +25,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Board {
     watches: Mutex<Vec<Watched>>,
+    /// From one round of an edge to its next.
+    period_ns: AtomicU64,
     keeper: Sender<Event>,
 }
 
@@ -32,6 +38,8 @@ struct Watched {
     client: SocketAddr,
     /// First sequence of a round that is to begin; the keeper does not know of it yet.
     announced: Option<u64>,
+    /// When the last two rounds were announced, the older one first.
+    heard_ns: [Option<u64>; 2],
     followed: Option<Followed>,
 }
 
@@ -88,12 +96,15 @@ impl Board {
     pub(super) fn new(keeper: Sender<Event>) -> Self {
         Self {
             watches: Mutex::default(),
+            period_ns: AtomicU64::new(0),
             keeper,
         }
     }
 
-    /// From now on these; what is followed of others is dropped.
-    pub(super) fn change(&self, wanted: &[LightWatch]) {
+    /// From now on these, with a round of each in so much time; what is followed of others is
+    /// dropped.
+    pub(super) fn change(&self, wanted: &[LightWatch], period_ns: u64) {
+        self.period_ns.store(period_ns, Relaxed);
         let mut watches = lock(&self.watches);
         let is = |known: &Watched, watch: &LightWatch| {
             (&known.edge, known.client) == (&watch.edge, watch.from)
@@ -106,21 +117,27 @@ impl Board {
                     run: run_hash(&watch.edge),
                     client: watch.from,
                     announced: None,
+                    heard_ns: [None; 2],
                     followed: None,
                 });
             }
         }
     }
 
-    /// A client says that a round of it begins soon. The keeper hears of one round at a time,
-    /// however many are announced.
-    pub(super) fn announce(&self, client: SocketAddr, round: Header) {
+    /// A client said then that a round of it begins soon. The keeper hears of one round at a time,
+    /// and of two in a period (an edge's first round may be close to its second one), however many
+    /// are announced: anybody can send announcements, and the probe costs every packet of the node.
+    pub(super) fn announce(&self, client: SocketAddr, round: Header, now_ns: u64) {
         let mut watches = lock(&self.watches);
         let Some(watch) = find(&mut watches, client, round.run) else {
             return;
         };
-        if watch.announced.is_none() && watch.followed.is_none() {
+        let [older, newer] = watch.heard_ns;
+        let period_ns = self.period_ns.load(Relaxed);
+        let in_time = older.is_none_or(|older| now_ns.saturating_sub(older) >= period_ns);
+        if in_time && watch.announced.is_none() && watch.followed.is_none() {
             watch.announced = Some(round.sequence);
+            watch.heard_ns = [newer, Some(now_ns)];
             // Nobody follows anything if the keeper is gone.
             let _ = self.keeper.send(Event::Announced);
         }
@@ -194,10 +211,10 @@ mod tests {
         let (keeper, heard) = channel();
         let board = Board::new(keeper);
         let (ours, other) = ("198.18.0.2:9478", "198.18.0.3:9478");
-        board.change(&[watch("a", ours)]);
+        board.change(&[watch("a", ours)], 0);
         let announce = |from: &str, edge: &str, sequence| {
             let run = run_hash(edge);
-            board.announce(from.parse().unwrap(), Header { run, sequence });
+            board.announce(from.parse().unwrap(), Header { run, sequence }, 0);
         };
         announce(other, "a", 1);
         announce(ours, "b", 1);
@@ -207,10 +224,49 @@ mod tests {
         assert_eq!(board.take_announced(), [("a".to_owned(), 7)]);
         announce(ours, "a", 8);
         // The same edge from another place is another flow.
-        board.change(&[watch("a", other)]);
+        board.change(&[watch("a", other)], 0);
         assert!(board.take_announced().is_empty());
         announce(other, "a", 9);
-        board.change(&[watch("a", other), watch("b", ours)]);
+        board.change(&[watch("a", other), watch("b", ours)], 0);
         assert_eq!(board.take_announced(), [("a".to_owned(), 9)], "it stays");
+    }
+
+    #[test]
+    fn whoever_announces_without_end_has_two_rounds_followed_in_a_period() {
+        let (keeper, heard) = channel();
+        let board = Board::new(keeper);
+        let ours = "198.18.0.2:9478";
+        board.change(&[watch("a", ours), watch("b", ours)], 30_000);
+        let mut told = Vec::new();
+        for now_ns in 1..=90_000 {
+            let run = run_hash("a");
+            let sequence = now_ns;
+            board.announce(ours.parse().unwrap(), Header { run, sequence }, now_ns);
+            // Each is over at once, which is the worst for the probe.
+            told.extend(board.take_announced().into_iter().map(|(_, at)| at));
+        }
+        assert_eq!(told, [1, 2, 30_001, 30_002, 60_001, 60_002]);
+        assert_eq!(heard.try_iter().count(), 6);
+        // The other edge's are its own.
+        let run = run_hash("b");
+        let sequence = 5;
+        board.announce(ours.parse().unwrap(), Header { run, sequence }, 90_000);
+        assert_eq!(board.take_announced(), [("b".to_owned(), 5)]);
+    }
+
+    #[test]
+    fn no_round_of_an_edge_is_passed_over() {
+        let (keeper, _heard) = channel();
+        let board = Board::new(keeper);
+        let ours = "198.18.0.2:9478";
+        board.change(&[watch("a", ours)], 30_000);
+        // The first one soon after the edge is new, the others at their times, give or take what a
+        // busy machine does.
+        for now_ns in [7_000, 9_000, 39_500, 68_900, 99_100, 128_800] {
+            let run = run_hash("a");
+            let sequence = now_ns;
+            board.announce(ours.parse().unwrap(), Header { run, sequence }, now_ns);
+            assert_eq!(board.take_announced(), [("a".to_owned(), now_ns)]);
+        }
     }
 }

@@ -154,7 +154,7 @@ impl Kept {
         let all_new = numbers(&plan) != numbers(&self.plan);
         self.sockets.keep(&plan.edges);
         self.responders.change(&plan.responders, &self.shared);
-        self.watches.change(&plan.watches, &self.shared);
+        self.watches.change(&plan, &self.shared);
         lock(&self.shared.path_mtus).keep(|id| plan.edges.iter().any(|edge| edge.id == id));
         let mut before = std::mem::take(&mut self.edges);
         self.plan = plan;

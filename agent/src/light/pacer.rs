@@ -24,6 +24,9 @@ use crate::{
 
 /// Most payload of a datagram.
 const DATAGRAM_BYTES: usize = 65_536;
+/// Datagrams that are taken of a job before requests that are due are sent: more than there are
+/// answers under way, so that only who floods the socket is kept waiting.
+const AT_ONCE: usize = 64;
 /// After an error that may come again at once.
 const REST: Duration = Duration::from_millis(10);
 
@@ -194,12 +197,13 @@ impl Paced {
         }
     }
 
-    /// Takes what has arrived on the socket of a job, for all jobs with this socket.
+    /// Takes what has arrived on the socket of a job, for all jobs with this socket. What is left
+    /// is taken after what is due is sent.
     fn receive(&mut self, index: usize) {
         let Some(socket) = self.jobs.get(index).map(|job| Arc::clone(&job.socket)) else {
             return;
         };
-        loop {
+        for _ in 0..AT_ONCE {
             match socket.recv_from(&mut self.room) {
                 Ok((length, from)) => {
                     let now = now_ns();
@@ -246,6 +250,81 @@ impl Job {
             && let Some(ns) = probe.stamps.received(Direction::Response, now_ns)
         {
             probe.socket_rx.record(ns);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::light::round::Pace;
+
+    /// A job of one request to itself.
+    fn job(socket: &Arc<UdpSocket>) -> Job {
+        let pace = Pace {
+            requests: 1,
+            interval_ns: 1,
+            timeout_ns: 1_000_000_000,
+        };
+        Job {
+            token: 1,
+            socket: Arc::clone(socket),
+            to: socket.local_addr().unwrap(),
+            run: 7,
+            request: message::request(7, 64),
+            first_sequence: 9,
+            round: Round::new(pace, 0),
+            probe: None,
+            refused: None,
+        }
+    }
+
+    #[test]
+    fn a_flood_of_datagrams_keeps_no_request_waiting() {
+        let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
+        socket.set_nonblocking(true).unwrap();
+        let address = socket.local_addr().unwrap();
+        let flood = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for _ in 0..AT_ONCE + 5 {
+            flood.send_to(b"what others send", address).unwrap();
+        }
+        let mut paced = Paced::new(Arc::default(), UnixStream::pair().unwrap().1, channel().0);
+        paced.jobs.push(job(&socket));
+        paced.receive(0);
+        let mut left = 0;
+        while socket.recv(&mut paced.room).is_ok() {
+            left += 1;
+        }
+        assert_eq!(left, 5);
+    }
+
+    #[test]
+    fn an_answer_is_from_whom_was_asked_and_to_what_was_asked() {
+        let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
+        socket.set_nonblocking(true).unwrap();
+        let address = socket.local_addr().unwrap();
+        let mut paced = Paced::new(Arc::default(), UnixStream::pair().unwrap().1, channel().0);
+        paced.jobs.push(job(&socket));
+        paced.jobs.iter_mut().for_each(Job::send_due);
+        socket.recv(&mut paced.room).unwrap();
+        let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for (from, run, sequence, answers) in [
+            (&other, 7, 9, 0),
+            (&*socket, 8, 9, 0),
+            (&*socket, 7, 8, 0),
+            (&*socket, 7, 10, 0),
+            (&*socket, 7, 9, 1),
+            (&*socket, 7, 9, 1),
+        ] {
+            let mut answer = message::request(run, 64);
+            set_sequence(&mut answer, sequence);
+            message::answer(&mut answer);
+            from.send_to(&answer, address).unwrap();
+            paced.receive(0);
+            let answered = paced.jobs.iter().map(|job| job.round.tally().answered);
+            assert_eq!(answered.sum::<u64>(), answers, "{run} {sequence}");
         }
     }
 }

@@ -117,7 +117,7 @@ fn serve(socket: &Socket, stop: &Stop, board: &Board, count: impl Fn(u64)) {
                         // A response that cannot be sent is a loss, which the client counts.
                         count(u64::from(socket.send_to(message, &client).is_ok()));
                     }
-                    Some(Asked::Announcement(round)) => board.announce(from, round),
+                    Some(Asked::Announcement(round)) => board.announce(from, round, received_ns),
                     None => {}
                 }
             }

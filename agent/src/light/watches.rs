@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use nettoll_core::api::{LightWatch, LightWatched};
+use nettoll_core::api::{LightPlan, LightWatch, LightWatched};
 
 use super::{
     LEAD_NS, Shared,
@@ -20,6 +20,7 @@ use crate::{
 
 /// So much later than it should be the last request of a round may come and be answered.
 const GRACE_NS: u64 = 250_000_000;
+const NS_PER_MS: u64 = 1_000_000;
 
 /// The plan's watches.
 #[derive(Debug)]
@@ -46,8 +47,10 @@ impl Watches {
     }
 
     /// From now on these. Those that stay are not touched.
-    pub(super) fn change(&mut self, wanted: &[LightWatch], shared: &Shared) {
-        self.board.change(wanted);
+    pub(super) fn change(&mut self, plan: &LightPlan, shared: &Shared) {
+        let wanted = &plan.watches;
+        self.board
+            .change(wanted, u64::from(plan.period_ms) * NS_PER_MS);
         lock(&shared.watched).keep(|edge| wanted.iter().any(|watch| watch.edge == edge));
         self.all.retain(|_, kept| wanted.contains(&kept.watch));
         for watch in wanted {

@@ -65,7 +65,7 @@ pub struct LightPlan {
     pub responders: Vec<LightResponder>,
     /// What this agent asks.
     pub edges: Vec<LightEdge>,
-    /// What other agents ask this one with the probe on both nodes.
+    /// What other agents ask this one with the probe on both nodes, in rounds of the same period.
     #[serde(default)]
     pub watches: Vec<LightWatch>,
 }
