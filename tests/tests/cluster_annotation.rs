@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use nettoll_tests::cluster::{Pod, Space, eventually, kubectl, pair, process::Process};
+use nettoll_tests::cluster::{
+    NAMESPACE, Pod, Space, configuration::Configured, eventually, kubectl, leader::leader, pair,
+    process::Process, ready,
+};
 use serde_json::{Value, json};
 
 /// For an answer, as the project promises it.
@@ -213,4 +216,49 @@ fn what_is_wrong_or_not_allowed_is_refused_in_words() -> Result<()> {
     assert_eq!(two.annotation("nettoll.dev/status"), None);
     assert!(space.events("two")?.is_empty());
     Ok(())
+}
+
+/// The limits of a namespace are of the cluster and not of the controller that leads.
+#[test]
+fn a_change_of_leader_gives_nobody_more_tests() -> Result<()> {
+    const FEW: &str = "[on_demand]\ntests_per_hour = 1\n";
+    let (space, _) = pair("nettoll-test-limit")?;
+    let ask = |run: &str| -> Result<(String, String)> {
+        let annotations = json!({
+            "nettoll.dev/pair": "pod/nettoll-test-limit/two",
+            "nettoll.dev/tests": "udp_rr",
+            "nettoll.dev/seconds": "1",
+            "nettoll.dev/run": run,
+        });
+        let before = space.pod("one")?;
+        let before = before.annotation("nettoll.dev/observed");
+        space.annotate("one", &annotations)?;
+        eventually(PATIENCE, || {
+            let (status, pod) = space.answered("one", PATIENCE)?;
+            let observed = pod.annotation("nettoll.dev/observed");
+            ensure!(observed != before, "not taken up yet");
+            Ok((status, space.events("one")?.join("\n")))
+        })
+    };
+    assert_eq!(ask("the one")?.0, "done");
+    let _configured = Configured::with(FEW)?;
+    let mut number = 0;
+    eventually(PATIENCE, || {
+        number += 1;
+        let (status, events) = ask(&number.to_string())?;
+        let told = events.contains("NettollRefused: ")
+            && events.contains("tests in the last hour, 1 are the most");
+        ensure!(status == "refused" && told, "{status}: {events}");
+        Ok(())
+    })?;
+
+    let old = leader()?.name;
+    kubectl(&["delete", "pod", "-n", NAMESPACE, &old, "--wait=false"])?;
+    eventually(PATIENCE, || {
+        ensure!(leader()?.name != old, "the old one leads");
+        Ok(())
+    })?;
+    let (status, events) = ask("by another leader")?;
+    assert_eq!(status, "refused", "{events}");
+    ready()
 }

@@ -4,13 +4,26 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use nettoll_tests::cluster::{
+    agent::NodeAgent,
+    authority::Authority,
     configuration::Configured,
     eventually,
+    fault::kill,
     leader::{metrics, value},
+    on,
+    process::Process,
 };
 
 /// For everything to be ready, and the first tolls 60 s later.
 const PATIENCE: Duration = Duration::from_secs(150);
+/// A day of so many seconds, with budgets that let both pairs of the two nodes have a stream in it.
+fn day_of(seconds: u32) -> String {
+    format!(
+        "[mesh]\nstream_seconds = 1\nstream_period_seconds = {seconds}\n\
+         stream_node_bits_per_second = 1000000000000\n\
+         stream_cluster_bits_per_second = 1000000000000\n"
+    )
+}
 
 #[test]
 fn each_pair_of_nodes_has_its_toll() -> Result<()> {
@@ -93,11 +106,7 @@ fn each_pair_of_nodes_has_its_toll() -> Result<()> {
 /// Short streams instead of one a day, on both pairs of the two nodes: one waits for the other.
 #[test]
 fn each_pair_has_its_stream() -> Result<()> {
-    // A day of 20 s, with budgets that let both pairs have a stream in it.
-    const SHORT: &str = "[mesh]\nstream_seconds = 1\nstream_period_seconds = 20\n\
-                         stream_node_bits_per_second = 1000000000000\n\
-                         stream_cluster_bits_per_second = 1000000000000\n";
-    let _configured = Configured::with(SHORT)?;
+    let _configured = Configured::with(&day_of(20))?;
     eventually(PATIENCE, || {
         let text = metrics()?;
         for [from, to] in [["n1", "n2"], ["n2", "n1"]] {
@@ -126,6 +135,46 @@ fn each_pair_has_its_stream() -> Result<()> {
             &["\"tcp_stream\"", "outcome=\"valid\""],
         )?;
         ensure!(done >= 4.0, "{done} runs of four");
+        Ok(())
+    })
+}
+
+/// A stream in the middle of which an agent is killed has failed and is counted so. The pairs have
+/// their next ones at their times, as if there had been none.
+#[test]
+fn a_stream_that_fails_keeps_no_other_one() -> Result<()> {
+    let _configured = Configured::with(&day_of(10))?;
+    let authority = Authority::of_cluster()?;
+    let pod = on("agent", "n2")?;
+    let agent = NodeAgent::of(&pod, &authority)?;
+    let runs = || {
+        let page = agent.page("/metrics")?.1;
+        value(&page, "nettoll_agent_runs_total", &[])
+    };
+    let ended = |outcome: &str| {
+        let outcome = format!("outcome=\"{outcome}\"");
+        let name = "nettoll_tests_total";
+        // Nothing is there before the first one.
+        let page = metrics()?;
+        Ok(value(&page, name, &["test=\"tcp_stream\"", &outcome]).unwrap_or_default())
+    };
+    let process = Process::of(&pod.uid, "nettoll-agent")?;
+    let (before, failed) = (runs()?, ended("failed")?);
+    eventually(PATIENCE, || {
+        ensure!(runs()? > before, "no stream begins");
+        Ok(())
+    })?;
+    kill(&process)?;
+    let valid = eventually(PATIENCE, || {
+        ensure!(ended("failed")? >= failed + 2.0, "it has not failed");
+        ended("valid")
+    })?;
+    eventually(PATIENCE, || {
+        let more = ended("valid")? - valid;
+        ensure!(
+            more >= 4.0,
+            "{more} good runs since, and two streams are four"
+        );
         Ok(())
     })
 }

@@ -121,8 +121,8 @@ impl State {
         self.streams.waiting.remove(&pair);
     }
 
-    /// A stream ended: so many bits are to be paid for by its nodes. Without a result the last one
-    /// stays until it is too old.
+    /// A stream ended: so many bits are to be paid for by its nodes. Without a result, or one that
+    /// says nothing, the last one stays until it is too old.
     pub fn end_stream(
         &mut self,
         order: &StreamOrder,
@@ -145,7 +145,7 @@ impl State {
         let own = until(settings.stream_cluster_bits_per_second) - now_ms;
         streams.cluster_pays = streams.cluster_pays.max(now_ms).saturating_add(own);
         let index = self.ids.get(&order.pair);
-        if let Some(stream) = result
+        if let Some(stream) = result.filter(|stream| *stream != Stream::default())
             && let Some(state) = index.and_then(|&index| self.pairs.get_mut(index))
         {
             let at_ms = now_ms;

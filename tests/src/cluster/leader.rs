@@ -51,14 +51,14 @@ fn page(address: SocketAddr) -> Result<String> {
     Ok(answer)
 }
 
-/// The value of the first series with this name and all these parts of its labels.
+/// The value of the first series with this name and all these parts of its labels, if it has any.
 ///
 /// # Errors
 /// Where there is none.
 pub fn value(text: &str, name: &str, parts: &[&str]) -> Result<f64> {
     let line = text.lines().find(|line| {
         line.strip_prefix(name)
-            .is_some_and(|rest| rest.starts_with('{'))
+            .is_some_and(|rest| rest.starts_with(['{', ' ']))
             && parts.iter().all(|part| line.contains(part))
     });
     let line = line.with_context(|| format!("no {name} {parts:?} in\n{text}"))?;

@@ -114,6 +114,7 @@ fn what_a_stream_says_holds_for_a_day() {
     assert_eq!(seen(&mut state, DAY_MS), known);
     // One that gave nothing leaves the last one, until that is too old.
     state.end_stream(&order, None, 1, DAY_MS);
+    state.end_stream(&order, Some(Stream::default()), 1, DAY_MS);
     assert_eq!(seen(&mut state, DAY_MS * 5 / 4), known);
     assert_eq!(seen(&mut state, DAY_MS * 5 / 4 + 1), [(None, None); 2]);
 }
