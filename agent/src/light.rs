@@ -3,8 +3,9 @@
 //!
 //! One thread [keeps](keeper) the plan and does what may be slow, one [sends and
 //! receives](pacer) in all open rounds, and each [responder] has one of its own; there are none
-//! before the first plan. Sockets are inside the endpoints' network namespaces and bound to the
-//! ports of the plan, so that both sides know the flows without talking. Finished rounds wait in
+//! before the first plan. Sockets are inside the endpoints' network namespaces. Those of UDP are bound
+//! to the ports of the plan, so that both sides know the flows without talking; over TCP each round
+//! has a [connection] of its own, which an [echo] answers. Finished rounds wait in
 //! a bounded ring for the controller to fetch them.
 //!
 //! Where the plan wants the probe in an edge's rounds, each is announced to the responder, whose
@@ -14,6 +15,8 @@
 //! Runs come first: while there is one, light rounds go without the probe ([`crate::runs`]).
 
 mod board;
+mod connection;
+mod echo;
 mod edge;
 mod keeper;
 mod message;

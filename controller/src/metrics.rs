@@ -346,7 +346,7 @@ fn light_labels(accepted: &Accepted<'_>) -> Labels {
         ("network", accepted.network.to_owned()),
         ("from_zone", accepted.from_zone.to_owned()),
         ("to_zone", accepted.to_zone.to_owned()),
-        ("test", TestType::UdpRr.as_str().to_owned()),
+        ("test", accepted.test.as_str().to_owned()),
     ]
 }
 

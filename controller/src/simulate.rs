@@ -40,6 +40,9 @@ pub struct Args {
     /// Zones of the cluster
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     zones: u32,
+    /// Rounds over TCP besides
+    #[arg(long)]
+    tcp_rr: bool,
 }
 
 /// What it took.
@@ -73,6 +76,7 @@ struct Figures {
 pub fn run(args: &Args) -> Result<(), serde_json::Error> {
     let settings = Settings {
         neighbours: args.neighbours,
+        tcp_rr: args.tcp_rr,
         // The density is what is asked for, not what the default budget pays for.
         node_cpu_permille: 1_000,
         node_bits_per_second: u64::MAX,

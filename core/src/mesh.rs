@@ -25,16 +25,20 @@ mod streams;
 #[cfg(test)]
 mod tests;
 mod toll;
+mod view;
 mod window;
 
 pub use edge::{LOST_ROUNDS, Round};
 pub use joint::Wire;
 pub use plan::{Pair, Plan, Why};
 pub use settings::{Settings, SettingsError};
-pub use state::{Accepted, EdgeView, State, TollView};
+pub use state::State;
 pub use streams::{Stream, StreamOrder};
 pub use toll::TOLL_PAIRS;
+pub use view::{Accepted, EdgeView, TollView};
 
 /// Series that a pair has at most: seven of each of its two edges (`nettoll_up`, two percentiles,
 /// requests, lost, last success, the path's MTU), of each a throughput, three tolls and a closure.
 pub const SERIES_PER_PAIR: usize = 20;
+/// Those that rounds over TCP add to them: six of each edge, without the path's MTU, and two tolls.
+pub const TCP_SERIES_PER_PAIR: usize = 14;

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use nettoll_core::{
     api::{
         LIGHT_CLIENT_PORT, LIGHT_PORT, LightEdge, LightPathMtu, LightPlace, LightPlan,
-        LightResponder, LightResults, LightRound, LightWatch, LightWatched,
+        LightResponder, LightResults, LightRound, LightWatch, LightWatched, Protocol,
     },
     endpoint::{Endpoint, Path, PathKind},
 };
@@ -89,13 +89,14 @@ impl Mesh {
     /// Where an agent refuses.
     pub fn put(&self, plan: &LightPlan) -> Result<()> {
         let (first, second) = self.nodes();
-        let responders = [host(second), pod(second)].map(|place| LightResponder {
-            place,
-            port: LIGHT_PORT,
-        });
+        let used = |protocol: &Protocol| plan.edges.iter().any(|edge| edge.protocol == *protocol);
+        let protocols = [Protocol::Udp, Protocol::Tcp].into_iter().filter(used);
+        let responders: Vec<_> = (protocols)
+            .flat_map(|protocol| responders(second, protocol))
+            .collect();
         let answers = LightPlan {
             watches: watches(&plan.edges, first, &responders),
-            responders: responders.into(),
+            responders,
             edges: Vec::new(),
             // It goes on to answer when the first one's plan ends.
             idle_seconds: LightPlan::default().idle_seconds,
@@ -186,6 +187,16 @@ pub fn host(node: &Node) -> LightPlace {
     }
 }
 
+/// What answers on a node: itself and its first pod.
+#[must_use]
+pub fn responders(node: &Node, protocol: Protocol) -> [LightResponder; 2] {
+    [host(node), pod(node)].map(|place| LightResponder {
+        place,
+        port: LIGHT_PORT,
+        protocol,
+    })
+}
+
 /// The first pod of a node as a place.
 #[must_use]
 pub fn pod(node: &Node) -> LightPlace {
@@ -220,6 +231,7 @@ pub fn edge(
         from,
         to: to.address,
         to_node: Some(to_node.address().into()),
+        protocol: Protocol::Udp,
         from_port: LIGHT_CLIENT_PORT,
         to_port: LIGHT_PORT,
         offset_ms: 0,
@@ -236,7 +248,8 @@ pub fn watches(
 ) -> Vec<LightWatch> {
     let watch = |edge: &LightEdge| {
         let answers = |responder: &&LightResponder| {
-            (responder.place.address, responder.port) == (edge.to, edge.to_port)
+            (responder.place.address, responder.port, responder.protocol)
+                == (edge.to, edge.to_port, edge.protocol)
         };
         Some(LightWatch {
             edge: edge.id.clone(),
@@ -273,6 +286,15 @@ pub fn plan(mesh: &Mesh, version: &str) -> LightPlan {
         ],
         ..LightPlan::default()
     }
+}
+
+/// The same plan, its edges over TCP.
+#[must_use]
+pub fn over_tcp(mut plan: LightPlan) -> LightPlan {
+    for edge in &mut plan.edges {
+        (edge.protocol, edge.from_port) = (Protocol::Tcp, 0);
+    }
+    plan
 }
 
 /// All requests of a round of [`plan`] were answered.

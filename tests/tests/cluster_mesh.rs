@@ -178,3 +178,64 @@ fn a_stream_that_fails_keeps_no_other_one() -> Result<()> {
         Ok(())
     })
 }
+
+/// The last one here: rounds that are told after it are of no edge any more.
+#[test]
+fn rounds_over_tcp_go_beside_those_over_udp() -> Result<()> {
+    let configured = Configured::with("[mesh]\ntcp_rr = true\n")?;
+    let text = eventually(PATIENCE, || {
+        let text = metrics()?;
+        for [from, to] in [["n1", "n2"], ["n2", "n1"]] {
+            let ends = [format!("from_node=\"{from}\""), format!("to_node=\"{to}\"")];
+            for test in ["udp_rr", "tcp_rr"].map(|test| format!("test=\"{test}\"")) {
+                let of = |name, path, more: &[&str]| {
+                    let path = format!("path=\"{path}\"");
+                    let mut parts = vec![path.as_str(), &test, &ends[0], &ends[1]];
+                    parts.extend(more);
+                    value(&text, name, &parts)
+                };
+                for path in ["host-to-host", "pod-to-pod"] {
+                    ensure!(
+                        of("nettoll_up", path, &[])? == 1.0,
+                        "{from} {to} {path} {test} is not up"
+                    );
+                    let [p50, p99] = [
+                        of("nettoll_rtt_p50_seconds", path, &[])?,
+                        of("nettoll_rtt_p99_seconds", path, &[])?,
+                    ];
+                    ensure!(0.0 < p50 && p50 <= p99 && p99 < 1.0, "{p50} {p99}");
+                    let requests = of("nettoll_requests_total", path, &[])?;
+                    ensure!(requests >= 50.0, "{requests} requests");
+                    let lost = of("nettoll_lost_total", path, &[])?;
+                    ensure!(lost <= requests / 2.0, "{lost} of {requests} lost");
+                }
+                for metric in ["metric=\"rtt_mean\"", "metric=\"rtt_p50\""] {
+                    let toll = of("nettoll_toll_ratio", "pod-to-pod", &[metric])?;
+                    ensure!((0.2..20.0).contains(&toll), "{test} {metric}: {toll}");
+                }
+            }
+        }
+        let times = [
+            "path=\"pod-to-pod\"",
+            "test=\"tcp_rr\"",
+            "from_zone=\"zone-a\"",
+        ];
+        ensure!(value(&text, "nettoll_rtt_seconds_count", &times)? >= 25.0);
+        Ok(text)
+    })?;
+    let edges = text.matches("from_node=\"n1\",to_node=\"n2\"").count();
+    assert!(edges <= 34, "{edges} series of a pair");
+    for outcome in ["unknown", "senseless"] {
+        let outcome = format!("outcome=\"{outcome}\"");
+        assert_eq!(value(&text, "nettoll_mesh_rounds_total", &[&outcome])?, 0.0);
+    }
+    // And none any more without it.
+    drop(configured);
+    eventually(PATIENCE, || {
+        let text = metrics()?;
+        let of_edge = |line: &&str| line.contains("from_node=") && line.contains("\"tcp_rr\"");
+        let left = text.lines().filter(of_edge).count();
+        ensure!(left == 0, "{left} series over TCP");
+        Ok(())
+    })
+}

@@ -13,7 +13,7 @@ use nettoll_core::api::{LightResults, LightRound};
 use nettoll_lab::Underlay;
 use nettoll_tests::{
     forwarder::Forwarder,
-    mesh::{HOST, Mesh, PATIENCE, POD, plan, whole},
+    mesh::{HOST, Mesh, PATIENCE, POD, over_tcp, plan, whole},
 };
 
 /// A frame of the overlay beside the pods' packet: Ethernet, IPv4, UDP, VXLAN, Ethernet.
@@ -172,6 +172,59 @@ fn a_cut_link_is_seen_and_its_mending_too() -> Result<()> {
     }
     inside(&netns, &["ip", "link", "set", "eth0", "up"])?;
     mesh.until(HOST, whole)?;
+    mesh.until(POD, whole)?;
+    Ok(())
+}
+
+/// A connection that is cut off is not waited for: the first round after the mending has a new one.
+#[test]
+fn over_tcp_a_cut_link_is_seen_and_its_mending_at_once() -> Result<()> {
+    let mut mesh = Mesh::up()?;
+    mesh.put(&over_tcp(plan(&mesh, "cut")))?;
+    mesh.until(HOST, whole)?;
+    mesh.until(POD, whole)?;
+    let (_, second) = mesh.nodes();
+    let netns = second.netns();
+    inside(&netns, &["ip", "link", "set", "eth0", "down"])?;
+    for id in [HOST, POD] {
+        let dead = mesh.until(id, |round| round.answered == 0)?;
+        assert_eq!((dead.sent, dead.lost, dead.rtt.count), (20, 20, 0));
+        assert_eq!(dead.failed, None);
+        println!("{id}: {:?}", dead.refused);
+    }
+    // By now it is no connection of a round that began before.
+    let dead = mesh.until(POD, |_| true)?;
+    let why = dead.refused.context("no reason")?;
+    assert!(why.contains("no connection"), "{why}");
+    inside(&netns, &["ip", "link", "set", "eth0", "up"])?;
+    mesh.rounds()?;
+    for id in [HOST, POD] {
+        // That which was under way, and the next one.
+        mesh.until(id, |_| true)?;
+        let next = mesh.until(id, |_| true)?;
+        assert!(whole(&next), "{next:?}");
+    }
+    Ok(())
+}
+
+/// What a segment loses TCP sends again: it is late, and lost only after the time of a request.
+#[test]
+fn over_tcp_a_dropped_segment_is_late() -> Result<()> {
+    let mut mesh = Mesh::over(Underlay::Tap)?;
+    let forwarder = Forwarder::start(&mesh.lab)?;
+    let mut planned = over_tcp(plan(&mesh, "drops"));
+    planned.timeout_ms = 1_000;
+    planned.period_ms = 2_000;
+    mesh.put(&planned)?;
+    let quiet = mesh.until(POD, whole)?;
+    forwarder.request.drop_every.store(7, Ordering::Relaxed);
+    let slow = |round: &LightRound| round.answered > 0 && round.rtt.max_ns > 30_000_000;
+    let lossy = mesh.until(POD, slow)?;
+    println!("{} ns, then {lossy:?}", quiet.rtt.max_ns);
+    assert_eq!((lossy.sent, lossy.answered + lossy.lost), (20, 20));
+    assert_eq!((lossy.rtt.count, &lossy.failed), (lossy.answered, &None));
+    assert!(lossy.rtt.max_ns <= 1_000_000_000, "{lossy:?}");
+    forwarder.request.drop_every.store(0, Ordering::Relaxed);
     mesh.until(POD, whole)?;
     Ok(())
 }

@@ -185,7 +185,7 @@ mod tests {
 
     use super::*;
     use nettoll_core::{
-        api::{LIGHT_PORT, LightPlace, LightResponder},
+        api::{LIGHT_PORT, LightPlace, LightResponder, Protocol},
         endpoint::PathKind,
     };
 
@@ -200,6 +200,7 @@ mod tests {
                     address: "198.18.0.1".parse().unwrap(),
                 },
                 port: LIGHT_PORT,
+                protocol: Protocol::Udp,
             },
             from: from.parse().unwrap(),
             from_node: None,

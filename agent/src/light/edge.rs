@@ -4,13 +4,13 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use nettoll_core::{
-    api::{LightEdge, LightPathMtu, LightPlan, LightRound, UserStage},
+    api::{LightEdge, LightPathMtu, LightPlan, LightRound, Protocol, UserStage},
     hop::{Direction, Side},
 };
 
 use super::{
     message,
-    pacer::{Job, Probed},
+    pacer::{Job, Link, Probed},
     path_mtu,
     round::{Pace, Round},
     route::Route,
@@ -97,14 +97,25 @@ impl Edge {
         node: &Node,
         runs: &Arc<Runs>,
     ) -> Result<Job, String> {
-        let (socket, netns) = sockets.of(&self.edge, node)?;
         let (run, to) = (self.run(), self.to());
+        let (link, netns) = match self.edge.protocol {
+            Protocol::Udp => {
+                let (socket, netns) = sockets.datagrams(&self.edge, node)?;
+                (Link::Datagrams { socket, to }, netns)
+            }
+            Protocol::Tcp => {
+                let (connection, netns) = sockets.connection(&self.edge, node)?;
+                (Link::Connection(connection), netns)
+            }
+        };
         let first_sequence = self.next_ns;
         let (mut probe, mut no_probe) = (None, None);
-        if self.edge.probe {
+        if let Link::Datagrams { socket, to } = &link
+            && self.edge.probe
+        {
             // Before the probe follows the flow, for it is no request. One that is lost leaves
             // the round without the responder's side.
-            let _ = socket.send_to(&message::announcement(run, first_sequence), to);
+            let _ = socket.send_to(&message::announcement(run, first_sequence), *to);
             match self.route.watch(node, runs) {
                 Ok((watch, stamps)) => {
                     let socket_rx =
@@ -126,8 +137,7 @@ impl Edge {
         let start_ns = self.next_ns.max(now_ns() + AT_ONCE_NS);
         Ok(Job {
             token,
-            socket,
-            to,
+            link,
             run,
             request: message::request(run, plan.payload_bytes as usize),
             first_sequence,
@@ -145,11 +155,12 @@ impl Edge {
         node: &Node,
     ) -> Result<Option<Job>, String> {
         let now = now_ns();
-        if !self.mtu_tests.is_due(now) {
+        // TCP makes its packets as large as it likes, and sends them again.
+        if self.edge.protocol == Protocol::Tcp || !self.mtu_tests.is_due(now) {
             return Ok(None);
         }
         self.mtu_tests.put_off(now);
-        let (socket, netns) = sockets.of(&self.edge, node)?;
+        let (socket, netns) = sockets.datagrams(&self.edge, node)?;
         let bytes = self.route.claimed_mtu(node)?;
         let headers = if self.edge.to.is_ipv4() { 20 } else { 40 } + UDP_HEADER_BYTES;
         self.open = Some(Opened {
@@ -159,8 +170,10 @@ impl Edge {
         });
         Ok(Some(Job {
             token,
-            socket,
-            to: self.to(),
+            link: Link::Datagrams {
+                socket,
+                to: self.to(),
+            },
             run: self.run(),
             request: message::request(self.run(), bytes.saturating_sub(headers) as usize),
             first_sequence: now,
@@ -189,7 +202,7 @@ impl Edge {
                     age_ms: 0,
                     bytes,
                     ok,
-                    refused: job.refused.map(|error| error.to_string()),
+                    refused: job.refused(),
                 }))
             }
         }
@@ -202,7 +215,7 @@ impl Edge {
         netns: &Netns,
         node: &Node,
     ) -> LightRound {
-        let tally = job.round.tally();
+        let (tally, refused) = (job.round.tally(), job.refused());
         let mut stages = Vec::new();
         if let Some(Probed {
             watch, socket_rx, ..
@@ -234,7 +247,7 @@ impl Edge {
             lost: tally.sent - tally.answered,
             rtt: tally.rtt,
             late_ns: tally.late_ns,
-            refused: job.refused.map(|error| error.to_string()),
+            refused,
             stages,
             no_probe,
             failed,

@@ -1,16 +1,27 @@
-//! The datagrams of light rounds: a test's header and one byte that tells what it is, so that no
-//! responder ever answers another one.
+//! The messages of light rounds: a test's header, one byte that tells what it is, so that no
+//! responder ever answers another one, and in requests and responses their length, by which they are
+//! told apart on a connection.
 
 use crate::traffic::header::{HEADER_BYTES, MAGIC, message, set_sequence};
 
 const REQUEST: u8 = 1;
 const RESPONSE: u8 = 2;
 const ANNOUNCEMENT: u8 = 3;
+/// Bytes of the shortest request.
+pub(super) const SHORTEST: usize = 24;
+/// Bytes of the longest request, as a datagram.
+const LONGEST: usize = 65_507;
+/// Where the length is.
+const LENGTH: std::ops::Range<usize> = HEADER_BYTES + 1..HEADER_BYTES + 5;
 
 /// A request of the edge that `run` stands for.
 pub(super) fn request(run: u32, bytes: usize) -> Box<[u8]> {
-    let mut request = message(run, bytes.max(HEADER_BYTES + 1));
+    let mut request = message(run, bytes.max(SHORTEST));
     set_kind(&mut request, REQUEST);
+    let length = u32::try_from(request.len()).unwrap_or(u32::MAX);
+    if let Some(field) = request.get_mut(LENGTH) {
+        field.copy_from_slice(&length.to_be_bytes());
+    }
     request
 }
 
@@ -46,6 +57,13 @@ pub(super) fn asked(message: &[u8]) -> Option<Asked> {
         (ANNOUNCEMENT, header) => Some(Asked::Announcement(header)),
         _ => None,
     }
+}
+
+/// How long a request says that it is, where that is possible.
+pub(super) fn length(request: &[u8]) -> Option<usize> {
+    let field = request.get(LENGTH)?.try_into().ok()?;
+    let length = usize::try_from(u32::from_be_bytes(field)).ok()?;
+    (SHORTEST..=LONGEST).contains(&length).then_some(length)
 }
 
 /// Turns a request into its response.
@@ -96,6 +114,17 @@ mod tests {
         answer(&mut datagram);
         assert_eq!(answered(&datagram), Some(header));
         assert_eq!(asked(&datagram), None, "a response is no request");
+    }
+
+    #[test]
+    fn a_request_tells_its_length() {
+        for bytes in [24, 64, 65_507] {
+            assert_eq!(length(&request(7, bytes)), Some(bytes));
+        }
+        assert_eq!(length(&request(7, 0)), Some(24));
+        assert_eq!(length(&request(7, 65_508)), None);
+        assert_eq!(length(&[0; 24]), None);
+        assert_eq!(length(&request(7, 64)[..20]), None);
     }
 
     #[test]

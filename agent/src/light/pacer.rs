@@ -6,7 +6,7 @@
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, UdpSocket},
-    os::{fd::AsRawFd, unix::net::UnixStream},
+    os::unix::net::UnixStream,
     sync::{Arc, Mutex, mpsc::Sender},
     thread::sleep,
     time::Duration,
@@ -14,7 +14,13 @@ use std::{
 
 use nettoll_core::hop::Direction;
 
-use super::{keeper::Event, lock, message, round::Round, wait};
+use super::{
+    connection::Connection,
+    keeper::Event,
+    lock, message,
+    round::Round,
+    wait::{self, Want},
+};
 use crate::{
     netns::{Inside, Netns},
     probe::Stamps,
@@ -22,7 +28,7 @@ use crate::{
     traffic::{Seen, header::set_sequence, now_ns},
 };
 
-/// Most payload of a datagram.
+/// Most payload of a datagram, and most that is read of a connection at once.
 const DATAGRAM_BYTES: usize = 65_536;
 /// Datagrams that are taken of a job before requests that are due are sent: more than there are
 /// answers under way, so that only who floods the socket is kept waiting.
@@ -35,8 +41,7 @@ const REST: Duration = Duration::from_millis(10);
 pub(super) struct Job {
     /// Whose it is.
     pub(super) token: u64,
-    pub(super) socket: Arc<UdpSocket>,
-    pub(super) to: SocketAddr,
+    pub(super) link: Link,
     /// The edge in the messages.
     pub(super) run: u32,
     pub(super) request: Box<[u8]>,
@@ -47,6 +52,18 @@ pub(super) struct Job {
     pub(super) probe: Option<Probed>,
     /// The last refusal of a send.
     pub(super) refused: Option<io::Error>,
+}
+
+/// What requests go over.
+#[derive(Debug)]
+pub(super) enum Link {
+    /// A socket that other edges may have too.
+    Datagrams {
+        socket: Arc<UdpSocket>,
+        to: SocketAddr,
+    },
+    /// One of the round's own.
+    Connection(Connection),
 }
 
 /// What the probe needs of a round, and the round of the probe.
@@ -142,10 +159,10 @@ impl Paced {
         while self.take_jobs() {
             self.jobs.iter_mut().for_each(Job::send_due);
             self.end_rounds();
-            let fds = std::iter::once(self.woken.as_raw_fd())
-                .chain(self.jobs.iter().map(|job| job.socket.as_raw_fd()));
+            let wants =
+                std::iter::once(Want::read(&self.woken)).chain(self.jobs.iter().map(Job::want));
             let until_ns = self.jobs.iter().map(|job| job.round.wake_ns()).min();
-            if let Err(error) = self.waiting.wait(fds, until_ns) {
+            if let Err(error) = self.waiting.wait(wants, until_ns) {
                 tracing::warn!(%error, "cannot wait for light traffic");
                 sleep(REST);
                 continue;
@@ -200,8 +217,13 @@ impl Paced {
     /// Takes what has arrived on the socket of a job, for all jobs with this socket. What is left
     /// is taken after what is due is sent.
     fn receive(&mut self, index: usize) {
-        let Some(socket) = self.jobs.get(index).map(|job| Arc::clone(&job.socket)) else {
-            return;
+        let socket = match self.jobs.get_mut(index) {
+            Some(Job {
+                link: Link::Datagrams { socket, .. },
+                ..
+            }) => Arc::clone(socket),
+            Some(job) => return job.receive(&mut self.room),
+            None => return,
         };
         for _ in 0..AT_ONCE {
             match socket.recv_from(&mut self.room) {
@@ -209,11 +231,10 @@ impl Paced {
                     let now = now_ns();
                     let answered = self.room.get(..length).and_then(message::answered);
                     if let Some(header) = answered {
-                        let job = self.jobs.iter_mut().find(|job| {
-                            (job.run, job.to) == (header.run, from)
-                                && Arc::ptr_eq(&job.socket, &socket)
-                        });
-                        if let Some(job) = job {
+                        let mut jobs = self.jobs.iter_mut();
+                        if let Some(job) =
+                            jobs.find(|job| job.run == header.run && job.is_over(&socket, from))
+                        {
                             job.answered(header.sequence, now);
                         }
                     }
@@ -227,20 +248,67 @@ impl Paced {
 }
 
 impl Job {
+    /// What it waits for.
+    fn want(&self) -> Want {
+        match &self.link {
+            Link::Datagrams { socket, .. } => Want::read(socket),
+            Link::Connection(connection) => connection.want(self.round.sent()),
+        }
+    }
+
+    /// Whether its requests go over this socket to there.
+    fn is_over(&self, socket: &Arc<UdpSocket>, to: SocketAddr) -> bool {
+        match &self.link {
+            Link::Datagrams {
+                socket: own,
+                to: other,
+            } => Arc::ptr_eq(own, socket) && *other == to,
+            Link::Connection(_) => false,
+        }
+    }
+
+    /// Why requests could not be sent, where that was so.
+    pub(super) fn refused(&self) -> Option<String> {
+        match &self.link {
+            Link::Datagrams { .. } => self.refused.as_ref().map(io::Error::to_string),
+            Link::Connection(connection) => connection.failure(),
+        }
+    }
+
     fn send_due(&mut self) {
         loop {
             let now = now_ns();
             let Some(number) = self.round.send(now) else {
-                return;
+                break;
+            };
+            let Link::Datagrams { socket, to } = &self.link else {
+                continue;
             };
             set_sequence(&mut self.request, self.first_sequence + number);
             if let Some(probe) = &self.probe {
                 probe.stamps.sending(Direction::Request, now);
             }
-            if let Err(error) = self.socket.send_to(&self.request, self.to) {
+            if let Err(error) = socket.send_to(&self.request, *to) {
                 self.refused = Some(error);
             }
         }
+        if let Link::Connection(connection) = &mut self.link {
+            connection.send(&mut self.request, self.first_sequence, self.round.sent());
+        }
+    }
+
+    /// Takes what has arrived on its own connection.
+    fn receive(&mut self, room: &mut [u8]) {
+        let Link::Connection(connection) = &mut self.link else {
+            return;
+        };
+        let (run, first_sequence, round) = (self.run, self.first_sequence, &mut self.round);
+        connection.receive(room, self.request.len(), |header| {
+            let number = header.sequence.checked_sub(first_sequence);
+            if let Some(number) = number.filter(|_| header.run == run) {
+                round.answer(number, now_ns());
+            }
+        });
     }
 
     fn answered(&mut self, sequence: u64, now_ns: u64) {
@@ -270,8 +338,10 @@ mod tests {
         };
         Job {
             token: 1,
-            socket: Arc::clone(socket),
-            to: socket.local_addr().unwrap(),
+            link: Link::Datagrams {
+                socket: Arc::clone(socket),
+                to: socket.local_addr().unwrap(),
+            },
             run: 7,
             request: message::request(7, 64),
             first_sequence: 9,

@@ -18,6 +18,7 @@ use socket2::Socket;
 
 use super::{
     board::Board,
+    echo,
     message::{self, Asked},
     sockets::never_fragment,
 };
@@ -29,7 +30,7 @@ use crate::{
 /// Most payload of a datagram.
 const DATAGRAM_BYTES: usize = 65_536;
 /// After an error that may come again at once.
-const REST: Duration = Duration::from_millis(100);
+pub(super) const REST: Duration = Duration::from_millis(100);
 
 /// A responder that answers until it is dropped.
 #[derive(Debug)]
@@ -50,18 +51,29 @@ impl Responder {
     ) -> Result<Self, TrafficError> {
         let address = SocketAddr::new(responder.place.address, responder.port);
         let stop = Stop::default();
-        let socket = open(&netns, Protocol::Udp, address)?;
-        never_fragment(&socket).map_err(|source| TrafficError::Open { address, source })?;
+        let protocol = responder.protocol;
+        let socket = open(&netns, protocol, address)?;
+        let ready = match protocol {
+            Protocol::Udp => never_fragment(&socket),
+            Protocol::Tcp => {
+                (socket.listen(echo::BACKLOG)).and_then(|()| socket.set_nonblocking(true))
+            }
+        };
+        ready.map_err(|source| TrafficError::Open { address, source })?;
         let socket = stop.watch(socket);
         let answered = Arc::<AtomicU64>::default();
         let counters = [Arc::clone(&answered), Arc::clone(all)];
         let ended = stop.clone();
         let thread = netns.on_thread("nettoll-echo", move || {
-            serve(&socket, &ended, &board, |counted| {
+            let count = |counted| {
                 for counter in &counters {
                     counter.fetch_add(counted, Relaxed);
                 }
-            });
+            };
+            match protocol {
+                Protocol::Udp => serve(&socket, &ended, &board, count),
+                Protocol::Tcp => echo::serve(&socket, &ended, count),
+            }
         });
         Ok(Self {
             thread: Some(thread.map_err(TrafficError::Thread)?),
@@ -143,32 +155,40 @@ fn received(bytes: &mut [MaybeUninit<u8>]) -> &mut [u8] {
 
 #[cfg(test)]
 mod tests {
-    use std::net::UdpSocket;
+    use std::{
+        io::{Read as _, Write as _},
+        net::{TcpListener, TcpStream, UdpSocket},
+    };
 
     use super::*;
     use nettoll_core::api::LightPlace;
 
-    #[test]
-    fn it_answers_requests_and_ends_when_dropped() {
-        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
-        client
-            .set_read_timeout(Some(Duration::from_secs(5)))
-            .unwrap();
-        let port = UdpSocket::bind("127.0.0.1:0").unwrap();
+    const PATIENCE: Option<Duration> = Some(Duration::from_secs(5));
+
+    /// A responder at a port of 127.0.0.1.
+    fn open(protocol: Protocol, port: u16, all: &Arc<AtomicU64>) -> Responder {
         let responder = LightResponder {
             place: LightPlace {
                 endpoint: "node/n1".parse().unwrap(),
                 pod_uid: None,
                 address: "127.0.0.1".parse().unwrap(),
             },
-            port: port.local_addr().unwrap().port(),
+            port,
+            protocol,
         };
-        drop(port);
-        let all = Arc::default();
-        let own = Netns::own().unwrap();
         let board = Arc::new(Board::new(std::sync::mpsc::channel().0));
-        let mut open = Responder::open(own, &responder, &all, board).unwrap();
-        let address = ("127.0.0.1", responder.port);
+        Responder::open(Netns::own().unwrap(), &responder, all, board).unwrap()
+    }
+
+    #[test]
+    fn it_answers_requests_and_ends_when_dropped() {
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.set_read_timeout(PATIENCE).unwrap();
+        let free = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let all = Arc::default();
+        let mut open = open(Protocol::Udp, address.port(), &all);
         let request = message::request(9, 64);
         let mut answer = [0; 100];
         client.send_to(b"what others send", address).unwrap();
@@ -183,5 +203,43 @@ mod tests {
         drop(open);
         assert_eq!((answered.load(Relaxed), all.load(Relaxed)), (1, 1));
         UdpSocket::bind(address).unwrap();
+    }
+
+    #[test]
+    fn it_answers_on_many_connections_and_those_that_are_silent_make_room() {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let all = Arc::default();
+        let mut open = open(Protocol::Tcp, address.port(), &all);
+        let connect = || {
+            let client = TcpStream::connect(address).unwrap();
+            client.set_read_timeout(PATIENCE).unwrap();
+            client
+        };
+        let ask = |client: &mut TcpStream| {
+            let mut answer = [0; 64];
+            client.write_all(&message::request(9, 64)).unwrap();
+            client.read_exact(&mut answer).map(|()| answer)
+        };
+        let mut silent = connect();
+        let mut stranger = connect();
+        stranger.write_all(&[b'x'; 64]).unwrap();
+        assert!(!matches!(stranger.read(&mut [0]), Ok(1..)), "hung up on");
+        let mut clients: Vec<_> = (0..63).map(|_| connect()).collect();
+        for client in &mut clients {
+            let answer = ask(client).unwrap();
+            assert_eq!(message::answered(&answer).unwrap().run, 9);
+        }
+        ask(&mut connect()).unwrap();
+        assert!(ask(&mut silent).is_err(), "it made room");
+        assert!(clients.iter_mut().all(|client| ask(client).is_ok()));
+        let answered = open.answered();
+        open.end().unwrap();
+        drop(open);
+        assert!(clients.iter_mut().all(|client| ask(client).is_err()));
+        let both = (answered.load(Relaxed), all.load(Relaxed));
+        assert_eq!(both, (127, 127));
+        assert!(TcpStream::connect(address).is_err());
     }
 }

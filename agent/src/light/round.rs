@@ -63,6 +63,11 @@ impl Round {
         }
     }
 
+    /// Requests that were due.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent_ns.len() as u64
+    }
+
     /// When a request is due.
     fn due_ns(&self, number: u64) -> u64 {
         self.start_ns + number * self.pace.interval_ns

@@ -37,7 +37,7 @@ impl Route {
         Self {
             path: edge.path.kind,
             flow: FlowTuple {
-                protocol: Protocol::Udp,
+                protocol: edge.protocol,
                 client: (edge.from.address, edge.from_port).into(),
                 server: (edge.to, edge.to_port).into(),
             },

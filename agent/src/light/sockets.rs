@@ -1,5 +1,5 @@
-//! The sockets of a plan's edges: one for each place and port, kept while the plan names it and
-//! its pod is there.
+//! The sockets of a plan's edges: over UDP one for each place and port, kept while the plan names it
+//! and its pod is there; over TCP one for each round.
 
 use std::{
     collections::BTreeMap,
@@ -12,55 +12,81 @@ use std::{
 use nettoll_core::api::{LightEdge, LightPlace, Protocol};
 use socket2::{Domain, Socket};
 
+use super::connection::Connection;
 use crate::{
     netns::Netns,
     path::Node,
     traffic::{self, TrafficError},
 };
 
-/// The open sockets.
+/// The open sockets, by their places.
 #[derive(Debug, Default)]
-pub(super) struct Sockets(BTreeMap<(LightPlace, u16), Open>);
+pub(super) struct Sockets(BTreeMap<LightPlace, Place>);
 
 #[derive(Debug)]
-struct Open {
+struct Place {
     netns: Netns,
-    socket: Arc<UdpSocket>,
+    /// By port.
+    datagrams: BTreeMap<u16, Arc<UdpSocket>>,
 }
 
 impl Sockets {
-    /// The socket of an edge, opened if it has to be. Why not, where it cannot be.
-    pub(super) fn of(
+    /// The socket of an edge over UDP, opened if it has to be. Why not, where it cannot be.
+    pub(super) fn datagrams(
         &mut self,
         edge: &LightEdge,
         node: &Node,
     ) -> Result<(Arc<UdpSocket>, Netns), String> {
-        let key = (edge.from.clone(), edge.from_port);
-        if let Some(open) = self.0.get(&key).filter(|open| open.netns.is_there()) {
-            return Ok((Arc::clone(&open.socket), open.netns.clone()));
-        }
-        let known = self.0.remove(&key);
-        let netns = node
-            .netns(&edge.from.endpoint, edge.from.pod_uid.as_deref())
-            .map_err(|error| error.to_string())?;
-        // The process by which the namespace was found is gone, but its pod is not.
-        let same = known.filter(|open| open.netns.inode() == netns.inode());
-        let socket = match same {
-            Some(open) => open.socket,
-            None => open(&netns, edge).map_err(|error| error.to_string())?,
+        let Place { netns, datagrams } = self.place(&edge.from, node)?;
+        let socket = match datagrams.get(&edge.from_port) {
+            Some(socket) => Arc::clone(socket),
+            None => {
+                let socket = open(netns, edge).map_err(|error| error.to_string())?;
+                datagrams.insert(edge.from_port, Arc::clone(&socket));
+                socket
+            }
         };
-        let open = Open {
-            netns: netns.clone(),
-            socket: Arc::clone(&socket),
+        Ok((socket, netns.clone()))
+    }
+
+    /// A connection of an edge over TCP, which is begun. Why not, where it cannot be.
+    pub(super) fn connection(
+        &mut self,
+        edge: &LightEdge,
+        node: &Node,
+    ) -> Result<(Connection, Netns), String> {
+        let netns = self.place(&edge.from, node)?.netns.clone();
+        let address = SocketAddr::new(edge.from.address, edge.from_port);
+        let socket = traffic::open(&netns, Protocol::Tcp, address);
+        let socket = socket.map_err(|error| error.to_string())?;
+        let begun = Connection::begin(socket, SocketAddr::new(edge.to, edge.to_port));
+        Ok((begun.map_err(|error| error.to_string())?, netns))
+    }
+
+    fn place(&mut self, place: &LightPlace, node: &Node) -> Result<&mut Place, String> {
+        let known = self.0.remove(place);
+        let found = match known {
+            Some(known) if known.netns.is_there() => known,
+            known => {
+                let netns = node
+                    .netns(&place.endpoint, place.pod_uid.as_deref())
+                    .map_err(|error| error.to_string())?;
+                // The process by which the namespace was found may be gone, but its pod is not.
+                let same = known.filter(|known| known.netns.inode() == netns.inode());
+                let datagrams = same.map(|known| known.datagrams).unwrap_or_default();
+                Place { netns, datagrams }
+            }
         };
-        self.0.insert(key, open);
-        Ok((socket, netns))
+        Ok(self.0.entry(place.clone()).or_insert(found))
     }
 
     /// Closes those that none of the edges has.
     pub(super) fn keep(&mut self, edges: &[LightEdge]) {
-        self.0
-            .retain(|(place, port), _| edges.iter().any(|edge| edge.source() == (place, *port)));
+        self.0.retain(|place, open| {
+            let here = || edges.iter().filter(|edge| edge.from == *place);
+            (open.datagrams).retain(|port, _| here().any(|edge| edge.from_port == *port));
+            here().next().is_some()
+        });
     }
 }
 

@@ -1,9 +1,13 @@
 //! Light rounds over the loopback device, in the namespace of the test: no privilege needed.
 
-use std::{collections::BTreeMap, net::UdpSocket, thread::sleep};
+use std::{
+    collections::BTreeMap,
+    net::{TcpListener, UdpSocket},
+    thread::sleep,
+};
 
 use nettoll_core::{
-    api::{LightEdge, LightPlace, LightResponder},
+    api::{LightEdge, LightPlace, LightResponder, Protocol},
     endpoint::{Path, PathKind},
 };
 
@@ -39,6 +43,7 @@ fn plan(version: &str, from_port: u16, to_port: u16) -> LightPlan {
         responders: vec![LightResponder {
             place: place(),
             port: to_port,
+            protocol: Protocol::Udp,
         }],
         edges: vec![LightEdge {
             id: "loopback".to_owned(),
@@ -51,6 +56,7 @@ fn plan(version: &str, from_port: u16, to_port: u16) -> LightPlan {
             from: place(),
             to: place().address,
             to_node: None,
+            protocol: Protocol::Udp,
             from_port,
             to_port,
             offset_ms: 200,
@@ -108,6 +114,62 @@ fn a_plan_goes_on_by_itself_until_nobody_speaks_of_it() {
     UdpSocket::bind(("127.0.0.1", to)).unwrap();
 }
 
+/// The same plan over TCP.
+fn over_tcp(mut plan: LightPlan) -> LightPlan {
+    for edge in &mut plan.edges {
+        (edge.protocol, edge.from_port) = (Protocol::Tcp, 0);
+    }
+    for responder in &mut plan.responders {
+        responder.protocol = Protocol::Tcp;
+    }
+    plan
+}
+
+#[test]
+fn rounds_over_tcp_have_a_connection_each() {
+    let light = light();
+    let [from, to] = ports();
+    light.put(over_tcp(plan("tcp", from, to))).unwrap();
+    // The responder may listen a moment later than the first round begins.
+    let round = round_after(&light, 1);
+    assert_eq!((round.sent, round.answered, round.lost), (10, 10, 0));
+    assert_eq!(
+        (round.rtt.count, round.refused, round.failed),
+        (10, None, None)
+    );
+    assert!(round.rtt.max_ns < 200_000_000);
+    assert!(light.results(0).responders[0].answered >= 10);
+    // Other work, and nobody listens any more.
+    light.put(plan("udp", from, to)).unwrap();
+    let begin = Instant::now();
+    while TcpListener::bind(("127.0.0.1", to)).is_err() {
+        assert!(begin.elapsed() < Duration::from_secs(10), "it listens on");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_connection_that_is_refused_is_told_and_all_of_its_round_is_lost() {
+    let light = light();
+    let [from, to] = ports();
+    let mut refused = over_tcp(plan("refused", from, to));
+    refused.responders.clear();
+    light.put(refused).unwrap();
+    for sequence in 0..2 {
+        let round = round_after(&light, sequence);
+        assert_eq!((round.sent, round.answered, round.lost), (10, 0, 10));
+        let why = round.refused.unwrap();
+        assert!(why.contains("Connection refused"), "{why}");
+        assert_eq!((round.rtt.count, round.failed), (0, None));
+    }
+    // One that listens and never accepts: there is a connection, and no answer.
+    let deaf = TcpListener::bind(("127.0.0.1", to)).unwrap();
+    let after = light.results(0).next;
+    let round = round_after(&light, after);
+    assert_eq!((round.answered, round.lost, round.refused), (0, 10, None));
+    drop(deaf);
+}
+
 #[test]
 fn without_a_responder_all_is_lost() {
     let light = light();
@@ -131,6 +193,7 @@ fn a_port_that_is_taken_fails_its_own_part_alone() {
     planned.responders.push(LightResponder {
         place: place(),
         port: taken.local_addr().unwrap().port(),
+        protocol: Protocol::Udp,
     });
     planned.edges.push(LightEdge {
         id: "taken".to_owned(),

@@ -26,7 +26,7 @@ pub(super) fn write(page: &mut Page, mesh: &Mesh) {
             .edges(now_ms, true)
             .flat_map(|edge| {
                 [
-                    (labels(&edge, TestType::UdpRr), rounds(&edge, now_ms, unix)),
+                    (labels(&edge, edge.test), rounds(&edge, now_ms, unix)),
                     (labels(&edge, TestType::TcpStream), stream(&edge)),
                 ]
             })

@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 pub use self::check::LightPlanError;
-use super::Times;
+use super::{Protocol, Times};
 use crate::{
     endpoint::{Endpoint, Path, PathKind},
     report::Stage,
@@ -40,8 +40,9 @@ pub const MAX_LIGHT_ROUNDS_PER_ANSWER: usize = 128;
 /// What light traffic an agent makes and answers. It replaces the plan before; responders and
 /// edges that are in both go on undisturbed.
 ///
-/// A round is a number of UDP requests in an open loop: each is sent at its time, whether or not
-/// the ones before were answered.
+/// A round is a number of requests in an open loop: each is sent at its time, whether or not the ones
+/// before were answered. Over UDP they are datagrams; over TCP all of a round go over one connection,
+/// which is opened for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LightPlan {
@@ -111,8 +112,15 @@ pub struct LightPlace {
 pub struct LightResponder {
     /// Where.
     pub place: LightPlace,
-    /// On which UDP port.
+    /// On which port.
     pub port: u16,
+    /// Of which protocol.
+    #[serde(default = "udp")]
+    pub protocol: Protocol,
+}
+
+fn udp() -> Protocol {
+    Protocol::Udp
 }
 
 /// A path that light rounds go over again and again.
@@ -131,14 +139,18 @@ pub struct LightEdge {
     /// `null` where that is this agent's node.
     #[serde(default)]
     pub to_node: Option<IpAddr>,
-    /// UDP port that the requests come from. Edges from one place may share it.
+    /// What the requests go over.
+    #[serde(default = "udp")]
+    pub protocol: Protocol,
+    /// UDP port that the requests come from. Edges from one place may share it. 0 over TCP: the
+    /// kernel chooses one for each connection.
     pub from_port: u16,
-    /// UDP port that the requests go to.
+    /// Port that the requests go to.
     pub to_port: u16,
     /// When in the period its rounds begin.
     pub offset_ms: u32,
     /// The probe follows the rounds on this agent's node. They are announced to the responder, so
-    /// that its agent's probe can follow them too.
+    /// that its agent's probe can follow them too. Of rounds over UDP alone.
     pub probe: bool,
 }
 
@@ -253,13 +265,15 @@ pub struct LightRound {
     pub answered: u64,
     /// Those without.
     pub lost: u64,
-    /// From each answered request to its answer.
+    /// From each answered request to its answer. Over TCP it counts from the time at which the
+    /// request was handed to the connection, which may hold it back.
     pub rtt: Times,
     /// From the time at which the answered requests were due until they were sent, in all: how
-    /// late the agent itself was, and in no round-trip time. Nothing on the path delays a
-    /// request, for no request waits for the one before.
+    /// late the agent itself was, and in no round-trip time. Nothing on the path is in it: what
+    /// delays a request there is in its round-trip time.
     pub late_ns: u64,
-    /// Why the kernel refused to send, where it did; these requests are lost.
+    /// Why the kernel refused to send, or why there was no TCP connection or it broke, where that
+    /// was so; these requests are lost.
     pub refused: Option<String>,
     /// What the probe saw on this agent's node; empty in rounds without it.
     pub stages: Vec<Stage>,

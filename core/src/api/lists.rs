@@ -87,7 +87,7 @@ impl PairSummary {
             to_node: edge.to.name.clone(),
             from_zone: edge.from.zone.clone(),
             to_zone: edge.to.zone.clone(),
-            test: TestType::UdpRr,
+            test: edge.test,
             up: edge.up,
             rtt_p50_ns: edge.rtt_ns.map(|[p50, _]| p50),
             rtt_p99_ns: edge.rtt_ns.map(|[_, p99]| p99),
@@ -218,6 +218,7 @@ mod tests {
     fn what_is_not_known_of_an_edge_is_null() {
         let (from, to) = (member("n1"), member("n2"));
         let mut edge = EdgeView {
+            test: TestType::UdpRr,
             path: PathKind::HostToHost,
             network: "",
             from: &from,

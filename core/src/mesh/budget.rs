@@ -1,10 +1,14 @@
 //! How many pairs the budgets pay for.
 
 use super::Settings;
-use crate::api::MAX_LIGHT_EDGES;
+use crate::api::Protocol;
 
-/// Ethernet, IP and UDP headers, and the same again with VXLAN's for the pod network.
-const HEADERS: [u64; 2] = [42, 42 + 50];
+/// Ethernet, IP and UDP headers.
+const UDP_HEADERS: u64 = 42;
+/// Ethernet, IP and TCP headers, with the stamps that are usual.
+const TCP_HEADERS: u64 = 66;
+/// What the pod network adds to them: nothing for the nodes' own, VXLAN's for the pods'.
+const TUNNELS: [u64; 2] = [0, 50];
 /// Processor time of one request on the node that asks and of one on the node that answers, with the
 /// probe in a fifth of the rounds: an agent that asked and answered 10 edges (16.7 requests a
 /// second) took 0.32 % of a core over 30 s, 0.05 % of it without any.
@@ -28,25 +32,46 @@ impl Budget {
         let by_bits = settings.node_bits_per_second / pair;
         let by_cpu = u64::from(settings.node_cpu_permille) * 1_000_000
             / pair_cpu_ns_per_second(settings).max(1);
-        let most = (MAX_LIGHT_EDGES / 2) as u64;
+        let most = settings.max_pairs() as u64;
         let size = |pairs: u64| usize::try_from(pairs).unwrap_or(usize::MAX);
         Self {
             of_node: size(by_bits.min(by_cpu).min(most)),
             of_cluster: size(settings.cluster_bits_per_second / pair),
-            exported: settings.max_series / super::SERIES_PER_PAIR,
+            exported: settings.max_series / series_of_pair(settings),
         }
     }
+}
+
+fn series_of_pair(settings: &Settings) -> usize {
+    let tcp = if settings.tcp_rr {
+        super::TCP_SERIES_PER_PAIR
+    } else {
+        0
+    };
+    super::SERIES_PER_PAIR + tcp
 }
 
 /// What both nodes of a pair send, on both paths.
 fn pair_bits_per_second(settings: &Settings) -> u64 {
     let payload = u64::from(settings.payload_bytes);
-    let round_trip: u64 = HEADERS.iter().map(|headers| 2 * (payload + headers)).sum();
+    let message = |protocol: &Protocol, tunnel| match protocol {
+        Protocol::Udp => payload + UDP_HEADERS + tunnel,
+        // Each is acknowledged by a packet of its own at the worst, which is more than there is, and
+        // pays for the connection.
+        Protocol::Tcp => payload + 2 * (TCP_HEADERS + tunnel),
+    };
+    let both = |protocol: &Protocol| -> u64 {
+        TUNNELS
+            .iter()
+            .map(|tunnel| 2 * message(protocol, tunnel))
+            .sum()
+    };
+    let round_trip: u64 = settings.protocols().iter().map(both).sum();
     round_trip * 8 * u64::from(settings.requests) * 1_000 / u64::from(settings.period_ms.max(1))
 }
 
 fn pair_cpu_ns_per_second(settings: &Settings) -> u64 {
-    let requests = 2 * u64::from(settings.requests);
+    let requests = settings.rounds_of_pair() as u64 * u64::from(settings.requests);
     requests * REQUEST_NS * 1_000 / u64::from(settings.period_ms.max(1))
 }
 
@@ -63,6 +88,26 @@ mod tests {
         assert_eq!(budget.of_node, 9);
         assert_eq!(budget.of_cluster, 143_143);
         assert_eq!(budget.exported, 6_000);
+    }
+
+    #[test]
+    fn rounds_over_tcp_are_paid_for() {
+        let both = Settings {
+            tcp_rr: true,
+            ..Settings::default()
+        };
+        // And (64 + 132 + 64 + 232) · 2 · 8 · 50 / 30 s = 13 kbit/s.
+        assert_eq!(pair_bits_per_second(&both), 6_986 + 13_120);
+        let budget = Budget::of(&both);
+        assert_eq!(budget.of_node, 4);
+        assert_eq!(budget.of_cluster, 49_736);
+        // 34 series a pair.
+        assert_eq!(budget.exported, 3_529);
+        let rich = Settings {
+            node_cpu_permille: 1_000,
+            ..both
+        };
+        assert_eq!(Budget::of(&rich).of_node, 16);
     }
 
     #[test]

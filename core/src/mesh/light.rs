@@ -8,36 +8,43 @@ use std::{
 use super::{Pair, Plan, Why};
 use crate::{
     api::{
-        LIGHT_CLIENT_PORT, LIGHT_PORT, LightEdge, LightPlace, LightPlan, LightResponder, LightWatch,
+        LIGHT_CLIENT_PORT, LIGHT_PORT, LightEdge, LightPlace, LightPlan, LightResponder,
+        LightWatch, Protocol,
     },
     endpoint::{Endpoint, Path, PathKind},
     hash::{self, Digest},
     inventory::Member,
 };
 
+/// How the ids of edges end, by their paths and by what their rounds go over.
+const ENDS: [(&str, PathKind, Protocol); 4] = [
+    ("h", PathKind::HostToHost, Protocol::Udp),
+    ("p", PathKind::PodToPod, Protocol::Udp),
+    ("ht", PathKind::HostToHost, Protocol::Tcp),
+    ("pt", PathKind::PodToPod, Protocol::Tcp),
+];
+
 /// The id of a pair's edge.
-pub(super) fn edge_id(pair: u64, kind: PathKind) -> String {
-    let kind = if kind == PathKind::PodToPod { 'p' } else { 'h' };
-    format!("{pair:016x}-{kind}")
+fn edge_id(pair: u64, kind: PathKind, protocol: Protocol) -> String {
+    let is = |end: &&(&str, PathKind, Protocol)| (end.1, end.2) == (kind, protocol);
+    let end = ENDS.iter().find(is).map_or("", |end| end.0);
+    format!("{pair:016x}-{end}")
 }
 
-/// The pair and the kind of path of an edge.
-pub(super) fn pair_of(edge: &str) -> Option<(u64, PathKind)> {
-    let (pair, kind) = edge.split_once('-')?;
-    let kind = match kind {
-        "h" => PathKind::HostToHost,
-        "p" => PathKind::PodToPod,
-        _ => return None,
-    };
-    Some((u64::from_str_radix(pair, 16).ok()?, kind))
+/// The pair of an edge, its path, and what its rounds go over.
+pub(super) fn pair_of(edge: &str) -> Option<(u64, PathKind, Protocol)> {
+    let (pair, end) = edge.split_once('-')?;
+    let &(_, kind, protocol) = ENDS.iter().find(|known| known.0 == end)?;
+    Some((u64::from_str_radix(pair, 16).ok()?, kind, protocol))
 }
 
 impl Plan {
     /// The light plan of a member's agent. Its version is a hash of what it says, so that an
     /// agent whose work is the same needs no new one.
     ///
-    /// A pair's two rounds follow each other at once, in an order by chance that stays; the pairs
-    /// of a node are spread over the period, and so are the nodes.
+    /// A pair's rounds follow each other at once, those over UDP first, and of either protocol the two
+    /// paths in an order by chance that stays; the pairs of a node are spread over the period, and so
+    /// are the nodes.
     #[must_use]
     pub fn light(&self, member: usize) -> LightPlan {
         let mut plan = self.settings.empty_plan();
@@ -46,10 +53,13 @@ impl Plan {
         };
         let from = places(from);
         for place in &from {
-            plan.responders.push(LightResponder {
+            let responder = |&protocol| LightResponder {
                 place: place.clone(),
                 port: LIGHT_PORT,
-            });
+                protocol,
+            };
+            let protocols = self.settings.protocols().iter();
+            plan.responders.extend(protocols.map(responder));
         }
         let mut taken = Vec::new();
         for (pair, begin_ms) in self.pairs_from(member).iter().zip(self.begins(member)) {
@@ -61,8 +71,8 @@ impl Plan {
                 let flow = (from.address, to_place.address);
                 if flow.0.is_ipv4() == flow.1.is_ipv4() && !taken.contains(&flow) {
                     taken.push(flow);
-                    plan.edges
-                        .push(self.edge(pair, from.clone(), to_place, to, begin_ms));
+                    let edges = self.edges(pair, from, &to_place, to, begin_ms);
+                    plan.edges.extend(edges);
                 }
             }
         }
@@ -87,13 +97,14 @@ impl Plan {
             for (from_place, place) in places(from).into_iter().zip(places(to)) {
                 let kind = kind_from(&from_place);
                 let watch = LightWatch {
-                    edge: edge_id(pair.id, kind),
+                    edge: edge_id(pair.id, kind, Protocol::Udp),
                     path: kind,
                     from: SocketAddr::new(from_place.address, LIGHT_CLIENT_PORT),
                     from_node: Some(from.address),
                     responder: LightResponder {
                         place,
                         port: LIGHT_PORT,
+                        protocol: Protocol::Udp,
                     },
                 };
                 let flow = |watch: &LightWatch| (watch.from, watch.responder.place.address);
@@ -111,47 +122,50 @@ impl Plan {
         matches!(why, Why::Ring(distance) if distance <= self.settings.probed_pairs)
     }
 
-    fn edge(
+    /// A pair's edges from a place: one for each protocol.
+    fn edges(
         &self,
         pair: &Pair,
-        from: LightPlace,
-        to: LightPlace,
+        from: &LightPlace,
+        to: &LightPlace,
         to_node: &Member,
         begin_ms: u32,
-    ) -> LightEdge {
-        let kind = kind_from(&from);
+    ) -> impl Iterator<Item = LightEdge> {
+        let kind = kind_from(from);
         let pods = kind == PathKind::PodToPod;
-        // An odd id has its round between pods first.
+        // An odd id has its rounds between pods first.
         let second = pods != (pair.id % 2 == 1);
-        let offset_ms = begin_ms
-            + if second {
-                self.settings.sending_ms()
-            } else {
-                0
-            };
-        LightEdge {
-            id: edge_id(pair.id, kind),
-            path: Path {
-                kind,
-                from: from.endpoint.clone(),
-                to: to.endpoint,
-                network: pods.then(|| self.network.clone()),
-            },
-            from,
-            to: to.address,
-            to_node: Some(to_node.address),
-            from_port: LIGHT_CLIENT_PORT,
-            to_port: LIGHT_PORT,
-            offset_ms: offset_ms % self.settings.period_ms.max(1),
-            probe: self.is_probed(pair.why),
-        }
+        let numbered = self.settings.protocols().iter().zip(0_u32..);
+        numbered.map(move |(&protocol, number)| {
+            let before = 2 * number + u32::from(second);
+            let offset_ms = begin_ms + before * self.settings.sending_ms();
+            let udp = protocol == Protocol::Udp;
+            LightEdge {
+                id: edge_id(pair.id, kind, protocol),
+                path: Path {
+                    kind,
+                    from: from.endpoint.clone(),
+                    to: to.endpoint.clone(),
+                    network: pods.then(|| self.network.clone()),
+                },
+                from: from.clone(),
+                to: to.address,
+                to_node: Some(to_node.address),
+                protocol,
+                from_port: if udp { LIGHT_CLIENT_PORT } else { 0 },
+                to_port: LIGHT_PORT,
+                offset_ms: offset_ms % self.settings.period_ms.max(1),
+                probe: udp && self.is_probed(pair.why),
+            }
+        })
     }
 
     /// When the rounds of a member's pairs begin: each pair has a slot by its hash, or the next
     /// free one, so that no two are at once unless there are more pairs than slots.
     fn begins(&self, member: usize) -> Vec<u32> {
         let period_ms = self.settings.period_ms.max(1);
-        let slot_ms = self.settings.sending_ms().saturating_mul(2);
+        let rounds = u32::try_from(self.settings.rounds_of_pair()).unwrap_or(u32::MAX);
+        let slot_ms = self.settings.sending_ms().saturating_mul(rounds);
         let slots = (period_ms / slot_ms).max(1);
         let phase = self.members().get(member).map_or(0, |member| {
             hash::mixed(&["phase", &member.name]) % u64::from(period_ms)
@@ -249,6 +263,7 @@ fn version(plan: &LightPlan) -> String {
     for responder in &plan.responders {
         hash.place(&responder.place);
         hash.number(responder.port);
+        hash.number(u8::from(responder.protocol == Protocol::Tcp));
     }
     for edge in &plan.edges {
         hash.0.add(edge.id.as_bytes());

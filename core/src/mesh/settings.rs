@@ -3,12 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    api::{LIGHT_IDLE_SECONDS, LightPlan, LightPlanError, MAX_LIGHT_EDGES},
+    api::{LIGHT_IDLE_SECONDS, LightPlan, LightPlanError, MAX_LIGHT_EDGES, Protocol},
     inventory::Selector,
 };
-
-/// Most neighbours: a pair is two edges.
-const MAX_NEIGHBOURS: usize = MAX_LIGHT_EDGES / 2;
 
 /// Least of `idle_seconds`, and what is enough for any period: an agent is asked twice in a period
 /// and every 15 s.
@@ -41,6 +38,8 @@ pub struct Settings {
     pub requests_per_second: u32,
     /// When a request is lost.
     pub timeout_ms: u32,
+    /// Each edge has the same rounds over TCP besides.
+    pub tcp_rr: bool,
     /// How long agents go on by themselves when no controller asks them any more.
     pub idle_seconds: u32,
     /// For how many of its pairs a node's probe follows the rounds.
@@ -78,6 +77,7 @@ impl Default for Settings {
             payload_bytes: light.payload_bytes,
             requests_per_second: light.requests_per_second,
             timeout_ms: light.timeout_ms,
+            tcp_rr: false,
             idle_seconds: light.idle_seconds,
             probed_pairs: 1,
             streams: true,
@@ -97,8 +97,13 @@ impl Default for Settings {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     /// More than an agent takes.
-    #[error("mesh.neighbours is {0}, but must be from 1 to {MAX_NEIGHBOURS}")]
-    Neighbours(usize),
+    #[error("mesh.neighbours is {value}, but must be from 1 to {most}")]
+    Neighbours {
+        /// What it is.
+        value: usize,
+        /// The most.
+        most: usize,
+    },
     /// No stream, or one that is no rare thing.
     #[error(
         "mesh.stream_seconds is {0}, but must be from 1 to {MAX_STREAM_SECONDS}, and \
@@ -124,8 +129,9 @@ pub enum SettingsError {
 impl Settings {
     /// Checks what the agents would refuse.
     pub fn check(&self) -> Result<(), SettingsError> {
-        if !(1..=MAX_NEIGHBOURS).contains(&self.neighbours) {
-            return Err(SettingsError::Neighbours(self.neighbours));
+        let (value, most) = (self.neighbours, self.max_pairs());
+        if !(1..=most).contains(&value) {
+            return Err(SettingsError::Neighbours { value, most });
         }
         let seconds = self.stream_seconds;
         let rare = self.stream_period_seconds >= seconds.saturating_mul(STREAM_REST);
@@ -139,6 +145,24 @@ impl Settings {
             return Err(SettingsError::Idle { value, least });
         }
         Ok(self.empty_plan().check()?)
+    }
+
+    /// What rounds go over, in the order in which they follow each other.
+    pub(super) fn protocols(&self) -> &'static [Protocol] {
+        match self.tcp_rr {
+            false => &[Protocol::Udp],
+            true => &[Protocol::Udp, Protocol::Tcp],
+        }
+    }
+
+    /// Rounds that a pair has in a period: on both of its paths.
+    pub(super) fn rounds_of_pair(&self) -> usize {
+        2 * self.protocols().len()
+    }
+
+    /// Most pairs that an agent takes.
+    pub(super) fn max_pairs(&self) -> usize {
+        MAX_LIGHT_EDGES / self.rounds_of_pair()
     }
 
     /// A plan with these numbers and nothing to do.
@@ -184,6 +208,13 @@ mod tests {
         };
         let told = none.check().unwrap_err().to_string();
         assert!(told.contains("from 1 to 32"), "{told}");
+        let twice = Settings {
+            tcp_rr: true,
+            neighbours: 17,
+            ..Settings::default()
+        };
+        let told = twice.check().unwrap_err().to_string();
+        assert!(told.contains("from 1 to 16"), "{told}");
         for (stream_seconds, stream_period_seconds) in [(0, 60), (61, 86_400), (6, 59)] {
             let often = Settings {
                 stream_seconds,

@@ -9,14 +9,15 @@ use super::{
     light,
     streams::{Streamed, Streams},
     toll::{Figures, Toll},
+    view::{Accepted, EdgeView, TollView},
     window,
 };
 use crate::{
-    api::{LightPathMtu, LightPlan, LightRound, LightWatched},
+    api::{LightPathMtu, LightPlan, LightRound, LightWatched, Protocol},
     endpoint::PathKind,
     histogram::USER_SUB_BITS,
     inventory::{Cluster, Member},
-    stats::PairedRatio,
+    report::TestType,
 };
 
 /// The kinds of path of a pair, in the order in which their states are kept.
@@ -39,91 +40,26 @@ pub struct State {
 
 #[derive(Debug, Default)]
 pub(super) struct PairState {
-    edges: [EdgeState; 2],
-    toll: Toll,
+    udp: Rounds,
+    /// From the first round over TCP on.
+    tcp: Option<Box<Rounds>>,
     /// From the first round with the probe on: most pairs have none.
     joints: Option<Box<Joints>>,
     pub(super) stream: Option<Streamed>,
 }
 
-/// A round that was taken in, and where it belongs.
-#[derive(Clone, Copy, Debug)]
-pub struct Accepted<'a> {
-    /// The kind of its path.
-    pub path: PathKind,
-    /// The pod network, where the path uses one.
-    pub network: &'a str,
-    /// The client's zone.
-    pub from_zone: &'a str,
-    /// The server's zone.
-    pub to_zone: &'a str,
-    /// What is left for the wire, where this makes the round of both nodes whole.
-    pub wire: Option<Wire>,
+/// What the rounds over one protocol say.
+#[derive(Debug, Default)]
+struct Rounds {
+    edges: [EdgeState; 2],
+    toll: Toll,
 }
 
-/// What is known of an edge.
-#[derive(Clone, Copy, Debug)]
-pub struct EdgeView<'a> {
-    /// The kind of its path.
-    pub path: PathKind,
-    /// The pod network; empty where the path uses none.
-    pub network: &'a str,
-    /// The probing node.
-    pub from: &'a Member,
-    /// The probed node.
-    pub to: &'a Member,
-    /// It answers; `None` where that is not known yet.
-    pub up: Option<bool>,
-    /// Median and 99th percentile of the last 10 to 19 rounds.
-    pub rtt_ns: Option<[f64; 2]>,
-    /// Requests so far.
-    pub requests: u64,
-    /// Those without an answer.
-    pub lost: u64,
-    /// When the last round with an answer ended, by the caller's clock.
-    pub last_success_ms: Option<u64>,
-    /// It carries packets as large as it claims; `None` where that was not tested lately, or the
-    /// path is down.
-    pub path_mtu_ok: Option<bool>,
-    /// Of `pod-to-pod`: what it costs beyond `host-to-host`.
-    pub toll: Option<TollView<'a>>,
-    /// Of `pod-to-pod`: what the stages of both nodes, and the wire as `host-to-host` has it, add
-    /// up to, of the mean round-trip time.
-    pub closure: Option<f64>,
-    /// Payload of the last day's stream.
-    pub bytes_per_second: Option<f64>,
-    /// Of `pod-to-pod`: its throughput over that of `host-to-host`.
-    pub throughput_toll: Option<f64>,
-}
-
-/// The toll of a pair.
-#[derive(Clone, Copy, Debug)]
-pub struct TollView<'a>(&'a Toll);
-
-impl TollView<'_> {
-    /// How many pairs of rounds it is of.
-    #[must_use]
-    pub fn pairs(&self) -> usize {
-        self.0.pairs()
-    }
-
-    /// Ratio of mean and of median round-trip times; `None` before the first pair of rounds.
-    #[must_use]
-    pub fn ratios(&self) -> Option<[f64; 2]> {
-        self.0.ratios()
-    }
-
-    /// The same with 95 % intervals, from 10 pairs of rounds on.
-    #[must_use]
-    pub fn intervals(&self) -> Option<[PairedRatio; 2]> {
-        self.0.intervals()
-    }
-
-    /// How wide the interval of the ratio of means is, for whoever asks it of thousands of pairs:
-    /// it is from the ratio over this to the ratio times this. From 10 pairs of rounds on.
-    #[must_use]
-    pub fn interval_ratio(&self) -> Option<f64> {
-        self.0.interval_ratio()
+impl Rounds {
+    /// Forgets what was between pods.
+    fn forget_pods(&mut self) {
+        self.edges[1] = EdgeState::default();
+        self.toll = Toll::default();
     }
 }
 
@@ -148,11 +84,14 @@ impl State {
             if let Some((old, kept)) = kept {
                 state = kept;
                 if places(&self.plan, old) != places(&plan, index) {
-                    state.edges[1] = EdgeState::default();
-                    state.toll = Toll::default();
+                    state.udp.forget_pods();
+                    state.tcp.iter_mut().for_each(|rounds| rounds.forget_pods());
                     state.joints = None;
                     state.stream = None;
                 }
+            }
+            if !plan.settings.tcp_rr {
+                state.tcp = None;
             }
             self.pairs.push(state);
             self.ids.insert(pair.id, index);
@@ -191,7 +130,7 @@ impl State {
         round: &LightRound,
         now_ms: u64,
     ) -> (Round, Option<Accepted<'_>>) {
-        let Some((index, kind)) = self.find(&round.edge, node, |pair| pair.from) else {
+        let Some((index, kind, protocol)) = self.find(&round.edge, node, |pair| pair.from) else {
             return (Round::Unknown, None);
         };
         let judged = judge(round);
@@ -204,7 +143,13 @@ impl State {
             return (judged, None);
         };
         let pods = kind == PathKind::PodToPod;
-        let at_ms = state.edges[usize::from(pods)].add(round, now_ms);
+        let udp = protocol == Protocol::Udp;
+        let rounds = if udp {
+            &mut state.udp
+        } else {
+            state.tcp.get_or_insert_default()
+        };
+        let at_ms = rounds.edges[usize::from(pods)].add(round, now_ms);
         if let Some(p50_ns) = window::median(USER_SUB_BITS, &round.rtt.histogram) {
             let figures = Figures {
                 at_ms,
@@ -212,20 +157,20 @@ impl State {
                 mean_ns: round.rtt.sum_ns as f64 / round.rtt.count as f64,
                 p50_ns,
             };
-            state.toll.add(pods, figures, apart_ms);
+            rounds.toll.add(pods, figures, apart_ms);
         }
         let mut wire = None;
-        if !round.stages.is_empty() {
+        if udp && !round.stages.is_empty() {
             let joints = state.joints.get_or_insert_default();
             wire = joints.client(pods, round, at_ms, apart_ms);
         }
-        (judged, self.accepted(index, kind, wire))
+        (judged, self.accepted(index, kind, protocol, wire))
     }
 
     /// Takes in what the agent of `node` saw of a round that it answered. `None` for what is not
     /// its own, not new, or makes no sense.
     pub fn take_watched(&mut self, node: &str, round: &LightWatched) -> Option<Accepted<'_>> {
-        let (index, kind) = self.find(&round.edge, node, |pair| pair.to)?;
+        let (index, kind) = self.find_udp(&round.edge, node, |pair| pair.to)?;
         if round.stages.is_empty() || round.age_ms > MAX_AGE_MS || !joint::sensible(&round.stages) {
             return None;
         }
@@ -236,36 +181,57 @@ impl State {
             return None;
         }
         let wire = joints.server(pods, round, apart_ms);
-        self.accepted(index, kind, wire)
+        self.accepted(index, kind, Protocol::Udp, wire)
     }
 
     /// Takes in what the agent of `node` told at `now_ms` of the MTU of one of its paths. An edge
     /// that is not its own is passed over.
     pub fn take_path_mtu(&mut self, node: &str, test: &LightPathMtu, now_ms: u64) {
-        let found = self.find(&test.edge, node, |pair| pair.from);
+        let found = self.find_udp(&test.edge, node, |pair| pair.from);
         let known = found.and_then(|(index, kind)| Some((self.pairs.get_mut(index)?, kind)));
         if let Some((pair, kind)) = known {
-            pair.edges[usize::from(kind == PathKind::PodToPod)].set_path_mtu(test, now_ms);
+            pair.udp.edges[usize::from(kind == PathKind::PodToPod)].set_path_mtu(test, now_ms);
         }
     }
 
-    /// A pair's place in the plan and the path, where `node` is that end of it.
+    /// A pair's place in the plan, the path and what its rounds go over, where `node` is that end of
+    /// it.
     fn find(
         &self,
         edge: &str,
         node: &str,
         end: impl FnOnce(&Pair) -> usize,
-    ) -> Option<(usize, PathKind)> {
-        let (id, kind) = light::pair_of(edge)?;
+    ) -> Option<(usize, PathKind, Protocol)> {
+        let (id, kind, protocol) = light::pair_of(edge)?;
+        if !self.plan.settings.protocols().contains(&protocol) {
+            return None;
+        }
         let index = *self.ids.get(&id)?;
         let member = self
             .plan
             .members()
             .get(end(self.plan.pairs().get(index)?))?;
-        (member.name == node).then_some((index, kind))
+        (member.name == node).then_some((index, kind, protocol))
     }
 
-    fn accepted(&self, index: usize, kind: PathKind, wire: Option<Wire>) -> Option<Accepted<'_>> {
+    /// As [`Self::find`], of edges over UDP alone: only those have what the caller is told of.
+    fn find_udp(
+        &self,
+        edge: &str,
+        node: &str,
+        end: impl FnOnce(&Pair) -> usize,
+    ) -> Option<(usize, PathKind)> {
+        let (index, kind, protocol) = self.find(edge, node, end)?;
+        (protocol == Protocol::Udp).then_some((index, kind))
+    }
+
+    fn accepted(
+        &self,
+        index: usize,
+        kind: PathKind,
+        protocol: Protocol,
+        wire: Option<Wire>,
+    ) -> Option<Accepted<'_>> {
         let pair = self.plan.pairs().get(index)?;
         let members = self.plan.members();
         Some(Accepted {
@@ -273,6 +239,7 @@ impl State {
             network: network(&self.plan, kind),
             from_zone: &members.get(pair.from)?.zone,
             to_zone: &members.get(pair.to)?.zone,
+            test: test_over(protocol),
             wire,
         })
     }
@@ -291,12 +258,13 @@ impl State {
             .filter_map(move |(pair, state)| {
                 let members = self.plan.members();
                 let ends = [members.get(pair.from)?, members.get(pair.to)?];
-                Some(
-                    KINDS
-                        .into_iter()
-                        .zip(&state.edges)
-                        .filter_map(move |(path, edge)| self.view(path, ends, edge, state, now_ms)),
-                )
+                let tcp = state.tcp.as_deref();
+                let udp = (Protocol::Udp, &state.udp);
+                let all = [Some(udp), tcp.map(|tcp| (Protocol::Tcp, tcp))];
+                Some(all.into_iter().flatten().flat_map(move |of| {
+                    (KINDS.into_iter())
+                        .filter_map(move |path| self.view(path, ends, of, state, now_ms))
+                }))
             })
             .flatten()
     }
@@ -305,23 +273,26 @@ impl State {
         &'a self,
         path: PathKind,
         [from, to]: [&'a Member; 2],
-        edge: &'a EdgeState,
+        (protocol, rounds): (Protocol, &'a Rounds),
         pair: &'a PairState,
         now_ms: u64,
     ) -> Option<EdgeView<'a>> {
+        let pods = path == PathKind::PodToPod;
+        let edge = &rounds.edges[usize::from(pods)];
         if !edge.is_fresh(now_ms, self.plan.settings.period_ms) {
             return None;
         }
         // A path that is down has no round-trip time and no toll now.
         let up = edge.up == Some(true);
-        let pods = path == PathKind::PodToPod;
         let whole = up && pods;
-        let joints = pair.joints.as_ref().filter(|_| whole);
+        // A pair has them once, not for each protocol.
+        let udp = protocol == Protocol::Udp;
+        let joints = pair.joints.as_ref().filter(|_| udp && whole);
         let since_ms =
             now_ms.saturating_sub(CLOSURE_PERIODS * u64::from(self.plan.settings.period_ms));
         let stream = pair
             .stream
-            .filter(|streamed| up && streamed.is_fresh(now_ms, &self.plan))
+            .filter(|streamed| udp && up && streamed.is_fresh(now_ms, &self.plan))
             .map(|streamed| streamed.stream)
             .unwrap_or_default();
         let [on_host, between_pods] = stream.bytes_per_second;
@@ -330,17 +301,26 @@ impl State {
             network: network(&self.plan, path),
             from,
             to,
+            test: test_over(protocol),
             up: edge.up,
             rtt_ns: up.then(|| edge.window.percentiles([50.0, 99.0])).flatten(),
             requests: edge.requests,
             lost: edge.lost,
             last_success_ms: edge.last_success_ms,
             path_mtu_ok: up.then(|| edge.path_mtu_ok(now_ms)).flatten(),
-            toll: whole.then_some(TollView(&pair.toll)),
+            toll: whole.then_some(TollView(&rounds.toll)),
             closure: joints.and_then(|joints| joints.closure(since_ms)),
             bytes_per_second: if pods { between_pods } else { on_host },
             throughput_toll: stream.toll.filter(|_| pods),
         })
+    }
+}
+
+/// The type of traffic of rounds over a protocol.
+fn test_over(protocol: Protocol) -> TestType {
+    match protocol {
+        Protocol::Udp => TestType::UdpRr,
+        Protocol::Tcp => TestType::TcpRr,
     }
 }
 

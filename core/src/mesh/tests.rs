@@ -1,6 +1,7 @@
 mod clock;
 mod members;
 mod streams;
+mod tcp;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -239,7 +240,7 @@ fn agents_accept_their_plans_and_know_both_sides() {
     let probed: BTreeSet<_> = edges.filter(|edge| edge.probe).map(flow).collect();
     let watches = lights.iter().flat_map(|light| &light.watches);
     let watched = watches.map(|watch| {
-        let LightResponder { place, port } = &watch.responder;
+        let LightResponder { place, port, .. } = &watch.responder;
         let to = SocketAddr::new(place.address, *port);
         (watch.edge.clone(), watch.from, to)
     });

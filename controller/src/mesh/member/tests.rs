@@ -14,7 +14,7 @@ use nettoll_core::{
     histogram::{Histogram, USER_SUB_BITS},
     hop::Side,
     inventory::{Cluster, Event, NodeFacts, PodFacts, Role},
-    mesh::{Plan, Settings},
+    mesh::{Plan, SERIES_PER_PAIR, Settings, Stream, TCP_SERIES_PER_PAIR},
     report::{Stage, StageClass},
 };
 use tokio::net::TcpListener;
@@ -273,6 +273,69 @@ async fn what_both_nodes_saw_of_a_round_is_joined() {
         .filter(|line| line.starts_with("nettoll_path_mtu_ok{"));
     let mtus: Vec<_> = mtus.filter_map(|line| line.rsplit(' ').next()).collect();
     assert!(mtus.contains(&"0") && mtus.contains(&"1"), "{mtus:?}");
+}
+
+/// By the encoder itself, with all that can be known of a pair.
+#[test]
+fn a_pair_has_as_many_series_as_the_budget_counts() {
+    for (tcp_rr, most) in [
+        (false, SERIES_PER_PAIR),
+        (true, SERIES_PER_PAIR + TCP_SERIES_PER_PAIR),
+    ] {
+        let settings = Settings {
+            tcp_rr,
+            ..Settings::default()
+        };
+        let mesh = Arc::new(Mesh::new(settings.clone()));
+        let metrics = Metrics::with_mesh(Arc::clone(&mesh));
+        let now_ms = mesh.now_ms();
+        {
+            let mut state = mesh.state();
+            state.plan_for(&cluster(), &settings);
+            let edges = state.orders("n1").unwrap().1.edges;
+            assert_eq!(edges.len(), if tcp_rr { 4 } else { 2 });
+            for (number, edge) in (1..).zip(&edges) {
+                let stages = vec![stage("encap", Some(StageClass::Work))];
+                let probed = LightRound {
+                    first_sequence: number,
+                    stages: stages.clone(),
+                    ..round(number, &edge.id)
+                };
+                assert_eq!(state.take("n1", &probed, now_ms).0, Round::Counted);
+                let watched = LightWatched {
+                    edge: edge.id.clone(),
+                    first_sequence: number,
+                    age_ms: 5,
+                    answered: 50,
+                    stages,
+                    no_probe: None,
+                };
+                state.take_watched("n2", &watched);
+                let test = LightPathMtu {
+                    edge: edge.id.clone(),
+                    age_ms: 5,
+                    bytes: 1_450,
+                    ok: true,
+                    refused: None,
+                };
+                state.take_path_mtu("n1", &test, now_ms);
+            }
+            state.call_streams(0);
+            state.call_streams(86_400_000);
+            let stream = Stream {
+                bytes_per_second: [Some(1e9), Some(6e8)],
+                toll: Some(0.6),
+            };
+            for order in state.due_streams(now_ms) {
+                state.end_stream(&order, Some(stream), 1, now_ms);
+            }
+        }
+        let text = metrics.text();
+        let of_pair = text.matches("from_node=\"n1\",to_node=\"n2\"").count();
+        assert_eq!(of_pair, most, "{text}");
+        let tcp = text.matches(",test=\"tcp_rr\"").count();
+        assert_eq!(tcp > 0, tcp_rr, "{text}");
+    }
 }
 
 #[tokio::test]

@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, ops::RangeInclusive};
 
 use super::{
     LIGHT_IDLE_SECONDS, LightEdge, LightPlace, LightPlan, MAX_LIGHT_EDGES, MAX_LIGHT_RESPONDERS,
-    MAX_LIGHT_WATCHES,
+    MAX_LIGHT_WATCHES, Protocol,
 };
 
-/// The messages' header, the kind and some filling.
+/// The messages' header, the kind, the length and some filling.
 const PAYLOAD_BYTES: RangeInclusive<u32> = 24..=65_507;
 const PERIOD_MS: RangeInclusive<u32> = 1_000..=3_600_000;
 const REQUESTS: RangeInclusive<u32> = 1..=1_000;
@@ -64,6 +64,14 @@ pub enum LightPlanError {
     /// Port 0.
     #[error("edge '{0}': port 0 is no port that both sides can know")]
     Port(String),
+    /// A port of its own over TCP.
+    #[error(
+        "edge '{0}': over TCP from_port is 0, for each round's connection has a port of its own"
+    )]
+    FromPort(String),
+    /// The probe where there is none.
+    #[error("edge '{0}': the probe follows light rounds over UDP alone")]
+    Probe(String),
     /// Addresses of two families.
     #[error("edge '{0}': its addresses are not of one family")]
     Family(String),
@@ -121,11 +129,20 @@ impl LightPlan {
         for edge in &self.edges {
             let id = || edge.id.clone();
             check_id(&edge.id)?;
-            if !ids.insert(&edge.id) || !flows.insert((edge.source(), edge.to, edge.to_port)) {
+            let is_tcp = edge.protocol == Protocol::Tcp;
+            // Connections have a port each.
+            let is_new = is_tcp || flows.insert((edge.source(), edge.to, edge.to_port));
+            if !ids.insert(&edge.id) || !is_new {
                 return Err(LightPlanError::Twice(id()));
             }
-            if edge.from_port == 0 || edge.to_port == 0 {
+            if edge.to_port == 0 || (edge.from_port == 0 && !is_tcp) {
                 return Err(LightPlanError::Port(id()));
+            }
+            if is_tcp && edge.from_port != 0 {
+                return Err(LightPlanError::FromPort(id()));
+            }
+            if is_tcp && edge.probe {
+                return Err(LightPlanError::Probe(id()));
             }
             if edge.from.address.is_ipv4() != edge.to.is_ipv4() {
                 return Err(LightPlanError::Family(id()));
@@ -137,10 +154,14 @@ impl LightPlan {
     }
 
     fn check_ports(&self) -> Result<(), LightPlanError> {
-        let mut taken: BTreeSet<(&LightPlace, u16)> = BTreeSet::new();
-        let clients: BTreeSet<_> = self.edges.iter().map(LightEdge::source).collect();
+        let mut taken: BTreeSet<(&LightPlace, u16, Protocol)> = BTreeSet::new();
+        let clients = self.edges.iter().map(|edge| {
+            let (place, port) = edge.source();
+            (place, port, edge.protocol)
+        });
+        let clients: BTreeSet<_> = clients.collect();
         for responder in &self.responders {
-            let at = (&responder.place, responder.port);
+            let at = (&responder.place, responder.port, responder.protocol);
             if responder.port == 0 || !taken.insert(at) || clients.contains(&at) {
                 return Err(LightPlanError::PortTwice {
                     place: responder.place.endpoint.to_string(),
@@ -161,6 +182,9 @@ impl LightPlan {
             }
             if !self.responders.contains(&watch.responder) {
                 return Err(LightPlanError::Watch(id()));
+            }
+            if watch.responder.protocol != Protocol::Udp {
+                return Err(LightPlanError::Probe(id()));
             }
             if watch.from.port() == 0 {
                 return Err(LightPlanError::Port(id()));
@@ -243,6 +267,7 @@ mod tests {
             from: place(),
             to: "198.18.0.2".parse().unwrap(),
             to_node: Some("198.18.0.2".parse().unwrap()),
+            protocol: Protocol::Udp,
             from_port: LIGHT_CLIENT_PORT,
             to_port: LIGHT_PORT,
             offset_ms: 29_999,
@@ -250,10 +275,20 @@ mod tests {
         }
     }
 
+    /// The same over TCP.
+    fn over_tcp(id: &str) -> LightEdge {
+        LightEdge {
+            protocol: Protocol::Tcp,
+            from_port: 0,
+            ..edge(id)
+        }
+    }
+
     fn responder(port: u16) -> LightResponder {
         LightResponder {
             place: place(),
             port,
+            protocol: Protocol::Udp,
         }
     }
 
@@ -269,11 +304,15 @@ mod tests {
 
     fn plan() -> LightPlan {
         let mut other = edge("host/n1>n3");
+        let tcp = LightResponder {
+            protocol: Protocol::Tcp,
+            ..responder(LIGHT_PORT)
+        };
         other.to = "198.18.0.3".parse().unwrap();
         LightPlan {
             version: "sha-1.2_3".to_owned(),
-            edges: vec![edge("host/n1>n2"), other],
-            responders: vec![responder(LIGHT_PORT)],
+            edges: vec![edge("host/n1>n2"), other, over_tcp("host/n1>n2/tcp")],
+            responders: vec![responder(LIGHT_PORT), tcp],
             watches: vec![watch()],
             ..LightPlan::default()
         }
@@ -290,7 +329,7 @@ mod tests {
     #[test]
     fn whatever_is_out_of_bounds_is_refused() {
         let many: Vec<_> = (0..65).map(|n| edge(&n.to_string())).collect();
-        let spoil: [&dyn Fn(&mut LightPlan); 26] = [
+        let spoil: [&dyn Fn(&mut LightPlan); 31] = [
             &|plan| plan.period_ms = 999,
             &|plan| plan.period_ms = 3_600_001,
             &|plan| plan.requests = 0,
@@ -317,12 +356,25 @@ mod tests {
             &|plan| plan.watches[0].responder.port = 1,
             &|plan| plan.watches[0].from.set_port(0),
             &|plan| plan.watches[0].from = "[::1]:9478".parse().unwrap(),
+            &|plan| plan.watches[0].responder.protocol = Protocol::Tcp,
+            &|plan| plan.edges[2].from_port = LIGHT_CLIENT_PORT,
+            &|plan| plan.edges[2].to_port = 0,
+            &|plan| plan.edges[2].probe = true,
+            &|plan| plan.responders[0].protocol = Protocol::Tcp,
         ];
         for (number, spoil) in spoil.into_iter().enumerate() {
             let mut plan = plan();
             spoil(&mut plan);
             assert!(plan.check().is_err(), "{number}");
         }
+    }
+
+    #[test]
+    fn what_names_no_protocol_is_udp() {
+        let mut told = serde_json::to_value(edge("e")).unwrap();
+        told.as_object_mut().unwrap().remove("protocol");
+        let read: LightEdge = serde_json::from_value(told).unwrap();
+        assert_eq!(read, edge("e"));
     }
 
     #[test]
