@@ -233,7 +233,7 @@ impl Paced {
                     if let Some(header) = answered {
                         let mut jobs = self.jobs.iter_mut();
                         if let Some(job) =
-                            jobs.find(|job| job.run == header.run && job.is_over(&socket, from))
+                            jobs.find(|job| job.run == header.run && job.goes_over(&socket, from))
                         {
                             job.answered(header.sequence, now);
                         }
@@ -257,7 +257,7 @@ impl Job {
     }
 
     /// Whether its requests go over this socket to there.
-    fn is_over(&self, socket: &Arc<UdpSocket>, to: SocketAddr) -> bool {
+    fn goes_over(&self, socket: &Arc<UdpSocket>, to: SocketAddr) -> bool {
         match &self.link {
             Link::Datagrams {
                 socket: own,
