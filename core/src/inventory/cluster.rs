@@ -28,6 +28,14 @@ struct Node {
     own: BTreeSet<(Role, String)>,
     /// Its agent was ready.
     joined: bool,
+    /// What it is to the mesh, by all this.
+    member: Option<Arc<Member>>,
+}
+
+impl Node {
+    fn is_empty(&self) -> bool {
+        self.facts.is_none() && self.own.is_empty()
+    }
 }
 
 impl Cluster {
@@ -58,7 +66,6 @@ impl Cluster {
                 if let Some(node) = cluster.nodes.get_mut(&name) {
                     (node.facts, node.joined) = (None, false);
                 }
-                cluster.forget_empty(&name);
             }),
             Event::Pod(facts) => {
                 let before = self.pods.get(&facts.uid).and_then(|pod| pod.node.clone());
@@ -71,10 +78,7 @@ impl Cluster {
             Event::PodGone { uid } => {
                 let node = self.pods.get(&uid).and_then(|pod| pod.node.clone());
                 let nodes: Vec<_> = node.into_iter().collect();
-                self.changing(&nodes, |cluster| {
-                    cluster.remove_pod(&uid);
-                    nodes.iter().for_each(|node| cluster.forget_empty(node));
-                });
+                self.changing(&nodes, |cluster| cluster.remove_pod(&uid));
             }
             Event::Namespace { name, allow } => {
                 self.namespaces.insert(name, allow);
@@ -137,8 +141,9 @@ impl Cluster {
     }
 
     /// The nodes of the mesh, by name.
-    pub fn members(&self) -> impl Iterator<Item = Member> + '_ {
-        self.nodes.values().filter_map(|node| self.member(node))
+    pub fn members(&self) -> impl Iterator<Item = &Arc<Member>> {
+        let nodes = self.nodes.values();
+        nodes.filter_map(|node| node.member.as_ref())
     }
 
     /// The name of the pod network.
@@ -183,18 +188,23 @@ impl Cluster {
         self.namespaces.get(namespace).copied().unwrap_or(false)
     }
 
-    /// Makes a change that concerns these nodes alone, and sees whether it changes the mesh.
+    /// Makes a change that concerns these nodes alone, and sees what it changes of the mesh. Nodes
+    /// of which nothing is known any more are forgotten.
     fn changing(&mut self, nodes: &[String], change: impl FnOnce(&mut Self)) {
-        let members = |cluster: &Self| -> Vec<_> {
-            let nodes = nodes.iter().map(|name| cluster.nodes.get(name));
-            nodes
-                .map(|node| node.and_then(|node| cluster.member(node)))
-                .collect()
-        };
-        let before = members(self);
         change(self);
-        if members(self) != before {
-            self.generation += 1;
+        for name in nodes {
+            let node = self.nodes.get(name);
+            let member = node.and_then(|node| self.member(node)).map(Arc::new);
+            let Some(node) = self.nodes.get_mut(name) else {
+                continue;
+            };
+            if node.member != member {
+                node.member = member;
+                self.generation += 1;
+            }
+            if node.is_empty() {
+                self.nodes.remove(name);
+            }
         }
     }
 
@@ -234,13 +244,6 @@ impl Cluster {
             && let Some(node) = self.nodes.get_mut(name)
         {
             node.joined |= node.facts.is_some();
-        }
-    }
-
-    fn forget_empty(&mut self, name: &str) {
-        let empty = |node: &Node| node.facts.is_none() && node.own.is_empty();
-        if self.nodes.get(name).is_some_and(empty) {
-            self.nodes.remove(name);
         }
     }
 

@@ -73,7 +73,10 @@ fn changed(event: &Event, change: impl FnOnce(&mut PodFacts)) -> Event {
 }
 
 fn member_names(cluster: &Cluster) -> Vec<String> {
-    cluster.members().map(|member| member.name).collect()
+    cluster
+        .members()
+        .map(|member| member.name.clone())
+        .collect()
 }
 
 #[test]
@@ -123,7 +126,7 @@ fn the_order_of_events_does_not_matter() {
         events.iter().cloned().for_each(|e| cluster.apply(e));
         (
             cluster.inventory(),
-            cluster.members().collect::<Vec<Member>>(),
+            cluster.members().cloned().collect::<Vec<_>>(),
         )
     };
     for _ in 0..50 {
@@ -133,7 +136,7 @@ fn the_order_of_events_does_not_matter() {
         random.shuffle(&mut shuffled);
         let mut cluster = Cluster::new("vxlan");
         shuffled.into_iter().for_each(|e| cluster.apply(e));
-        let found = (cluster.inventory(), cluster.members().collect());
+        let found = (cluster.inventory(), cluster.members().cloned().collect());
         assert_eq!(found, expected);
         let generation = cluster.generation();
         events.iter().cloned().for_each(|e| cluster.apply(e));
@@ -192,9 +195,10 @@ fn a_node_joins_when_its_agent_is_first_ready() {
     assert_eq!(cluster.members().count(), 0);
     cluster.apply(events[1].clone());
     let member = cluster.members().next().unwrap();
-    assert_eq!((member.zone.as_str(), member.pod), ("zone-a", None));
+    assert_eq!((member.zone.as_str(), &member.pod), ("zone-a", &None));
     cluster.apply(events[2].clone());
-    let pod = cluster.members().next().unwrap().pod.unwrap();
+    let member = cluster.members().next().unwrap();
+    let pod = member.pod.as_ref().unwrap();
     assert_eq!(pod.endpoint.to_string(), "pod/nettoll/a-1");
     // An endpoint that is on its way out is none.
     cluster.apply(changed(&events[2], |pod| pod.gone = true));

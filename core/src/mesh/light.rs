@@ -2,6 +2,7 @@
 
 use std::{
     fmt::{self, Write as _},
+    iter,
     net::{IpAddr, SocketAddr},
 };
 
@@ -61,23 +62,25 @@ impl Plan {
             let protocols = self.settings.protocols().iter();
             plan.responders.extend(protocols.map(responder));
         }
-        let mut taken = Vec::new();
-        for (pair, begin_ms) in self.pairs_from(member).iter().zip(self.begins(member)) {
+        let pairs = self.pairs_from(member);
+        let most = from.len() * pairs.len() * self.settings.protocols().len();
+        let mut taken = Vec::with_capacity(most);
+        plan.edges.reserve_exact(most);
+        for (pair, begin_ms) in pairs.iter().zip(self.begins(member)) {
             let Some(to) = self.members().get(pair.to) else {
                 continue;
             };
-            for (from, to_place) in from.iter().zip(places(to)) {
+            for (from, end) in from.iter().zip(ends(to)) {
                 // Two nodes with one address cannot be told apart by their flows.
-                let flow = (from.address, to_place.address);
+                let flow = (from.address, end.1);
                 if flow.0.is_ipv4() == flow.1.is_ipv4() && !taken.contains(&flow) {
                     taken.push(flow);
-                    let edges = self.edges(pair, from, &to_place, to, begin_ms);
-                    plan.edges.extend(edges);
+                    plan.edges.extend(self.edges(pair, from, end, to, begin_ms));
                 }
             }
         }
         plan.watches = self.watches(member);
-        plan.version = version(&plan);
+        plan.version = version(&plan, &self.network);
         plan
     }
 
@@ -127,7 +130,7 @@ impl Plan {
         &self,
         pair: &Pair,
         from: &LightPlace,
-        to: &LightPlace,
+        (to, address): (Endpoint, IpAddr),
         to_node: &Member,
         begin_ms: u32,
     ) -> impl Iterator<Item = LightEdge> {
@@ -145,11 +148,11 @@ impl Plan {
                 path: Path {
                     kind,
                     from: from.endpoint.clone(),
-                    to: to.endpoint.clone(),
+                    to: to.clone(),
                     network: pods.then(|| self.network.clone()),
                 },
                 from: from.clone(),
-                to: to.address,
+                to: address,
                 to_node: Some(to_node.address),
                 protocol,
                 from_port: if udp { LIGHT_CLIENT_PORT } else { 0 },
@@ -192,18 +195,21 @@ fn kind_from(place: &LightPlace) -> PathKind {
 }
 
 /// The node itself, then its pod.
+fn ends(member: &Member) -> impl Iterator<Item = (Endpoint, IpAddr)> {
+    let node = (Endpoint::Node(member.name.clone()), member.address);
+    let pod = member.pod.as_ref();
+    iter::once(node).chain(pod.map(|pod| (pod.endpoint.clone(), pod.address)))
+}
+
+/// The same, as agents find them.
 fn places(member: &Member) -> Vec<LightPlace> {
-    let node = LightPlace {
-        endpoint: Endpoint::Node(member.name.clone()),
-        pod_uid: None,
-        address: member.address,
+    let uids = [None, member.pod.as_ref().map(|pod| pod.uid.clone())];
+    let place = |((endpoint, address), pod_uid)| LightPlace {
+        endpoint,
+        pod_uid,
+        address,
     };
-    let pod = member.pod.as_ref().map(|pod| LightPlace {
-        endpoint: pod.endpoint.clone(),
-        pod_uid: Some(pod.uid.clone()),
-        address: pod.address,
-    });
-    [Some(node), pod].into_iter().flatten().collect()
+    ends(member).zip(uids).map(place).collect()
 }
 
 /// What is written to it is hashed.
@@ -248,8 +254,10 @@ impl Hashing {
     }
 }
 
-fn version(plan: &LightPlan) -> String {
+/// A hash of a plan. Its edges go from its responders' places, which their ids tell.
+fn version(plan: &LightPlan, network: &str) -> String {
     let mut hash = Hashing(Digest::new());
+    hash.0.add(network.as_bytes());
     for number in [
         plan.period_ms,
         plan.requests,
@@ -267,10 +275,7 @@ fn version(plan: &LightPlan) -> String {
     }
     for edge in &plan.edges {
         hash.0.add(edge.id.as_bytes());
-        hash.place(&edge.from);
         hash.endpoint(&edge.path.to);
-        hash.0
-            .add(edge.path.network.as_deref().unwrap_or_default().as_bytes());
         hash.address(edge.to);
         if let Some(node) = edge.to_node {
             hash.address(node);

@@ -1,5 +1,7 @@
 //! Who probes whom in this cluster.
 
+use std::sync::Arc;
+
 use super::{Settings, budget::Budget, ring};
 use crate::{
     hash,
@@ -12,7 +14,7 @@ pub struct Plan {
     pub(super) settings: Settings,
     pub(super) network: String,
     /// In the order of the ring.
-    members: Vec<Member>,
+    members: Vec<Arc<Member>>,
     /// By their from-members.
     pairs: Vec<Pair>,
     /// The first pair of each member, and the end.
@@ -53,11 +55,10 @@ impl Plan {
     /// pairs are left out then. [`Self::left_out`] says how many.
     #[must_use]
     pub fn new(cluster: &Cluster, settings: &Settings) -> Self {
-        let members: Vec<Member> = if settings.enabled {
+        let members: Vec<_> = if settings.enabled {
             let members = cluster.members();
-            members
-                .filter(|member| settings.nodes.chooses(&member.labels))
-                .collect()
+            let chosen = members.filter(|member| settings.nodes.chooses(&member.labels));
+            chosen.cloned().collect()
         } else {
             Vec::new()
         };
@@ -78,7 +79,7 @@ impl Plan {
         plan
     }
 
-    fn take(&mut self, members: Vec<Member>, budget: Budget) {
+    fn take(&mut self, members: Vec<Arc<Member>>, budget: Budget) {
         let (members, places) = ring::order(members);
         let pair = |from: usize, to: usize, why| Pair {
             id: hash::paired(places[from], places[to]),
@@ -121,7 +122,7 @@ impl Plan {
 
     /// The members, in the order of the ring.
     #[must_use]
-    pub fn members(&self) -> &[Member] {
+    pub fn members(&self) -> &[Arc<Member>] {
         &self.members
     }
 

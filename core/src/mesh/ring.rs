@@ -1,6 +1,6 @@
 //! Which nodes probe which.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{hash, inventory::Member};
 
@@ -9,11 +9,11 @@ use crate::{hash, inventory::Member};
 const MAX_ZONE_PEERS: usize = 16;
 
 /// Members in the order of the ring, and their places on it: a hash of each one's name.
-pub(super) fn order(members: Vec<Member>) -> (Vec<Member>, Vec<u64>) {
+pub(super) fn order(members: Vec<Arc<Member>>) -> (Vec<Arc<Member>>, Vec<u64>) {
     let hashed = members
         .into_iter()
         .map(|member| (hash::mixed(&[&member.name]), member));
-    let mut hashed: Vec<(u64, Member)> = hashed.collect();
+    let mut hashed: Vec<(u64, Arc<Member>)> = hashed.collect();
     hashed.sort_unstable_by(|one, other| {
         let place = one.0.cmp(&other.0);
         place.then_with(|| one.1.name.cmp(&other.1.name))
@@ -43,7 +43,11 @@ pub(super) fn neighbours(
 /// Sources are those of the first zone with the least hashes, which depend on both zones, so that
 /// other members serve other zones; each goes to the next member of the second zone on the ring.
 /// Where there are fewer sources, each has further targets.
-pub(super) fn zone_pairs(members: &[Member], places: &[u64], each: usize) -> Vec<(usize, usize)> {
+pub(super) fn zone_pairs(
+    members: &[Arc<Member>],
+    places: &[u64],
+    each: usize,
+) -> Vec<(usize, usize)> {
     let mut zones: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, member) in members.iter().enumerate() {
         if !member.zone.is_empty() {

@@ -1,6 +1,6 @@
 //! All that the rounds said so far.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
     Pair, Plan, Round, Wire,
@@ -272,7 +272,7 @@ impl State {
     fn view<'a>(
         &'a self,
         path: PathKind,
-        [from, to]: [&'a Member; 2],
+        [from, to]: [&'a Arc<Member>; 2],
         (protocol, rounds): (Protocol, &'a Rounds),
         pair: &'a PairState,
         now_ms: u64,

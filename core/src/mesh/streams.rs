@@ -4,7 +4,7 @@
 //! before the bits of its last one are within what the budget gives a node in the time since, that
 //! node has no other stream; and so it is for the cluster. So a day's mean is within the budgets.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{Plan, State};
 use crate::inventory::Member;
@@ -28,9 +28,9 @@ pub struct StreamOrder {
     /// Its pair.
     pub pair: u64,
     /// The client's node.
-    pub from: Member,
+    pub from: Arc<Member>,
     /// The server's node.
-    pub to: Member,
+    pub to: Arc<Member>,
     /// Measured time on each of the pair's paths.
     pub seconds: u32,
 }
@@ -101,15 +101,15 @@ impl State {
             let pair = self.plan.pairs().get(*self.ids.get(&id)?)?;
             let members = self.plan.members();
             let ends = [members.get(pair.from)?, members.get(pair.to)?];
-            let free = |end: &&Member| {
+            let free = |end: &Member| {
                 let pays = streams.paying.get(&end.name);
                 end.pod.is_some() && pays.is_none_or(|&until| until <= now_ms)
             };
             let [from, to] = ends;
-            (free(&from) && free(&to)).then(|| StreamOrder {
+            (free(from) && free(to)).then(|| StreamOrder {
                 pair: id,
-                from: from.clone(),
-                to: to.clone(),
+                from: Arc::clone(from),
+                to: Arc::clone(to),
                 seconds: self.plan.settings.stream_seconds,
             })
         });
