@@ -1,5 +1,6 @@
 //! The agent's metrics, over plain HTTP: counts without addresses or names of pods.
 
+pub mod fullest;
 mod page;
 mod totals;
 

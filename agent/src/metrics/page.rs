@@ -10,10 +10,10 @@ use std::sync::Arc;
 use nettoll_core::exposition::{Buckets, Format, Kind, Label, Page, STAGE_BOUNDS_NS};
 
 use super::totals::{StageKey, StageTotal, Totals};
-use crate::{api::Agent, doctor::hooks::Hook};
+use crate::{api::Agent, doctor::hooks::Hook, light::LightTotals};
 
 /// Stages on the page: each has up to 19 series, and the page has at most 1,000 in all.
-const MAX_STAGES: usize = 48;
+pub(super) const MAX_STAGES: usize = 48;
 const NS_PER_SECOND: f64 = 1e9;
 
 /// Where the agent's counts are when it is scraped.
@@ -31,18 +31,36 @@ pub(crate) struct Source {
 impl Source {
     /// Everything that the agent tells.
     pub(super) fn page(&self, format: Format) -> Vec<u8> {
-        let mut page = Page::new(format);
-        light::write(&mut page, &self.agent.light.totals());
-        process::write(&mut page);
-        page.single(
-            "nettoll_agent_runs_total",
-            Kind::Counter,
-            "Runs that a controller had this agent prepare; light rounds are none.",
-            self.agent.runs.prepared() as f64,
-        );
-        write(&mut page, &self.agent.runs.totals(), &self.hooks);
-        page.finish()
+        let agent = &self.agent;
+        whole(
+            format,
+            agent.light.totals(),
+            agent.runs.prepared(),
+            &agent.runs.totals(),
+            &self.hooks,
+        )
     }
+}
+
+/// The page of these counts.
+pub(super) fn whole(
+    format: Format,
+    light: LightTotals,
+    prepared: u64,
+    totals: &Totals,
+    hooks: &[Hook],
+) -> Vec<u8> {
+    let mut page = Page::new(format);
+    light::write(&mut page, &light);
+    process::write(&mut page);
+    page.single(
+        "nettoll_agent_runs_total",
+        Kind::Counter,
+        "Runs that a controller had this agent prepare; light rounds are none.",
+        prepared as f64,
+    );
+    write(&mut page, totals, hooks);
+    page.finish()
 }
 
 fn write(page: &mut Page, totals: &Totals, hooks: &[Hook]) {

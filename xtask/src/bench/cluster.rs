@@ -64,7 +64,6 @@ pub(super) fn run(args: &Args, places: &Places) -> Result<()> {
     let mut figures = Vec::new();
     for (state, settings, most) in STATES {
         kubectl.configure(settings)?;
-        kubectl.ready()?;
         eprintln!("bench: {state}, for {} s", (SETTLED + seconds).as_secs());
         sleep(SETTLED);
         figures.extend(measure(state, seconds, most)?);
@@ -129,22 +128,16 @@ impl Kubectl<'_> {
         exec::ask(&mut command).with_context(|| format!("kubectl {}", arguments.join(" ")))
     }
 
-    /// Adds settings to the controllers' configuration and has all pods begin anew.
+    /// Adds settings to the controllers' configuration and has all pods begin anew: the agents
+    /// last, for one that a leader of before brought a plan would go on with it for ten minutes.
     fn configure(&self, settings: &str) -> Result<()> {
         let key = "controller.toml";
         let show = format!("go-template={{{{index .data \"{key}\"}}}}");
         let config = self.run(&["get", "configmap", "nettoll-controller", "-o", &show])?;
         let patch = json!({ "data": { key: format!("{config}\n{settings}") } }).to_string();
         self.run(&["patch", "configmap", "nettoll-controller", "-p", &patch])?;
-        let restart = ["rollout", "restart"];
         for object in ["deployment/nettoll-controller", "daemonset/nettoll-agent"] {
-            self.run(&[&restart[..], &[object]].concat())?;
-        }
-        Ok(())
-    }
-
-    fn ready(&self) -> Result<()> {
-        for object in ["deployment/nettoll-controller", "daemonset/nettoll-agent"] {
+            self.run(&["rollout", "restart", object])?;
             self.run(&["rollout", "status", object, READY])?;
         }
         Ok(())

@@ -1,7 +1,8 @@
 //! `cargo xtask bench controller`: what clusters of some sizes take of the controller.
 //!
 //! An example of the controller's simulates them: state machine, planner and encoder are the real
-//! ones, the rounds are made up. No lab, no root.
+//! ones, the rounds are made up. An example of the agent's makes the fullest page of its metrics,
+//! for both pages have one bound. No lab, no root.
 
 use std::process::Command;
 
@@ -26,28 +27,52 @@ const CLUSTERS: [(u32, u32); 4] = [(500, 16), (5_000, 16), (1_000, 5), (20, 2)];
 
 pub(super) fn run(args: &Args, places: &Places) -> Result<()> {
     let mut cargo = places.cargo("build");
-    cargo.args(["--release", "--locked", "--package", "nettoll-controller"]);
-    cargo.args(["--example", "simulate"]);
+    cargo.args([
+        "--release",
+        "--locked",
+        "--example",
+        "simulate",
+        "--example",
+        "page",
+    ]);
+    cargo.args([
+        "--package",
+        "nettoll-controller",
+        "--package",
+        "nettoll-agent",
+    ]);
     exec::run_ok(&mut cargo, "the build")?;
-    let binary = places.target.join("release/examples/simulate");
+    let example = |name: &str, args: &[&str]| -> Result<Value> {
+        let binary = places.target.join("release/examples").join(name);
+        let text = exec::ask(Command::new(binary).args(args))?;
+        serde_json::from_str(&text).with_context(|| format!("the example {name} prints no JSON"))
+    };
     let mut simulated = Vec::new();
     for (nodes, neighbours) in CLUSTERS {
         let (nodes, neighbours) = (nodes.to_string(), neighbours.to_string());
-        let mut command = Command::new(&binary);
-        command.args(["--nodes", &nodes, "--neighbours", &neighbours]);
-        let text = exec::ask(&mut command)?;
-        let value: Value = serde_json::from_str(&text).context("the simulation prints no JSON")?;
-        simulated.push(value);
+        let args = ["--nodes", &nodes, "--neighbours", &neighbours];
+        simulated.push(example("simulate", &args)?);
     }
+    let page = example("page", &[])?;
     let [small, large, usual, least] = simulated.as_slice() else {
         bail!("not all clusters were simulated");
     };
-    let figures = figures([small, large, usual, least])?;
+    let mut figures = figures([small, large, usual, least])?;
+    for (key, what, most) in [
+        ("series", "series", None),
+        ("scrape_ms", "a scrape, ms", Some(2.0)),
+    ] {
+        figures.push(Figure {
+            name: format!("{what}, fullest page of an agent"),
+            value: of(&page, key)?,
+            most,
+        });
+    }
     match args.output {
         Output::Table => print!("{}", render(&figures)),
         Output::Json => {
             let figures: Vec<_> = figures.iter().map(Figure::to_json).collect();
-            let all = json!({ "figures": figures, "simulated": simulated });
+            let all = json!({ "figures": figures, "simulated": simulated, "page": page });
             println!("{}", serde_json::to_string_pretty(&all)?);
         }
     }
@@ -62,11 +87,12 @@ pub(super) fn run(args: &Args, places: &Places) -> Result<()> {
     Ok(())
 }
 
+fn of(figures: &Value, key: &str) -> Result<f64> {
+    let value = figures[key].as_f64();
+    value.with_context(|| format!("an example tells no {key}"))
+}
+
 fn figures([small, large, usual, least]: [&Value; 4]) -> Result<Vec<Figure>> {
-    let of = |cluster: &Value, key: &str| {
-        let value = cluster[key].as_f64();
-        value.with_context(|| format!("the simulation has no {key}"))
-    };
     let named = |cluster: &Value, key: &str, what: &str, most: Option<f64>| {
         let (nodes, neighbours) = (&cluster["nodes"], &cluster["neighbours"]);
         Ok::<_, anyhow::Error>(Figure {
