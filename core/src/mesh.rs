@@ -40,5 +40,6 @@ pub use view::{Accepted, EdgeView, TollView};
 /// Series that a pair has at most: seven of each of its two edges (`nettoll_up`, two percentiles,
 /// requests, lost, last success, the path's MTU), of each a throughput, three tolls and a closure.
 pub const SERIES_PER_PAIR: usize = 20;
-/// Those that rounds over TCP add to them: six of each edge, without the path's MTU, and two tolls.
+/// Those that rounds over TCP add to them: six of each edge, without the path's MTU, a toll
+/// and its interval.
 pub const TCP_SERIES_PER_PAIR: usize = 14;
