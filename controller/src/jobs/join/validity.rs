@@ -17,9 +17,9 @@ const MAX_MISSING: f64 = 0.2;
 const MIN_TIMES: u64 = 200;
 /// The same of `http_rr`, whose figure is the median.
 const MIN_HTTP_TIMES: u64 = 10;
-/// What the probe counts as lost although nothing escaped it: the kernel dropped or merged the
-/// packet.
-const NOT_THE_PROBE: [&str; 2] = ["dropped_by_kernel", "merged"];
+/// What the probe counts as lost although no hop escaped it: the kernel dropped or merged the
+/// packet, or the hypervisor took the CPU away in a transmit function, which rounds are judged by.
+const NOT_THE_PROBE: [&str; 3] = ["dropped_by_kernel", "merged", "interrupted"];
 
 /// How the sampler's losses begin among the probe's.
 const STACKS: &str = "stacks_";
