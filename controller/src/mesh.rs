@@ -96,7 +96,7 @@ impl Mesh {
 
     /// What is known; not to be held across anything that waits.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// The time of the state's clock.
@@ -189,9 +189,7 @@ impl Mesh {
     }
 
     fn answering(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.answering
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.answering)
     }
 
     fn count(&self, round: Round) {
@@ -202,35 +200,53 @@ impl Mesh {
     }
 }
 
-/// The members' tasks, by node. They end when this is dropped.
+/// Locks whatever a panicking task left behind: all these values are whole at any time.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A member's task, and whom it told a plan.
+struct Attended {
+    task: AbortHandle,
+    told: member::Told,
+}
+
+/// The members' tasks, by node. They end when this is dropped, and the agents go on: the next
+/// leader takes them over.
 #[derive(Default)]
-struct Tasks(HashMap<String, AbortHandle>);
+struct Tasks(HashMap<String, Attended>);
 
 impl Tasks {
-    /// Begins those of new members, ends those of old ones.
+    /// Begins those of new members, ends those of old ones, whose agents are told so.
     fn follow(&mut self, mesh: &Arc<Mesh>, ground: &Arc<dyn Ground>, metrics: &Arc<Metrics>) {
         let names: BTreeSet<String> = {
             let state = mesh.state();
             let members = state.plan().members().iter();
             members.map(|member| member.name.clone()).collect()
         };
-        self.0.retain(|node, task| {
+        self.0.retain(|node, Attended { task, told }| {
             let stays = names.contains(node);
             if !stays {
                 task.abort();
                 mesh.answering().remove(node);
+                if let Some(agent) = lock(told).take() {
+                    tokio::spawn(member::dismiss(agent));
+                }
             }
             stays
         });
         for node in names {
             self.0.entry(node).or_insert_with_key(|node| {
+                let told = member::Told::default();
                 let attending = member::Attending::new(
                     node.clone(),
                     Arc::clone(mesh),
                     Arc::clone(ground),
                     Arc::clone(metrics),
+                    Arc::clone(&told),
                 );
-                tokio::spawn(attending.run()).abort_handle()
+                let task = tokio::spawn(attending.run()).abort_handle();
+                Attended { task, told }
             });
         }
     }
@@ -238,6 +254,6 @@ impl Tasks {
 
 impl Drop for Tasks {
     fn drop(&mut self) {
-        self.0.values().for_each(AbortHandle::abort);
+        self.0.values().for_each(|attended| attended.task.abort());
     }
 }

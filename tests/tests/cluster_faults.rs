@@ -367,6 +367,32 @@ fn all_controllers_are_gone_for_a_while() -> Result<()> {
     })
 }
 
+/// Agents do not go on with the last plan for its time when nobody wants it any more.
+#[test]
+fn the_mesh_is_switched_off_and_on() -> Result<()> {
+    ready()?;
+    let authority = Authority::of_cluster()?;
+    let of = |node| NodeAgent::of(&on("agent", node)?, &authority);
+    let agents = [of("n1")?, of("n2")?];
+    let have = |wanted: f64| {
+        let begin = Instant::now();
+        eventually(BACK, || {
+            for agent in &agents {
+                let edges = value(&agent.page("/metrics")?.1, "nettoll_agent_light_edges", &[])?;
+                ensure!(edges == wanted, "{edges} edges");
+            }
+            Ok(())
+        })?;
+        println!("{wanted} edges after {:?}", begin.elapsed());
+        Ok(())
+    };
+    have(2.0)?;
+    let configured = Configured::with("[mesh]\nenabled = false\n")?;
+    have(0.0)?;
+    drop(configured);
+    have(2.0)
+}
+
 #[test]
 fn the_api_server_is_away_for_half_a_minute() -> Result<()> {
     let (space, _) = pair("nettoll-fault-api")?;

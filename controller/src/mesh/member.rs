@@ -1,6 +1,9 @@
 //! What the controller has to do with one member: bring the plan when it changes, fetch rounds.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use nettoll_core::{
     api::{LightPlan, LightResults, MAX_LIGHT_ROUNDS_PER_ANSWER},
@@ -11,7 +14,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Ground, Mesh};
+use super::{Ground, Mesh, lock};
 use crate::{
     agents::{Agent, AgentError},
     metrics::Metrics,
@@ -24,6 +27,17 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Most answers to one question: what an agent keeps, and some.
 const MOST_ANSWERS: usize = 16;
 
+/// The agent that a member's task has told a plan.
+pub(super) type Told = Arc<Mutex<Option<Arc<Agent>>>>;
+
+/// Tells an agent whose node is no member any more that it has nothing to do. One that does not
+/// hear of it ends its rounds by itself, after the plan's `idle_seconds`.
+pub(super) async fn dismiss(agent: Arc<Agent>) {
+    if let Err(error) = agent.put_light(&LightPlan::default()).await {
+        tracing::info!("it was not told that it is in the mesh no more: {error}");
+    }
+}
+
 /// A member and how far the talk with its agent is.
 pub(super) struct Attending {
     node: String,
@@ -31,6 +45,8 @@ pub(super) struct Attending {
     ground: Arc<dyn Ground>,
     metrics: Arc<Metrics>,
     plans: watch::Receiver<u64>,
+    /// The agent that has a plan of this.
+    told: Told,
     /// Which plan which agent took: its pod's UID, the plan's version.
     taken: Option<(Option<String>, String)>,
     /// Which start of the agent `after` is of.
@@ -46,6 +62,7 @@ impl Attending {
         mesh: Arc<Mesh>,
         ground: Arc<dyn Ground>,
         metrics: Arc<Metrics>,
+        told: Told,
     ) -> Self {
         let plans = mesh.plans.subscribe();
         Self {
@@ -54,6 +71,7 @@ impl Attending {
             ground,
             metrics,
             plans,
+            told,
             taken: None,
             instance: None,
             after: 0,
@@ -105,6 +123,7 @@ impl Attending {
         let wanted = Some((order.uid.clone(), order.plan.version.clone()));
         if self.taken != wanted {
             self.taken = None;
+            *lock(&self.told) = Some(Arc::clone(&order.agent));
             order.agent.put_light(&order.plan).await?;
             self.taken = wanted;
         }

@@ -1,9 +1,6 @@
 //! The talk with an agent, over real TLS on 127.0.0.1.
 
-use std::{
-    net::SocketAddr,
-    sync::{Mutex, PoisonError},
-};
+use std::{net::SocketAddr, sync::PoisonError};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -30,7 +27,7 @@ use crate::{
 
 /// An agent as far as the mesh knows it.
 #[derive(Default)]
-struct Told {
+struct Talk {
     instance: u64,
     plans: Vec<LightPlan>,
     /// All rounds of this start.
@@ -40,14 +37,14 @@ struct Told {
     asked_after: Vec<u64>,
 }
 
-type Shared = Arc<Mutex<Told>>;
+type Heard = Arc<Mutex<Talk>>;
 
-fn told(shared: &Shared) -> std::sync::MutexGuard<'_, Told> {
+fn told(shared: &Heard) -> std::sync::MutexGuard<'_, Talk> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Serves one agent's part of the mesh.
-async fn serve(ca: &Ca, shared: Shared) -> SocketAddr {
+async fn serve(ca: &Ca, shared: Heard) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let acceptor = ca.acceptor(AGENT_TLS_NAME);
@@ -64,7 +61,7 @@ async fn serve(ca: &Ca, shared: Shared) -> SocketAddr {
 }
 
 async fn answer(
-    shared: Shared,
+    shared: Heard,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let (head, body) = request.into_parts();
@@ -148,18 +145,28 @@ fn cluster() -> Cluster {
     cluster
 }
 
-async fn attending(shared: &Shared) -> Attending {
+async fn bed(shared: &Heard) -> Bed {
     let ca = Ca::new();
     let connector: Connector = ca.connector();
-    let bed = Bed {
+    Bed {
         cluster: cluster(),
         fleet: Fleet::new(connector),
         address: serve(&ca, Arc::clone(shared)).await,
-    };
+    }
+}
+
+async fn attending(shared: &Heard) -> Attending {
+    let bed = bed(shared).await;
     let mesh = Arc::new(Mesh::new(Settings::default()));
     mesh.state().replan(bed.plan(&Settings::default()));
     let metrics = Arc::new(Metrics::with_mesh(Arc::clone(&mesh)));
-    Attending::new("n1".to_owned(), mesh, Arc::new(bed), metrics)
+    Attending::new(
+        "n1".to_owned(),
+        mesh,
+        Arc::new(bed),
+        metrics,
+        Told::default(),
+    )
 }
 
 fn round(sequence: u64, edge: &str) -> LightRound {
@@ -182,7 +189,7 @@ fn round(sequence: u64, edge: &str) -> LightRound {
 
 #[tokio::test]
 async fn an_agent_gets_its_plan_once_and_its_rounds_become_series() {
-    let shared = Shared::default();
+    let shared = Heard::default();
     let mut attending = attending(&shared).await;
     let order = attending.order().unwrap();
     attending.tell(&order).await.unwrap();
@@ -210,9 +217,44 @@ async fn an_agent_gets_its_plan_once_and_its_rounds_become_series() {
     }
 }
 
+/// Waits until the agents have been told so many plans.
+async fn plans(shared: &Heard, count: usize) -> Vec<LightPlan> {
+    for _ in 0..100 {
+        let plans = told(shared).plans.clone();
+        if plans.len() >= count {
+            return plans;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("no {count} plans: {:?}", told(shared).plans);
+}
+
+#[tokio::test]
+async fn agents_are_told_when_the_mesh_is_switched_off_and_not_when_another_one_leads() {
+    let shared = Heard::default();
+    let mesh = Arc::new(Mesh::new(Settings::default()));
+    let metrics = Arc::new(Metrics::with_mesh(Arc::clone(&mesh)));
+    let run = Arc::clone(&mesh).run(Arc::new(bed(&shared).await), metrics);
+    let run = tokio::spawn(run);
+    let both = plans(&shared, 2).await;
+    assert!(both.iter().all(|plan| !plan.edges.is_empty()));
+    mesh.set(Settings {
+        enabled: false,
+        ..Settings::default()
+    });
+    let four = plans(&shared, 4).await;
+    assert_eq!(four[2..], [LightPlan::default(), LightPlan::default()]);
+    mesh.set(Settings::default());
+    plans(&shared, 6).await;
+    run.abort();
+    assert!(run.await.is_err_and(|error| error.is_cancelled()));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(told(&shared).plans.len(), 6);
+}
+
 #[tokio::test]
 async fn what_both_nodes_saw_of_a_round_is_joined() {
-    let shared = Shared::default();
+    let shared = Heard::default();
     let mut asks = attending(&shared).await;
     let order = asks.order().unwrap();
     for (number, edge) in (1..).zip(&order.plan.edges) {
@@ -255,6 +297,7 @@ async fn what_both_nodes_saw_of_a_round_is_joined() {
         Arc::clone(&asks.mesh),
         Arc::clone(&asks.ground),
         Arc::clone(&asks.metrics),
+        Told::default(),
     );
     let order = answers.order().unwrap();
     answers.ask(&order).await.unwrap();
@@ -294,6 +337,13 @@ fn a_pair_has_as_many_series_as_the_budget_counts() {
             state.plan_for(&cluster(), &settings);
             let edges = state.orders("n1").unwrap().1.edges;
             assert_eq!(edges.len(), if tcp_rr { 4 } else { 2 });
+            // A toll's interval is there from ten pairs of rounds on.
+            for edge in std::iter::repeat_n(&edges, 9).flatten() {
+                assert_eq!(
+                    state.take("n1", &round(1, &edge.id), now_ms).0,
+                    Round::Counted
+                );
+            }
             for (number, edge) in (1..).zip(&edges) {
                 let stages = vec![stage("encap", Some(StageClass::Work))];
                 let probed = LightRound {
@@ -340,7 +390,7 @@ fn a_pair_has_as_many_series_as_the_budget_counts() {
 
 #[tokio::test]
 async fn many_rounds_come_in_many_answers() {
-    let shared = Shared::default();
+    let shared = Heard::default();
     let mut attending = attending(&shared).await;
     let order = attending.order().unwrap();
     attending.tell(&order).await.unwrap();
@@ -356,17 +406,17 @@ async fn many_rounds_come_in_many_answers() {
 
 #[tokio::test]
 async fn an_agent_that_began_anew_gets_its_plan_again() {
-    let shared = Shared::default();
+    let shared = Heard::default();
     let mut attending = attending(&shared).await;
     let order = attending.order().unwrap();
     attending.tell(&order).await.unwrap();
     let edge = order.plan.edges[0].id.clone();
     told(&shared).rounds.push(round(7, &edge));
     attending.ask(&order).await.unwrap();
-    *told(&shared) = Told {
+    *told(&shared) = Talk {
         instance: 1,
         rounds: vec![round(1, &edge)],
-        ..Told::default()
+        ..Talk::default()
     };
     attending.ask(&order).await.unwrap();
     let now = told(&shared);
