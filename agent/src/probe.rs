@@ -113,6 +113,9 @@ pub(crate) enum ProbeError {
     /// A map could not be read or written.
     #[error("cannot use a map of the probe: {0}")]
     Map(#[from] MapError),
+    /// The kernel does not tell its CPUs.
+    #[error("cannot read which CPUs there are: {0}; is /sys mounted?")]
+    Cpus(io::Error),
     /// A map could not be mapped.
     #[error("cannot share memory with the probe: {0}")]
     Share(io::Error),

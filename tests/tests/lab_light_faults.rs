@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use nettoll_core::api::{LightResults, LightRound};
+use nettoll_core::api::{LightPlan, LightResults, LightRound};
 use nettoll_lab::Underlay;
 use nettoll_tests::{
     forwarder::Forwarder,
@@ -156,15 +156,21 @@ fn a_queue_is_seen_from_outside_and_late_answers_are_nobodys() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_cut_link_is_seen_and_its_mending_too() -> Result<()> {
-    let mut mesh = Mesh::up()?;
-    mesh.put(&plan(&mesh, "cut"))?;
+/// Cuts the second node's link once all of the plan's edges are answered. Its network namespace.
+fn cut(mesh: &mut Mesh, change: fn(LightPlan) -> LightPlan) -> Result<String> {
+    mesh.put(&change(plan(mesh, "cut")))?;
     mesh.until(HOST, whole)?;
     mesh.until(POD, whole)?;
     let (_, second) = mesh.nodes();
     let netns = second.netns();
     inside(&netns, &["ip", "link", "set", "eth0", "down"])?;
+    Ok(netns)
+}
+
+#[test]
+fn a_cut_link_is_seen_and_its_mending_too() -> Result<()> {
+    let mut mesh = Mesh::up()?;
+    let netns = cut(&mut mesh, |plan| plan)?;
     for id in [HOST, POD] {
         let dead = mesh.until(id, |round| round.answered == 0)?;
         assert_eq!((dead.sent, dead.lost), (20, 20), "{dead:?}");
@@ -180,12 +186,7 @@ fn a_cut_link_is_seen_and_its_mending_too() -> Result<()> {
 #[test]
 fn over_tcp_a_cut_link_is_seen_and_its_mending_at_once() -> Result<()> {
     let mut mesh = Mesh::up()?;
-    mesh.put(&over_tcp(plan(&mesh, "cut")))?;
-    mesh.until(HOST, whole)?;
-    mesh.until(POD, whole)?;
-    let (_, second) = mesh.nodes();
-    let netns = second.netns();
-    inside(&netns, &["ip", "link", "set", "eth0", "down"])?;
+    let netns = cut(&mut mesh, over_tcp)?;
     for id in [HOST, POD] {
         let dead = mesh.until(id, |round| round.answered == 0)?;
         assert_eq!((dead.sent, dead.lost, dead.rtt.count), (20, 20, 0));

@@ -1,5 +1,4 @@
 //! The maps that the programs share; see `nettoll_agent_common::hops` for what they hold.
-
 //!
 //! What each CPU writes for itself is in plain arrays with a part for each CPU, not in per-CPU
 //! maps: those keep each value apart from all others, behind a table of pointers, and are read by

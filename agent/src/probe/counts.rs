@@ -1,8 +1,8 @@
 //! Reads what the programs counted.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs, io};
 
-use aya::{Ebpf, EbpfLoader, util::nr_cpus};
+use aya::{Ebpf, EbpfLoader};
 use nettoll_agent_common::hops::{
     CELLS, Counters, Cpu, DEVICE_CACHE, EdgeCell, LOSSES, Nest, PROGRAMS, SUB_BITS, SelfCell,
 };
@@ -13,6 +13,8 @@ use nettoll_core::{
 
 use super::{ProbeError, devices::Devices, memory::Memory};
 
+const POSSIBLE_CPUS: &str = "/sys/devices/system/cpu/possible";
+
 /// What the programs count, of each CPU.
 pub(super) struct Counts {
     cpus: Memory<Cpu>,
@@ -20,9 +22,16 @@ pub(super) struct Counts {
     self_times: Memory<SelfCell>,
 }
 
-/// CPUs that there can be.
+/// How many parts the arrays need. CPUs are numbered by the kernel, and there may be gaps.
 fn cpus() -> Result<usize, ProbeError> {
-    nr_cpus().map_err(|(_, error)| ProbeError::Share(error))
+    let possible = fs::read_to_string(POSSIBLE_CPUS).map_err(ProbeError::Cpus)?;
+    let last = last_cpu(&possible).ok_or(io::ErrorKind::InvalidData.into());
+    Ok(last.map_err(ProbeError::Cpus)? + 1)
+}
+
+/// The highest number in a list like `0-3,8-11`; lists are in order.
+fn last_cpu(list: &str) -> Option<usize> {
+    list.trim().rsplit([',', '-']).next()?.parse().ok()
 }
 
 /// Gives the arrays that have a part for each CPU their sizes.
@@ -203,5 +212,20 @@ impl Sum {
             sum_ns: self.sum_ns,
             histogram: self.buckets.into_iter().map(upper).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_a_part_for_the_highest_cpu() {
+        assert_eq!(last_cpu("0\n"), Some(0));
+        assert_eq!(last_cpu("0-127\n"), Some(127));
+        assert_eq!(last_cpu("0-3,8-11\n"), Some(11));
+        assert_eq!(last_cpu("0-3,9\n"), Some(9));
+        assert_eq!(last_cpu("\n"), None);
+        assert!(cpus().is_ok_and(|cpus| cpus > 0));
     }
 }
