@@ -1,6 +1,11 @@
 //! A lab with real processes in it, and the product's own command line on top.
 
-use std::process::{Command, Output};
+use std::{
+    cell::Cell,
+    io::Write as _,
+    process::{Command, Output},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use nettoll_core::{
@@ -11,10 +16,18 @@ use nettoll_lab::{Binaries, Lab, Network, Options, Underlay};
 
 use crate::{bed, binary, require_root};
 
+/// How long a session waits, in all, for a hypervisor that takes the processor away.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How long it waits before it asks again.
+const PAUSE: Duration = Duration::from_secs(15);
+
 /// A lab that is up.
 pub struct Session {
     /// The bed.
     pub lab: Lab,
+    /// What is left of [`PATIENCE`].
+    patience: Cell<Duration>,
 }
 
 impl Session {
@@ -35,6 +48,7 @@ impl Session {
         };
         Ok(Self {
             lab: Lab::up(&options)?,
+            patience: Cell::new(PATIENCE),
         })
     }
 
@@ -50,27 +64,43 @@ impl Session {
             .context("cannot start nettoll")
     }
 
-    /// Runs `nettoll test` with these arguments and reads its report.
+    /// Runs `nettoll test` with these arguments and reads its report. A report whose runs are
+    /// invalid by the hypervisor's doing alone is no answer: it is said, and asked for again after
+    /// a pause, until the session's patience of [`PATIENCE`] is at its end.
     ///
     /// # Errors
     /// Where it fails.
     pub fn test(&self, arguments: &[&str]) -> Result<Report> {
         let mut all = vec!["test", "-o", "json"];
         all.extend(arguments);
-        let output = self.nettoll(&all)?;
-        if let Some(folder) = std::env::var_os("NETTOLL_KEEP_REPORTS") {
-            std::fs::write(
-                std::path::Path::new(&folder).join("report.json"),
-                &output.stdout,
-            )?;
-        }
-        if !output.status.success() {
-            let lost = serde_json::from_slice::<Report>(&output.stdout).map(|report| {
-                report
-                    .runs
-                    .iter()
-                    .map(|run| run.probe.lost.clone())
-                    .collect::<Vec<_>>()
+        loop {
+            let output = self.nettoll(&all)?;
+            if let Some(folder) = std::env::var_os("NETTOLL_KEEP_REPORTS") {
+                std::fs::write(
+                    std::path::Path::new(&folder).join("report.json"),
+                    &output.stdout,
+                )?;
+            }
+            let report = serde_json::from_slice::<Report>(&output.stdout);
+            if output.status.success() {
+                return Ok(report?);
+            }
+            if report.as_ref().is_ok_and(stolen)
+                && let Some(left) = self.patience.get().checked_sub(PAUSE)
+            {
+                // Not by `eprintln!`, which is shown of failed tests alone.
+                writeln!(
+                    std::io::stderr(),
+                    "again in {PAUSE:?}, for {left:?} more at most:\n{}",
+                    String::from_utf8_lossy(&output.stderr)
+                )?;
+                self.patience.set(left);
+                std::thread::sleep(PAUSE);
+                continue;
+            }
+            let lost = report.map(|report| {
+                let lost = report.runs.into_iter().map(|run| run.probe.lost);
+                lost.collect::<Vec<_>>()
             });
             bail!(
                 "nettoll {}: {}\n{}\nlost by the probe: {:?}",
@@ -80,8 +110,15 @@ impl Session {
                 lost.ok()
             );
         }
-        Ok(serde_json::from_slice(&output.stdout)?)
     }
+}
+
+/// Are runs invalid, and each of them because the hypervisor took too much of the processor's time?
+fn stolen(report: &Report) -> bool {
+    let runs = report.runs.iter();
+    let reasons: Vec<_> = runs.flat_map(|run| &run.invalid_reasons).collect();
+    let by_hypervisor = |reason: &&String| reason.contains("the hypervisor took");
+    !reasons.is_empty() && reasons.iter().all(by_hypervisor)
 }
 
 /// The run of the path that was asked for: the first one.
