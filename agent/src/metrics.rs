@@ -7,7 +7,7 @@ mod totals;
 use std::{sync::Arc, time::Duration};
 
 use hyper::{Method, Request, StatusCode, body::Incoming, header::ACCEPT};
-use nettoll_core::exposition::Format;
+use nettoll_core::{exposition::Format, stacks::Query};
 
 pub(crate) use self::{page::Source, totals::Totals};
 use crate::{
@@ -50,6 +50,13 @@ pub(crate) async fn handle(
                 ),
             }
         }
+        "/stacks" => match request.uri().query().unwrap_or_default().parse::<Query>() {
+            Ok(query) => {
+                let page = stacks(&source, &query).await;
+                answer(StatusCode::OK, query.format.content_type(), page)
+            }
+            Err(error) => answer(StatusCode::BAD_REQUEST, TEXT, format!("{error}\n")),
+        },
         // Told by a process that listens on both of its addresses.
         "/healthz" => answer(StatusCode::OK, TEXT, "ok\n"),
         "/readyz" => match waits_for {
@@ -59,9 +66,20 @@ pub(crate) async fn handle(
         _ => answer(
             StatusCode::NOT_FOUND,
             TEXT,
-            "there are /metrics, /healthz and /readyz\n",
+            "there are /metrics, /stacks, /healthz and /readyz\n",
         ),
     }
+}
+
+/// What was sampled, since the agent began or while a query waits.
+async fn stacks(source: &Source, query: &Query) -> Vec<u8> {
+    let runs = &source.agent.runs;
+    let Some(seconds) = query.seconds else {
+        return runs.stacks().page(query, None);
+    };
+    let earlier = runs.stacks();
+    tokio::time::sleep(Duration::from_secs(seconds.into())).await;
+    runs.stacks().page(query, Some(&earlier))
 }
 
 /// What a ready agent says.

@@ -30,6 +30,7 @@ use std::{
 use nettoll_core::{
     api::{Calibrate, FlowTuple, RUN_IDLE_SECONDS, RoundSide, RoundSpec, RunSide},
     endpoint::Endpoint,
+    stacks::{Of, StackTotals},
 };
 
 pub(crate) use self::{error::RunError, watch::Watch};
@@ -57,6 +58,8 @@ pub(crate) struct Runs {
     instruments: Arc<Instruments>,
     /// Of the runs that are forgotten. Held while one is being forgotten.
     past: Mutex<Totals>,
+    /// Of the runs that are finished.
+    stacks: Mutex<Arc<StackTotals>>,
 }
 
 impl Runs {
@@ -71,6 +74,7 @@ impl Runs {
             open: Mutex::default(),
             instruments: Arc::new(Instruments::new()),
             past: Mutex::default(),
+            stacks: Mutex::default(),
         }
     }
 
@@ -239,6 +243,10 @@ impl Runs {
         (side.programs, side.lost) = self.instruments.counters(&observation, &self.node);
         side.seam_ns = observation.seams.mean_ns();
         side.stacks = self.instruments.stacks(&mut observation)?;
+        if let Some(stacks) = &side.stacks {
+            let of = Of::run(&run.spec.path, run.spec.test);
+            Arc::make_mut(&mut lock(&self.stacks)).add(of, stacks);
+        }
         traffic.phase = Phase::Finished;
         Ok(side)
     }
@@ -304,6 +312,11 @@ impl Runs {
             // Somebody else may have deleted it since.
             let _ = self.delete(&id);
         }
+    }
+
+    /// What was sampled in the runs that are finished.
+    pub(crate) fn stacks(&self) -> Arc<StackTotals> {
+        lock(&self.stacks).clone()
     }
 
     /// How many runs were prepared since the agent began.

@@ -132,7 +132,7 @@ fn build(up: Up) -> Result<(), Failure> {
     let lab = up_or_interrupted(options)?;
     let status = Status::of(lab.state().clone());
     lab.leave();
-    print(&table(&status))
+    print(table(&status))
 }
 
 /// Builds the lab on a thread of its own while this one waits for signals.
@@ -196,10 +196,10 @@ fn show(output: Output) -> Result<(), Failure> {
         Output::Json => {
             let text = serde_json::to_string_pretty(&status)
                 .map_err(|error| Failure::Run(format!("cannot write the status: {error}")))?;
-            print(&(text + "\n"))?;
+            print(text + "\n")?;
         }
         Output::Table => match &status {
-            Some(status) => print(&table(status))?,
+            Some(status) => print(table(status))?,
             None => print("no lab is up; 'nettoll lab up' builds one\n")?,
         },
     }

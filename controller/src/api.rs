@@ -11,20 +11,22 @@
 //! | `GET /api/v1/runs/ID` | a report of one run, its baselines and its tolls |
 //! | `GET /api/v1/stacks/ID` | its sampled stacks, folded |
 //! | `GET /api/v1/metrics`, `GET /metrics` | what Prometheus reads |
+//! | `GET /stacks?path=KIND&network=NAME&test=TEST&format=pprof\|folded` | what was sampled of all runs, by path |
 //! | `GET /healthz`, `GET /readyz` | 200: nothing listens before all is read |
 
 mod body;
 mod listen;
 mod lists;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
-use hyper::{HeaderMap, Method, Request, Response, StatusCode, body::Incoming, header};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, body::Incoming, header};
 use nettoll_core::{
     api::{ErrorBody, Job, JobEvent, MAX_BODY_BYTES},
     exposition::Format,
+    stacks::Query,
 };
 use serde::Serialize;
 use tokio::sync::mpsc::Receiver;
@@ -63,9 +65,10 @@ pub(crate) async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Respons
         (Method::GET, "/api/v1/runs") => json(StatusCode::OK, &jobs.archive().summaries()),
         (Method::GET, "/api/v1/inventory") => json(StatusCode::OK, &jobs.known().inventory),
         (Method::GET, "/api/v1/metrics") => scrape(jobs.metrics(), &head.headers),
-        (Method::GET, path) if path.starts_with("/api/v1/") => kept(jobs.archive(), path)
-            .unwrap_or_else(|| common(jobs.metrics(), &Method::GET, path, &head.headers)),
-        (method, path) => common(jobs.metrics(), &method, path, &head.headers),
+        (method, path) => match kept(jobs.archive(), path) {
+            Some(kept) if method == Method::GET => kept,
+            _ => common(jobs.metrics(), &method, &head.uri, &head.headers).await,
+        },
     }
 }
 
@@ -92,26 +95,52 @@ fn kept(archive: &Archive, path: &str) -> Option<Response<Body>> {
 }
 
 /// Answers a scrape.
-pub(crate) fn answer_scrape(metrics: &Metrics, request: &Request<Incoming>) -> Response<Body> {
-    let (method, path) = (request.method(), request.uri().path());
-    common(metrics, method, path, request.headers())
+pub(crate) async fn answer_scrape(
+    metrics: Arc<Metrics>,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let (method, uri) = (request.method(), request.uri());
+    common(&metrics, method, uri, request.headers()).await
 }
 
-fn common(metrics: &Metrics, method: &Method, path: &str, headers: &HeaderMap) -> Response<Body> {
-    match (method, path) {
+async fn common(
+    metrics: &Metrics,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Response<Body> {
+    match (method, uri.path()) {
         (&Method::GET, "/metrics") => scrape(metrics, headers),
+        (&Method::GET, "/stacks") => match uri.query().unwrap_or_default().parse::<Query>() {
+            Ok(query) => {
+                let page = whole(stacks(metrics, &query).await.into());
+                respond(StatusCode::OK, query.format.content_type(), page)
+            }
+            Err(error) => refuse(StatusCode::BAD_REQUEST, error.to_string()),
+        },
         (&Method::GET, "/healthz" | "/readyz") => {
             let ok = whole(Bytes::from_static(b"ok\n"));
             respond(StatusCode::OK, "text/plain; charset=utf-8", ok)
         }
-        _ => refuse(
+        (_, path) => refuse(
             StatusCode::NOT_FOUND,
             format!(
                 "there is no {method} {path}; there are POST /api/v1/jobs, GET /api/v1/inventory, \
-                 nodes, pairs, runs, runs/ID, stacks/ID and metrics, /metrics, /healthz and /readyz"
+                 nodes, pairs, runs, runs/ID, stacks/ID and metrics, /metrics, /stacks, /healthz \
+                 and /readyz"
             ),
         ),
     }
+}
+
+/// What was sampled, since this instance leads or while a query waits.
+async fn stacks(metrics: &Metrics, query: &Query) -> Vec<u8> {
+    let Some(seconds) = query.seconds else {
+        return metrics.stacks().page(query, None);
+    };
+    let earlier = metrics.stacks();
+    tokio::time::sleep(Duration::from_secs(seconds.into())).await;
+    metrics.stacks().page(query, Some(&earlier))
 }
 
 /// The metrics in the format that the client takes best.

@@ -130,7 +130,7 @@ impl Jobs {
     }
 
     /// What finished jobs left.
-    pub(crate) fn metrics(&self) -> &Metrics {
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 

@@ -125,7 +125,7 @@ pub(crate) async fn serve(
         let shown = for_scrapes.lock().unwrap_or_else(PoisonError::into_inner);
         let metrics = Arc::clone(&shown);
         drop(shown);
-        std::future::ready(api::answer_scrape(&metrics, &request))
+        api::answer_scrape(metrics, request)
     }));
     tracing::info!(metrics = %config.metrics_listen, namespace = place.namespace,
         identity = place.identity, "serving");

@@ -22,6 +22,7 @@ use nettoll_core::{
     hop::Direction,
     mesh::Accepted,
     report::{Round, Run, Stage, TestType},
+    stacks::{Of, StackTotals},
 };
 
 use self::{
@@ -59,6 +60,8 @@ struct Recorded {
     component_cpu: BTreeMap<(&'static str, String, String), f64>,
     /// By test and outcome.
     tests: BTreeMap<(&'static str, &'static str), u64>,
+    /// Samples by path.
+    stacks: Arc<StackTotals>,
 }
 
 impl Metrics {
@@ -94,6 +97,7 @@ impl Metrics {
                 edges: Capped::new(MAX_EDGES),
                 component_cpu: BTreeMap::new(),
                 tests: BTreeMap::new(),
+                stacks: Arc::default(),
             }),
         }
     }
@@ -117,6 +121,11 @@ impl Metrics {
         page.finish()
     }
 
+    /// What was sampled in finished jobs since this instance leads.
+    pub(crate) fn stacks(&self) -> Arc<StackTotals> {
+        self.recorded().stacks.clone()
+    }
+
     /// The same as people read it.
     #[cfg(test)]
     pub(crate) fn text(&self) -> String {
@@ -132,7 +141,12 @@ impl Metrics {
             if let Some(known) = self.edge(&mut recorded, &run.path, run.test, &node) {
                 add_to_edge(known, run);
             }
-            let hz = result.stacks.get(&run.id).map(|stacks| stacks.hz.max(1));
+            let stacks = result.stacks.get(&run.id);
+            if let Some(stacks) = stacks {
+                let of = Of::run(&run.path, run.test);
+                Arc::make_mut(&mut recorded.stacks).add(of, stacks);
+            }
+            let hz = stacks.map(|stacks| stacks.hz.max(1));
             for share in hz.and(run.components.as_ref()).into_iter().flatten() {
                 let network = run.path.network.clone().unwrap_or_default();
                 let key = (run.path.kind.as_str(), network, share.name.clone());

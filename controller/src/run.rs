@@ -156,7 +156,7 @@ async fn serve(config: Config, jobs: Arc<Jobs>) -> Result<(), RunError> {
     tokio::select! {
         () = users.serve(move |request| api::answer(Arc::clone(&for_users), request)) => {}
         () = scrapes.serve(move |request| {
-            std::future::ready(api::answer_scrape(for_scrapes.metrics(), &request))
+            api::answer_scrape(Arc::clone(for_scrapes.metrics()), request)
         }) => {}
         () = stop.wanted() => {}
     }

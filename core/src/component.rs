@@ -19,7 +19,7 @@ mod table;
 mod tests;
 
 pub use region::{Region, in_region};
-pub use shares::{Shares, USER_FRAME, folded, shares};
+pub use shares::{Shares, USER_FRAME, folded, shares, unfolded};
 
 /// The classes of samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

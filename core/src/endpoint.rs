@@ -167,6 +167,21 @@ pub enum PathKind {
 }
 
 impl PathKind {
+    /// The kinds that exist.
+    pub const ALL: [Self; 11] = [
+        Self::Loopback,
+        Self::HostToHost,
+        Self::PodToPodSameNode,
+        Self::PodToPod,
+        Self::HostToPod,
+        Self::PodToHost,
+        Self::PodToService,
+        Self::HostToService,
+        Self::Hairpin,
+        Self::NodePort,
+        Self::External,
+    ];
+
     /// The word of the design, as in labels and file names.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -183,6 +198,18 @@ impl PathKind {
             Self::NodePort => "node-port",
             Self::External => "external",
         }
+    }
+}
+
+impl FromStr for PathKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
+        found.ok_or_else(|| {
+            let names = Self::ALL.map(Self::as_str).join(", ");
+            format!("there is no kind of path '{text}'; the kinds are {names}")
+        })
     }
 }
 

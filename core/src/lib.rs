@@ -8,21 +8,22 @@
 //! 2. [`api`]: what controller and agent say to each other to measure it, and [`version`]: which of
 //!    them understand each other.
 //! 3. [`hop`] and [`stage`]: kernel events of one packet, and the stages between them.
-//! 4. [`component`]: what a CPU sample's stack was busy with.
+//! 4. [`component`]: what a CPU sample's stack was busy with; [`stacks`]: the samples of all runs
+//!    added up by path, and [`pprof`]: as other tools read them.
 //! 5. [`histogram`] and [`stats`]: distributions that merge, means with intervals.
 //! 6. [`plan`]: which rounds run in which order, so that comparisons are in pairs ([`random`] is
 //!    the one source of chance, and repeatable).
 //! 7. [`toll`]: what a path costs beyond its baseline.
-//! 8. [`report`]: `nettoll.report/v1`, the result that users keep.
-//!
+//! 8. [`report`]: `nettoll.report/v1`, the result that users keep; [`finding`]: what on its paths is
+//!    not as it could be.
 //! 9. [`turns`]: which jobs may run beside each other.
 //! 10. [`exposition`]: pages of metrics for Prometheus, which agents and controllers write.
 //!
 //! On a Kubernetes cluster besides:
 //!
-//! 10. [`inventory`]: nodes, pods and namespaces as watch events tell of them.
-//! 11. [`mesh`]: the always-on rounds between nodes, and what follows from their results.
-//! 12. [`annotation`]: a test asked for and answered by annotations on a pod.
+//! 11. [`inventory`]: nodes, pods and namespaces as watch events tell of them.
+//! 12. [`mesh`]: the always-on rounds between nodes, and what follows from their results.
+//! 13. [`annotation`]: a test asked for and answered by annotations on a pod.
 #![forbid(unsafe_code)]
 
 pub mod annotation;
@@ -31,15 +32,19 @@ pub mod component;
 pub mod device;
 pub mod endpoint;
 pub mod exposition;
+pub mod finding;
 mod hash;
 pub mod histogram;
 pub mod hop;
 pub mod inventory;
 pub mod mesh;
 pub mod plan;
+pub mod pprof;
+mod protobuf;
 pub mod random;
 mod reason;
 pub mod report;
+pub mod stacks;
 pub mod stage;
 pub mod stats;
 pub mod toll;

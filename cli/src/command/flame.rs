@@ -15,7 +15,7 @@ use super::{
 use crate::{
     client,
     failure::{Failure, print},
-    render::{Rendering, flame, view},
+    render::{Rendering, flame, pprof, view},
 };
 
 /// Arguments of `nettoll flame`.
@@ -23,7 +23,9 @@ use crate::{
 #[command(after_help = "Examples:
   nettoll flame --from pod/lab/n1-a --to pod/lab/n2-a > flame.svg
   nettoll flame --from pod/lab/n1-a --to pod/lab/n2-a --diff > diff.svg
-  nettoll flame --run pod-to-pod-pods-tcp_stream-1-9f86d081 -o folded > stacks.folded")]
+  nettoll flame --run pod-to-pod-pods-tcp_stream-1-9f86d081 -o folded > stacks.folded
+  nettoll flame --from pod/lab/n1-a --to pod/lab/n2-a -o pprof > run.pb.gz
+  go tool pprof -top -tagfocus component=encap run.pb.gz")]
 pub(crate) struct Args {
     #[command(flatten)]
     client: client::ControllerArgs,
@@ -77,6 +79,8 @@ enum Format {
     Svg,
     /// Stacks for other tools, `thread;outermost;…;innermost COUNT` a line
     Folded,
+    /// A profile for `go tool pprof`, Pyroscope and their like, compressed
+    Pprof,
 }
 
 /// Measures, or asks for what was measured, and draws.
@@ -93,14 +97,21 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         diff,
         output,
     } = args;
-    if output == Format::Svg && stdout().is_terminal() {
-        return Err(Failure::Prerequisite(
-            "a picture is nothing for a terminal: add '> flame.svg', or -o folded".to_owned(),
-        ));
+    let file = match output {
+        Format::Svg => Some("flame.svg"),
+        Format::Pprof => Some("run.pb.gz"),
+        Format::Folded => None,
+    };
+    if let Some(file) = file
+        && stdout().is_terminal()
+    {
+        return Err(Failure::Prerequisite(format!(
+            "this is nothing for a terminal: add '> {file}', or -o folded"
+        )));
     }
-    if diff && output == Format::Folded {
+    if diff && output != Format::Svg {
         return Err(Failure::Prerequisite(
-            "a difference is a picture: leave out -o folded, or --diff".to_owned(),
+            "a difference is a picture: leave out -o, or --diff".to_owned(),
         ));
     }
     run::interruptible(async {
@@ -130,17 +141,19 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             // clap asks for either.
             (None, _, _) => return Ok(()),
         };
-        print(&drawn(&rendering, &id, output, diff)?)
+        print(drawn(&rendering, &id, output, diff)?)
     })
 }
 
-fn drawn(rendering: &Rendering, id: &str, output: Format, diff: bool) -> Result<String, Failure> {
+fn drawn(rendering: &Rendering, id: &str, output: Format, diff: bool) -> Result<Vec<u8>, Failure> {
     let run = view::run(&rendering.report, id);
     let (Some(run), Some(folded)) = (run, rendering.folded.get(id)) else {
         return Err(Failure::Run(format!("there are no stacks of run '{id}'")));
     };
-    if output == Format::Folded {
-        return Ok(folded.clone());
+    match output {
+        Format::Folded => return Ok(folded.clone().into_bytes()),
+        Format::Pprof => return Ok(pprof::profile(run, folded)),
+        Format::Svg => {}
     }
     let drawn = if diff {
         flame::difference(rendering)
@@ -148,7 +161,7 @@ fn drawn(rendering: &Rendering, id: &str, output: Format, diff: bool) -> Result<
         flame::graph(run, folded)
     };
     let flame = drawn.map_err(|error| Failure::Run(error.to_string()))?;
-    flame.map(|flame| flame.svg).ok_or_else(|| {
+    flame.map(|flame| flame.svg.into_bytes()).ok_or_else(|| {
         Failure::Run(match diff {
             true => format!("run '{id}' is no sampled stream with a baseline of its own"),
             false => format!("no stack was sampled in run '{id}'"),
@@ -166,12 +179,16 @@ mod tests {
         let rendering = sample::rendering();
         let (id, folded) = rendering.folded.iter().next().unwrap();
         assert_eq!(
-            &drawn(&rendering, id, Format::Folded, false).unwrap(),
-            folded
+            drawn(&rendering, id, Format::Folded, false).unwrap(),
+            folded.as_bytes()
         );
-        let svg = drawn(&rendering, id, Format::Svg, false).unwrap();
+        let text = |diff| {
+            let svg = drawn(&rendering, id, Format::Svg, diff).unwrap();
+            String::from_utf8(svg).unwrap()
+        };
+        let svg = text(false);
         assert!(svg.contains("<svg ") && svg.contains("CPU of"));
-        let diff = drawn(&rendering, id, Format::Svg, true).unwrap();
+        let diff = text(true);
         assert!(diff.contains("red = more in the path"));
     }
 

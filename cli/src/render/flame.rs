@@ -11,7 +11,7 @@ use inferno::{
 };
 use nettoll_core::{
     api::Stack,
-    component::{Component, USER_FRAME, component},
+    component::{Component, component, unfolded},
     report::{Run, TestType},
 };
 
@@ -135,28 +135,17 @@ fn ns_per_payload(run: &Run) -> Option<f64> {
 
 /// The stacks in the kernel, with their counts scaled and rounded.
 fn scaled(folded: &str, scale: f64) -> String {
-    let busy = folded
-        .lines()
-        .filter_map(|line| line.rsplit_once(' '))
-        .filter(|(s, _)| in_kernel(s));
-    busy.filter_map(|(stack, count)| {
-        let count: f64 = count.parse().ok()?;
-        Some(format!("{stack} {:.0}\n", count * scale))
-    })
-    .collect()
+    let line = |line: &str| {
+        let stack = unfolded(line).filter(in_kernel)?;
+        let (names, _) = line.rsplit_once(' ')?;
+        Some(format!("{names} {:.0}\n", stack.samples as f64 * scale))
+    };
+    folded.lines().filter_map(line).collect()
 }
 
 /// Whether the kernel was at work: neither idle nor in user space, where other processes are too.
-fn in_kernel(stack: &str) -> bool {
-    let mut names = stack.split(';').map(str::to_owned);
-    let thread = names.next().unwrap_or_default();
-    let frames = names.filter(|name| name != USER_FRAME).collect();
-    let stack = Stack {
-        thread,
-        frames,
-        samples: 0,
-    };
-    !matches!(component(&stack), Component::Idle | Component::User)
+fn in_kernel(stack: &Stack) -> bool {
+    !matches!(component(stack), Component::Idle | Component::User)
 }
 
 /// Each function in the colour of its component's family. A stack's first name is its thread's.
@@ -228,10 +217,13 @@ mod tests {
 
     #[test]
     fn only_the_kernel_at_work_is_compared() {
-        assert!(!in_kernel("swapper/0;do_idle;default_idle"));
-        assert!(!in_kernel("make;[user]"));
-        assert!(in_kernel("swapper/0;do_idle;handle_softirqs;net_rx_action"));
-        assert!(in_kernel("nettoll-client;do_syscall_64;tcp_sendmsg"));
+        let in_kernel = |line: &str| in_kernel(&unfolded(line).unwrap());
+        assert!(!in_kernel("swapper/0;do_idle;default_idle 1"));
+        assert!(!in_kernel("make;[user] 1"));
+        assert!(in_kernel(
+            "swapper/0;do_idle;handle_softirqs;net_rx_action 1"
+        ));
+        assert!(in_kernel("nettoll-client;do_syscall_64;tcp_sendmsg 1"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod context;
 mod costs;
 mod cpu;
 mod flames;
+mod found;
 mod lanes;
 mod markup;
 mod summary;
@@ -48,6 +49,7 @@ pub(crate) fn page(rendering: &Rendering) -> Result<String, flame::Error> {
     sections.extend(costs::section(report));
     sections.extend(cpu::section(report));
     sections.extend(flames::section(rendering)?);
+    sections.extend(found::section(report));
     sections.extend(context::probe(report));
     sections.push(context::place(report));
     sections.push(words::method(report));

@@ -2,6 +2,7 @@
 
 mod context;
 mod cpu;
+mod found;
 mod path;
 mod stages;
 mod table;
@@ -61,6 +62,7 @@ pub(crate) fn report(report: &Report, style: Style) -> String {
     );
     sections.push(stages::path_costs(report, style));
     sections.push(cpu::section(report, style));
+    sections.push(found::section(report, &report.runs, style));
     sections.push(context::probe(report, style));
     sections.push(context::section(report, style));
     sections.retain(|section| !section.is_empty());

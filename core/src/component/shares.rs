@@ -102,3 +102,15 @@ pub fn folded(stacks: &Stacks) -> String {
         .map(|(line, samples)| format!("{line} {samples}\n"))
         .collect()
 }
+
+/// A line of [`folded`] as the stack that it was. `None` where it is no such line.
+#[must_use]
+pub fn unfolded(line: &str) -> Option<Stack> {
+    let (stack, samples) = line.rsplit_once(' ')?;
+    let mut names = stack.split(';').map(str::to_owned);
+    Some(Stack {
+        thread: names.next()?,
+        frames: names.filter(|name| name != USER_FRAME).collect(),
+        samples: samples.parse().ok()?,
+    })
+}

@@ -1,10 +1,8 @@
 //! Prometheus' own protobuf format: `io.prometheus.client.MetricFamily` messages, each behind its
 //! length. The numbers are those of the fields in `client_model`'s `metrics.proto`.
-//!
-//! Written by hand, for a handful of messages that only go out: a crate for it would build a
-//! tree of each page first.
 
 use super::{Buckets, Head, Kind, Label, buckets::NATIVE_SCHEMA};
+use crate::protobuf::{bytes, double, message, put_before, sint, uint};
 
 /// Times below it count as zero. That it is there says that a histogram is native too.
 const ZERO_THRESHOLD_SECONDS: f64 = 1e-12;
@@ -86,60 +84,5 @@ fn put_times(out: &mut Vec<u8>, times: &Buckets) {
     for (_, count) in times.native() {
         sint(out, 13, count.wrapping_sub(before) as i64);
         before = count;
-    }
-}
-
-const VARINT: u32 = 0;
-const FIXED_64: u32 = 1;
-const LENGTH_DELIMITED: u32 = 2;
-
-fn tag(out: &mut Vec<u8>, field: u32, wire: u32) {
-    varint(out, (field << 3 | wire).into());
-}
-
-fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value > 0x7f {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn uint(out: &mut Vec<u8>, field: u32, value: u64) {
-    tag(out, field, VARINT);
-    varint(out, value);
-}
-
-/// Small numbers of either sign are short: 0, −1, 1, −2 are 0, 1, 2, 3.
-fn sint(out: &mut Vec<u8>, field: u32, value: i64) {
-    uint(out, field, (value << 1 ^ value >> 63) as u64);
-}
-
-fn double(out: &mut Vec<u8>, field: u32, value: f64) {
-    tag(out, field, FIXED_64);
-    out.extend_from_slice(&value.to_le_bytes());
-}
-
-fn bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
-    tag(out, field, LENGTH_DELIMITED);
-    varint(out, value.len() as u64);
-    out.extend_from_slice(value);
-}
-
-fn message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
-    tag(out, field, LENGTH_DELIMITED);
-    let begin = out.len();
-    write(out);
-    let length = out.len() - begin;
-    put_before(out, begin, length as u64);
-}
-
-/// Puts a number before what was written since `begin`: lengths are known afterwards only.
-fn put_before(out: &mut Vec<u8>, begin: usize, number: u64) {
-    let end = out.len();
-    varint(out, number);
-    let digits = out.len() - end;
-    if let Some(written) = out.get_mut(begin..) {
-        written.rotate_right(digits);
     }
 }

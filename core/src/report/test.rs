@@ -83,11 +83,8 @@ impl std::str::FromStr for TestType {
             .into_iter()
             .find(|test| test.as_str() == text)
             .ok_or_else(|| {
-                let names: Vec<_> = Self::ALL.iter().map(|test| test.as_str()).collect();
-                format!(
-                    "there is no test '{text}'; the tests are {}",
-                    names.join(", ")
-                )
+                let names = Self::ALL.map(Self::as_str).join(", ");
+                format!("there is no test '{text}'; the tests are {names}")
             })
     }
 }

@@ -83,6 +83,12 @@ pub(crate) const TOOLS: &[Tool] = &[
         what_for: "what round trips are compared with",
     },
     Tool {
+        command: "ethtool",
+        package: "ethtool",
+        purpose: Purpose::Test,
+        what_for: "who switches offloads off, which findings must tell",
+    },
+    Tool {
         command: "promtool",
         package: "prometheus",
         purpose: Purpose::Test,

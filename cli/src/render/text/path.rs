@@ -4,13 +4,12 @@
 use std::collections::BTreeSet;
 
 use nettoll_core::{
-    endpoint::Endpoint,
-    hop::Side,
-    report::{DeviceContext, NodeContext, Report, Run},
+    finding::ways,
+    report::{DeviceContext, Report, Run},
 };
 
 use super::{
-    Style, stages,
+    Style, found, stages,
     table::{Align, Table},
     warnings,
 };
@@ -36,6 +35,7 @@ pub(crate) fn path(report: &Report, style: Style) -> String {
         warnings(report, style),
         stages::waterfall(run, style),
         devices(report, run, style),
+        found::section(report, [run], style),
     ];
     let told = sections.into_iter().filter(|section| !section.is_empty());
     told.collect::<Vec<_>>().join("\n")
@@ -52,21 +52,10 @@ fn devices(report: &Report, run: &Run, style: Style) -> String {
         ("segmentation", Align::Left),
     ]);
     let mut seen = BTreeSet::new();
-    for (side, endpoint) in [(Side::Client, &run.path.from), (Side::Server, &run.path.to)] {
-        let stages = run.stages.iter().flatten();
-        let passed: BTreeSet<_> = stages
-            .filter(|stage| stage.side == Some(side))
-            .filter_map(|stage| stage.device.as_deref())
-            .collect();
-        let Some(node) = node_of(endpoint, &passed, &report.context.nodes) else {
-            continue;
-        };
-        for place in [endpoint.to_string(), format!("node/{}", node.node)] {
-            let here = node.devices.iter().filter(|device| device.place == place);
-            for device in here.filter(|device| passed.contains(&*device.name)) {
-                if seen.insert((&device.place, &device.name)) {
-                    table.row(row(device));
-                }
+    for way in ways(report, run) {
+        for device in way.devices {
+            if seen.insert((&device.place, &device.name)) {
+                table.row(row(device));
             }
         }
     }
@@ -74,23 +63,6 @@ fn devices(report: &Report, run: &Run, style: Style) -> String {
         return String::new();
     }
     format!("{}\n{}", style.bold("Devices"), table.render(style.width()))
-}
-
-/// The node of an endpoint: the one that knows it, else the one that has most of the devices that
-/// were passed there. (In a cluster an agent knows a pod while it is tested, and not before.)
-fn node_of<'a>(
-    endpoint: &Endpoint,
-    passed: &BTreeSet<&str>,
-    nodes: &'a [NodeContext],
-) -> Option<&'a NodeContext> {
-    let place = endpoint.to_string();
-    nodes.iter().max_by_key(|node| {
-        let mut devices = node.devices.iter();
-        let known = devices.any(|device| device.place == place);
-        let devices = node.devices.iter();
-        let common = devices.filter(|device| passed.contains(&*device.name));
-        (known, common.count())
-    })
 }
 
 fn row(device: &DeviceContext) -> Vec<String> {

@@ -1,0 +1,89 @@
+//! What is made wrong on a path is found there, and nothing where nothing is wrong.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use nettoll_core::{
+    finding::{Finding, findings},
+    report::Report,
+};
+use nettoll_lab::{Network, Underlay};
+use nettoll_tests::session::{Session, first};
+
+/// Rule, place and device of what is found from pod to pod.
+fn found(session: &Session) -> Result<Vec<String>> {
+    let ends = ["--from", "pod/lab/n1-a", "--to", "pod/lab/n2-a"];
+    let how = ["--type", "udp_rr", "--seconds", "1", "--probe", "on"];
+    // Settings are what they are, whether or not the rounds were disturbed.
+    let output = session.nettoll(&[&["test", "-o", "json"], &ends[..], &how[..]].concat())?;
+    let report: Report = serde_json::from_slice(&output.stdout)
+        .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    let found = findings(&report, [first(&report)?]);
+    let row = |it: Finding| format!("{} {} {}", it.rule, it.place, it.device);
+    Ok(found.into_iter().map(row).collect())
+}
+
+fn run(program: &str, arguments: &[&str]) -> Result<()> {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.with_context(|| format!("cannot start {program}"))?;
+    ensure!(
+        output.status.success(),
+        "{program} {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
+/// Switches an offload of a device of node n1.
+fn switch(device: &str, offload: &str, state: &str) -> Result<()> {
+    let within = ["netns", "exec", "nettoll-n1", "ethtool", "-K", device];
+    run("ip", &[&within[..], &[offload, state]].concat())
+}
+
+#[test]
+fn what_is_made_wrong_is_found_there() -> Result<()> {
+    let session = Session::up(Network::Vxlan, Underlay::Veth)?;
+    ensure!(found(&session)?.is_empty(), "{:?}", found(&session)?);
+    for (device, offload, rule) in [
+        (
+            "flannel.1",
+            "tx-tcp-segmentation",
+            "segmented-before-encapsulation",
+        ),
+        ("flannel.1", "rx-gro", "not-merged"),
+        (
+            "eth0",
+            "tx-udp_tnl-segmentation",
+            "tunnel-segmented-in-software",
+        ),
+        ("vethn1-a", "tx-tcp-segmentation", "segmented-early"),
+    ] {
+        switch(device, offload, "off")?;
+        let found = found(&session)?;
+        ensure!(
+            found == [format!("{rule} node/n1 {device}")],
+            "{device} {offload}: {found:?}"
+        );
+        switch(device, offload, "on")?;
+    }
+    let pod = ["-n", "nettoll-n2-a", "link", "set", "eth0", "mtu"];
+    run("ip", &[&pod[..], &["1480"]].concat())?;
+    let wrong = found(&session)?;
+    ensure!(
+        wrong
+            == [
+                "mtu-differs pod/lab/n1-a eth0",
+                "mtu-over-tunnel pod/lab/n2-a eth0"
+            ],
+        "{wrong:?}"
+    );
+    run("ip", &[&pod[..], &["1450"]].concat())?;
+    let node = ["-n", "nettoll-n1", "link", "set", "eth0", "mtu", "1490"];
+    run("ip", &node)?;
+    let wrong = found(&session)?;
+    ensure!(
+        wrong == ["fragmented-after-encapsulation node/n1 flannel.1"],
+        "{wrong:?}"
+    );
+    Ok(())
+}
