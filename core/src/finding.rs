@@ -59,11 +59,24 @@ pub fn findings<'a>(report: &Report, runs: impl IntoIterator<Item = &'a Run>) ->
     let mut found = Vec::new();
     for run in runs {
         let ways = ways(report, run);
-        found.extend(ways.iter().flat_map(rules::of_side));
+        let mss = mss(report, run);
+        found.extend(ways.iter().flat_map(|way| rules::of_side(way, mss)));
         found.extend(rules::of_both(&ways));
     }
     found.sort();
     // Runs and sides have devices in common.
     found.dedup();
     found
+}
+
+/// The largest segments that TCP made between the ends of a run, bytes of payload and options.
+/// `None` where no TCP was seen there.
+fn mss(report: &Report, run: &Run) -> Option<u32> {
+    let same = |other: &&Run| other.path == run.path;
+    let tcp = report
+        .runs
+        .iter()
+        .filter(same)
+        .filter_map(|other| other.tcp.as_ref());
+    tcp.map(|tcp| tcp.mss_bytes).max()
 }

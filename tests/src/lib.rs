@@ -7,6 +7,7 @@
 
 pub mod agent;
 pub mod bed;
+pub mod bpftrace;
 pub mod cluster;
 pub mod control_plane;
 pub mod deploy;

@@ -13,7 +13,7 @@ use nettoll_tests::session::{Session, first};
 /// Rule, place and device of what is found from pod to pod.
 fn found(session: &Session) -> Result<Vec<String>> {
     let ends = ["--from", "pod/lab/n1-a", "--to", "pod/lab/n2-a"];
-    let how = ["--type", "udp_rr", "--seconds", "1", "--probe", "on"];
+    let how = ["--type", "tcp_rr", "--seconds", "1", "--probe", "on"];
     // Settings are what they are, whether or not the rounds were disturbed.
     let output = session.nettoll(&[&["test", "-o", "json"], &ends[..], &how[..]].concat())?;
     let report: Report = serde_json::from_slice(&output.stdout)
@@ -66,18 +66,22 @@ fn what_is_made_wrong_is_found_there() -> Result<()> {
         );
         switch(device, offload, "on")?;
     }
-    let pod = ["-n", "nettoll-n2-a", "link", "set", "eth0", "mtu"];
-    run("ip", &[&pod[..], &["1480"]].concat())?;
+    let pod = |pod, mtu| run("ip", &["-n", pod, "link", "set", "eth0", "mtu", mtu]);
+    pod("nettoll-n2-a", "1480")?;
+    let wrong = found(&session)?;
+    ensure!(wrong == ["mtu-differs pod/lab/n1-a eth0"], "{wrong:?}");
+    pod("nettoll-n1-a", "1480")?;
     let wrong = found(&session)?;
     ensure!(
         wrong
             == [
-                "mtu-differs pod/lab/n1-a eth0",
+                "mtu-over-tunnel pod/lab/n1-a eth0",
                 "mtu-over-tunnel pod/lab/n2-a eth0"
             ],
         "{wrong:?}"
     );
-    run("ip", &[&pod[..], &["1450"]].concat())?;
+    pod("nettoll-n1-a", "1450")?;
+    pod("nettoll-n2-a", "1450")?;
     let node = ["-n", "nettoll-n1", "link", "set", "eth0", "mtu", "1490"];
     run("ip", &node)?;
     let wrong = found(&session)?;

@@ -10,15 +10,18 @@ const VXLAN_BYTES: u32 = 50;
 /// An unused rest of the underlay's MTU that is worth a word.
 const WORTH_BYTES: u32 = 100;
 
-/// What is found on one side.
-pub(super) fn of_side(way: &Way<'_>) -> Vec<Finding> {
+/// Bytes of IPv4's and TCP's headers without options.
+const TCP_IP_BYTES: u32 = 40;
+
+/// What is found on one side. `mss`: the largest segment that TCP made on the path, if it was seen.
+pub(super) fn of_side(way: &Way<'_>, mss: Option<u32>) -> Vec<Finding> {
     let mut found = Vec::new();
     for tunnel in way.tunnels() {
         found.extend(segmented_before_encapsulation(tunnel));
         found.extend(checksums_before_encapsulation(tunnel));
         found.extend(not_merged(tunnel));
         for endpoint in way.endpoint() {
-            found.extend(larger_than_the_tunnel(endpoint, tunnel));
+            found.extend(larger_than_the_tunnel(endpoint, tunnel, mss));
         }
         for underlay in way.underlay() {
             found.extend(segmented_in_software(underlay, tunnel));
@@ -139,8 +142,14 @@ fn not_merged(device: &DeviceContext) -> Option<Finding> {
     ))
 }
 
-fn larger_than_the_tunnel(endpoint: &DeviceContext, tunnel: &DeviceContext) -> Option<Finding> {
-    (endpoint.kind != DeviceKind::Loopback && endpoint.mtu > tunnel.mtu).then(|| {
+/// A route may say a smaller MTU than the device has: what TCP made of both counts.
+fn larger_than_the_tunnel(
+    endpoint: &DeviceContext,
+    tunnel: &DeviceContext,
+    mss: Option<u32>,
+) -> Option<Finding> {
+    let too_large = endpoint.mtu > tunnel.mtu && mss? + TCP_IP_BYTES > tunnel.mtu;
+    too_large.then(|| {
         finding(
             "mtu-over-tunnel",
             Severity::Problem,

@@ -97,6 +97,11 @@ fn each_offload_that_is_off_is_found_where_it_is() {
 fn what_does_not_fit_is_found() {
     let mut report = sample();
     device(&mut report, "pod/lab/n1-a", "eth0").mtu = 1500;
+    // The route says less, as the size of TCP's segments shows.
+    assert_eq!(found(&report), [row("mtu-differs", "pod/lab/n1-a", "eth0")]);
+    for tcp in report.runs.iter_mut().filter_map(|run| run.tcp.as_mut()) {
+        tcp.mss_bytes = 1448;
+    }
     assert_eq!(
         found(&report),
         [

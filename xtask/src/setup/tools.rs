@@ -83,6 +83,12 @@ pub(crate) const TOOLS: &[Tool] = &[
         what_for: "what round trips are compared with",
     },
     Tool {
+        command: "bpftrace",
+        package: "bpftrace",
+        purpose: Purpose::Test,
+        what_for: "what hops are compared with",
+    },
+    Tool {
         command: "ethtool",
         package: "ethtool",
         purpose: Purpose::Test,
