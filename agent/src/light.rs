@@ -176,10 +176,14 @@ impl Light {
         }
     }
 
-    /// From now on this plan.
+    /// From now on this plan. One with nothing to do is none: nobody will speak of it again.
     pub(crate) fn put(&self, plan: LightPlan) -> Result<(), LightError> {
         plan.check()?;
         let mut kept = lock(&self.kept);
+        if plan.responders.is_empty() && plan.edges.is_empty() {
+            self.drop_plan(&mut kept);
+            return Ok(());
+        }
         kept.heard = Instant::now();
         kept.version = Some(plan.version.clone());
         kept.edges = plan.edges.len();

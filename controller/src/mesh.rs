@@ -2,8 +2,8 @@
 //! they say for the metrics.
 //!
 //! What is planned and what follows from rounds is `nettoll-core`'s; here are clocks, connections
-//! and tasks. Each member of the mesh has a task of its own ([`member`]), so that one agent that
-//! does not answer holds up no other. An agent that is not heard of makes its edges stale, never
+//! and tasks. Each node's agent has a task of its own ([`member`]), so that one that does not answer
+//! holds up no other. An agent that is not heard of makes its edges stale, never
 //! wrong: they vanish from the metrics. Once a day each pair has a stream ([`streams`]), which is a
 //! job like any other.
 
@@ -205,48 +205,38 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A member's task, and whom it told a plan.
-struct Attended {
-    task: AbortHandle,
-    told: member::Told,
-}
-
-/// The members' tasks, by node. They end when this is dropped, and the agents go on: the next
-/// leader takes them over.
+/// The agents' tasks, by node. They end when this is dropped, and the agents go on: the next leader
+/// takes them over.
 #[derive(Default)]
-struct Tasks(HashMap<String, Attended>);
+struct Tasks(HashMap<String, AbortHandle>);
 
 impl Tasks {
-    /// Begins those of new members, ends those of old ones, whose agents are told so.
+    /// Begins those of new nodes, ends those of nodes that are gone: an agent that goes on there ends
+    /// its rounds by itself, after the plan's `idle_seconds`.
     fn follow(&mut self, mesh: &Arc<Mesh>, ground: &Arc<dyn Ground>, metrics: &Arc<Metrics>) {
         let names: BTreeSet<String> = {
             let state = mesh.state();
-            let members = state.plan().members().iter();
-            members.map(|member| member.name.clone()).collect()
+            let plan = state.plan();
+            let agents = plan.members().iter().chain(plan.bystanders());
+            agents.map(|member| member.name.clone()).collect()
         };
-        self.0.retain(|node, Attended { task, told }| {
+        self.0.retain(|node, task| {
             let stays = names.contains(node);
             if !stays {
                 task.abort();
                 mesh.answering().remove(node);
-                if let Some(agent) = lock(told).take() {
-                    tokio::spawn(member::dismiss(agent));
-                }
             }
             stays
         });
         for node in names {
             self.0.entry(node).or_insert_with_key(|node| {
-                let told = member::Told::default();
                 let attending = member::Attending::new(
                     node.clone(),
                     Arc::clone(mesh),
                     Arc::clone(ground),
                     Arc::clone(metrics),
-                    Arc::clone(&told),
                 );
-                let task = tokio::spawn(attending.run()).abort_handle();
-                Attended { task, told }
+                tokio::spawn(attending.run()).abort_handle()
             });
         }
     }
@@ -254,6 +244,6 @@ impl Tasks {
 
 impl Drop for Tasks {
     fn drop(&mut self) {
-        self.0.values().for_each(|attended| attended.task.abort());
+        self.0.values().for_each(AbortHandle::abort);
     }
 }

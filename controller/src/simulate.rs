@@ -250,7 +250,7 @@ fn each_order(mesh: &Mesh, mut with: impl FnMut(&str, &LightPlan)) {
         members.map(|member| member.name.clone()).collect()
     };
     for name in names {
-        let order = mesh.state().orders(&name).map(|(_, order)| order);
+        let order = mesh.state().light(&name);
         if let Some(order) = order {
             with(&name, &order);
         }

@@ -1,5 +1,7 @@
 //! Hashes of texts that are the same in all versions and on all machines. Not for secrets.
 
+use std::hash::Hasher;
+
 use crate::random::SplitMix64;
 
 /// FNV-1a of 64 bits (Fowler, Noll and Vo; draft-eastlake-fnv).
@@ -31,8 +33,16 @@ impl Digest {
         Self(0)
     }
 
-    /// Adds a text or a number; where it ends counts, too.
-    pub(crate) fn add(&mut self, bytes: &[u8]) {
+    /// The high half of a product depends on all bits of both factors, its low half does not.
+    fn word(&mut self, word: u64) {
+        let product = u128::from(self.0 ^ word ^ 0x9e37_79b9_7f4a_7c15) * 0xbf58_476d_1ce4_e5b9;
+        self.0 = self.0.rotate_left(23) ^ (product >> 64) as u64 ^ product as u64;
+    }
+}
+
+impl Hasher for Digest {
+    /// Adds bytes; where they end counts, too.
+    fn write(&mut self, bytes: &[u8]) {
         self.word(bytes.len() as u64);
         for chunk in bytes.chunks(8) {
             let mut word = [0; 8];
@@ -41,13 +51,11 @@ impl Digest {
         }
     }
 
-    /// The high half of a product depends on all bits of both factors, its low half does not.
-    fn word(&mut self, word: u64) {
-        let product = u128::from(self.0 ^ word ^ 0x9e37_79b9_7f4a_7c15) * 0xbf58_476d_1ce4_e5b9;
-        self.0 = self.0.rotate_left(23) ^ (product >> 64) as u64 ^ product as u64;
+    fn write_u64(&mut self, number: u64) {
+        self.word(number);
     }
 
-    pub(crate) fn value(self) -> u64 {
+    fn finish(&self) -> u64 {
         self.0
     }
 }
@@ -89,8 +97,8 @@ mod tests {
     fn a_digest_depends_on_each_byte_and_on_where_texts_end() {
         let of = |texts: &[&str]| {
             let mut digest = Digest::new();
-            texts.iter().for_each(|text| digest.add(text.as_bytes()));
-            digest.value()
+            texts.iter().for_each(|text| digest.write(text.as_bytes()));
+            digest.finish()
         };
         let mut digests: Vec<u64> = (0..100_000)
             .map(|n| of(&[&format!("pod-{n}"), "x"]))

@@ -114,6 +114,20 @@ fn a_plan_goes_on_by_itself_until_nobody_speaks_of_it() {
     UdpSocket::bind(("127.0.0.1", to)).unwrap();
 }
 
+#[test]
+fn a_plan_with_nothing_to_do_ends_what_there_is_at_once() {
+    let light = light();
+    let [from, to] = ports();
+    light.put(plan("one", from, to)).unwrap();
+    round_after(&light, 0);
+    light.put(LightPlan::default()).unwrap();
+    let results = light.results(0);
+    assert_eq!((results.version, results.responders.len()), (None, 0));
+    assert!(!results.rounds.is_empty());
+    UdpSocket::bind(("127.0.0.1", to)).unwrap();
+    assert_eq!(light.totals().edges, 0);
+}
+
 /// The same plan over TCP.
 fn over_tcp(mut plan: LightPlan) -> LightPlan {
     for edge in &mut plan.edges {

@@ -61,7 +61,13 @@ impl Ground for Live {
     }
 
     fn plan(&self, settings: &Settings) -> Plan {
-        Plan::new(&self.cluster(), settings)
+        // Planning takes long, and events do not wait for it.
+        let (network, members) = {
+            let cluster = self.cluster();
+            let members = cluster.members().cloned().collect();
+            (cluster.network().to_owned(), members)
+        };
+        Plan::of(network, members, settings)
     }
 
     fn agent(&self, node: &str, address: SocketAddr) -> Arc<Agent> {

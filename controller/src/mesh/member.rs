@@ -1,12 +1,12 @@
-//! What the controller has to do with one member: bring the plan when it changes, fetch rounds.
+//! What the controller has to do with one node's agent: bring the plan when it changes, fetch rounds.
+//!
+//! An agent of a node that is not in the mesh has a plan, too: to do nothing. The leader before may have
+//! left it with another one.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use nettoll_core::{
-    api::{LightPlan, LightResults, MAX_LIGHT_ROUNDS_PER_ANSWER},
+    api::{LightResults, MAX_LIGHT_ROUNDS_PER_ANSWER},
     mesh::Round,
 };
 use tokio::{
@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Ground, Mesh, lock};
+use super::{Ground, Mesh};
 use crate::{
     agents::{Agent, AgentError},
     metrics::Metrics,
@@ -27,28 +27,15 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Most answers to one question: what an agent keeps, and some.
 const MOST_ANSWERS: usize = 16;
 
-/// The agent that a member's task has told a plan.
-pub(super) type Told = Arc<Mutex<Option<Arc<Agent>>>>;
-
-/// Tells an agent whose node is no member any more that it has nothing to do. One that does not
-/// hear of it ends its rounds by itself, after the plan's `idle_seconds`.
-pub(super) async fn dismiss(agent: Arc<Agent>) {
-    if let Err(error) = agent.put_light(&LightPlan::default()).await {
-        tracing::info!("it was not told that it is in the mesh no more: {error}");
-    }
-}
-
-/// A member and how far the talk with its agent is.
+/// A node and how far the talk with its agent is.
 pub(super) struct Attending {
     node: String,
     mesh: Arc<Mesh>,
     ground: Arc<dyn Ground>,
     metrics: Arc<Metrics>,
     plans: watch::Receiver<u64>,
-    /// The agent that has a plan of this.
-    told: Told,
-    /// Which plan which agent took: its pod's UID, the plan's version.
-    taken: Option<(Option<String>, String)>,
+    /// Which plan which agent took.
+    taken: Option<Wanted>,
     /// Which start of the agent `after` is of.
     instance: Option<u64>,
     after: u64,
@@ -62,7 +49,6 @@ impl Attending {
         mesh: Arc<Mesh>,
         ground: Arc<dyn Ground>,
         metrics: Arc<Metrics>,
-        told: Told,
     ) -> Self {
         let plans = mesh.plans.subscribe();
         Self {
@@ -71,7 +57,6 @@ impl Attending {
             ground,
             metrics,
             plans,
-            told,
             taken: None,
             instance: None,
             after: 0,
@@ -87,17 +72,18 @@ impl Attending {
             if let Some(order) = self.order() {
                 let told = self.tell(&order).await;
                 let asked = match told {
-                    Ok(()) if Instant::now() >= due => self.ask(&order).await,
+                    Ok(()) if order.is_of_mesh() && Instant::now() >= due => self.ask(&order).await,
                     told => told,
                 };
-                if self.settle(asked) {
+                if self.settle(&order, asked) {
                     if Instant::now() >= due {
-                        due = Instant::now() + order.poll();
+                        due = Instant::now() + order.poll;
                     }
                 } else {
                     due = Instant::now() + RETRY;
                 }
             } else {
+                self.mesh.answering().remove(&self.node);
                 due = Instant::now() + RETRY;
             }
             tokio::select! {
@@ -110,22 +96,25 @@ impl Attending {
 
     fn order(&self) -> Option<Order> {
         let state = self.mesh.state();
-        let (member, plan) = state.orders(&self.node)?;
+        let (member, version) = state.order(&self.node)?;
         let address = member.agent?;
         let uid = member.agent_uid.clone();
+        let half = Duration::from_millis(u64::from(state.plan().period_ms()) / 2);
         drop(state);
-        let agent = self.ground.agent(&self.node, address);
-        Some(Order { agent, uid, plan })
+        Some(Order {
+            agent: self.ground.agent(&self.node, address),
+            wanted: Wanted { uid, version },
+            poll: POLL.min(half),
+        })
     }
 
-    /// Brings the plan, unless the agent has it.
+    /// Brings the plan, unless the agent has it. It is made for those that have another one alone.
     async fn tell(&mut self, order: &Order) -> Result<(), AgentError> {
-        let wanted = Some((order.uid.clone(), order.plan.version.clone()));
-        if self.taken != wanted {
+        if self.taken.as_ref() != Some(&order.wanted) {
             self.taken = None;
-            *lock(&self.told) = Some(Arc::clone(&order.agent));
-            order.agent.put_light(&order.plan).await?;
-            self.taken = wanted;
+            let plan = self.mesh.state().light(&self.node).unwrap_or_default();
+            order.agent.put_light(&plan).await?;
+            self.taken = Some(order.wanted.clone());
         }
         Ok(())
     }
@@ -142,7 +131,7 @@ impl Attending {
                     continue;
                 }
             }
-            if results.version.as_ref() != Some(&order.plan.version) {
+            if results.version != order.wanted.version {
                 // It began anew, or heard of nobody for too long.
                 self.taken = None;
             }
@@ -192,22 +181,25 @@ impl Attending {
     }
 
     /// Says once that the agent does not answer, and once that it does again.
-    fn settle(&mut self, asked: Result<(), AgentError>) -> bool {
+    fn settle(&mut self, order: &Order, asked: Result<(), AgentError>) -> bool {
         match &asked {
             Ok(()) => {
                 if self.failing {
                     tracing::info!(node = self.node, "the mesh's agent answers again");
                 }
-                self.mesh.answering().insert(self.node.clone());
             }
             Err(error) => {
                 if !self.failing {
                     tracing::warn!("the mesh goes on without {error}");
                 }
-                self.mesh.answering().remove(&self.node);
             }
         }
         self.failing = asked.is_err();
+        if order.is_of_mesh() && !self.failing {
+            self.mesh.answering().insert(self.node.clone());
+        } else {
+            self.mesh.answering().remove(&self.node);
+        }
         !self.failing
     }
 }
@@ -215,15 +207,25 @@ impl Attending {
 /// What an agent has to do.
 struct Order {
     agent: Arc<Agent>,
-    uid: Option<String>,
-    plan: LightPlan,
+    wanted: Wanted,
+    /// Twice a period, so that an edge that goes down is seen soon after its third round.
+    poll: Duration,
 }
 
 impl Order {
-    /// Twice a period, so that an edge that goes down is seen soon after its third round.
-    fn poll(&self) -> Duration {
-        POLL.min(Duration::from_millis(u64::from(self.plan.period_ms) / 2))
+    /// The agent has rounds to make and to answer.
+    fn is_of_mesh(&self) -> bool {
+        self.wanted.version.is_some()
     }
+}
+
+/// Which plan which agent shall have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Wanted {
+    /// Of the agent's pod: another one has no plan yet.
+    uid: Option<String>,
+    /// The plan's version; `None` of one with nothing to do.
+    version: Option<String>,
 }
 
 #[cfg(test)]

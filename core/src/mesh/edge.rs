@@ -19,7 +19,9 @@ pub enum Round {
     Counted,
     /// The agent could not make it: it says nothing about the network.
     Failed,
-    /// It is of an edge that is not in the plan (any more).
+    /// It is of an edge that the plan has no more: its agent had not heard of that yet.
+    Ended,
+    /// It is of an edge that is in no plan.
     Unknown,
     /// Its numbers contradict each other.
     Senseless,
@@ -34,6 +36,7 @@ impl Round {
         match self {
             Self::Counted => "counted",
             Self::Failed => "failed",
+            Self::Ended => "ended",
             Self::Unknown => "unknown",
             Self::Senseless => "senseless",
             Self::Old => "old",
@@ -41,9 +44,10 @@ impl Round {
     }
 
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Counted,
         Self::Failed,
+        Self::Ended,
         Self::Unknown,
         Self::Senseless,
         Self::Old,

@@ -1,7 +1,7 @@
 //! What each agent has to do for the plan.
 
 use std::{
-    fmt::{self, Write as _},
+    hash::{Hash as _, Hasher as _},
     iter,
     net::{IpAddr, SocketAddr},
 };
@@ -40,8 +40,37 @@ pub(super) fn pair_of(edge: &str) -> Option<(u64, PathKind, Protocol)> {
 }
 
 impl Plan {
-    /// The light plan of a member's agent. Its version is a hash of what it says, so that an
-    /// agent whose work is the same needs no new one.
+    /// The version of a member's light plan, a hash of all that makes it what it is: an agent whose
+    /// work is the same needs no new one, and none is made to see that. `None` for who is no member.
+    #[must_use]
+    pub fn version(&self, member: usize) -> Option<String> {
+        let own = self.members().get(member)?;
+        let told = |index: usize| self.told.get(index);
+        let settings = &self.settings;
+        let mut digest = Digest::new();
+        self.network.hash(&mut digest);
+        [
+            settings.period_ms,
+            settings.requests,
+            settings.payload_bytes,
+            settings.requests_per_second,
+            settings.timeout_ms,
+            settings.idle_seconds,
+            settings.tcp_rr.into(),
+        ]
+        .hash(&mut digest);
+        (told(member), own.pod.as_ref().map(|pod| &pod.uid)).hash(&mut digest);
+        for pair in self.pairs_from(member) {
+            (pair.id, told(pair.to), self.is_probed(pair.why)).hash(&mut digest);
+        }
+        for (asking, pair) in self.watched(member) {
+            (pair.id, told(asking)).hash(&mut digest);
+        }
+        Some(format!("{:016x}", digest.finish()))
+    }
+
+    /// The light plan of a member's agent, with its [`version`](Self::version); one with nothing to do
+    /// for who is no member.
     ///
     /// A pair's rounds follow each other at once, those over UDP first, and of either protocol the two
     /// paths in an order by chance that stays; the pairs of a node are spread over the period, and so
@@ -49,9 +78,10 @@ impl Plan {
     #[must_use]
     pub fn light(&self, member: usize) -> LightPlan {
         let mut plan = self.settings.empty_plan();
-        let Some(from) = self.members().get(member) else {
+        let (Some(from), Some(version)) = (self.members().get(member), self.version(member)) else {
             return plan;
         };
+        plan.version = version;
         let from = places(from);
         for place in &from {
             let responder = |&protocol| LightResponder {
@@ -80,21 +110,27 @@ impl Plan {
             }
         }
         plan.watches = self.watches(member);
-        plan.version = version(&plan, &self.network);
         plan
+    }
+
+    /// The pairs in which this member is probed and the probes of both nodes follow, with who asks.
+    fn watched(&self, member: usize) -> impl Iterator<Item = (usize, &Pair)> {
+        let count = self.members().len();
+        let most = self.settings.probed_pairs.min(self.neighbours());
+        (1..=most).filter_map(move |distance| {
+            let asking = (member + count - distance) % count;
+            let mut pairs = self.pairs_from(asking).iter();
+            let pair = pairs.find(|pair| pair.to == member && pair.why == Why::Ring(distance))?;
+            Some((asking, pair))
+        })
     }
 
     /// The edges to this member that both probes follow.
     fn watches(&self, member: usize) -> Vec<LightWatch> {
-        let members = self.members();
         let mut watches: Vec<LightWatch> = Vec::new();
-        for distance in 1..=self.settings.probed_pairs.min(self.neighbours()) {
-            let asking = (member + members.len() - distance) % members.len();
-            let mut pairs = self.pairs_from(asking).iter();
-            let pair = pairs.find(|pair| pair.to == member && pair.why == Why::Ring(distance));
-            let (Some(pair), Some(from), Some(to)) =
-                (pair, members.get(asking), members.get(member))
-            else {
+        for (asking, pair) in self.watched(member) {
+            let [from, to] = [asking, member].map(|end| self.members().get(end));
+            let (Some(from), Some(to)) = (from, to) else {
                 continue;
             };
             for (from_place, place) in places(from).into_iter().zip(places(to)) {
@@ -212,84 +248,10 @@ fn places(member: &Member) -> Vec<LightPlace> {
     ends(member).zip(uids).map(place).collect()
 }
 
-/// What is written to it is hashed.
-struct Hashing(Digest);
-
-impl fmt::Write for Hashing {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.add(text.as_bytes());
-        Ok(())
-    }
-}
-
-impl Hashing {
-    fn number(&mut self, number: impl Into<u64>) {
-        self.0.add(&number.into().to_le_bytes());
-    }
-
-    fn endpoint(&mut self, endpoint: &Endpoint) {
-        match endpoint {
-            Endpoint::Node(name) => self.0.add(name.as_bytes()),
-            Endpoint::Pod { namespace, name } => {
-                self.0.add(namespace.as_bytes());
-                self.0.add(name.as_bytes());
-            }
-            // Nothing fails here.
-            other => drop(write!(self, "{other}")),
-        }
-    }
-
-    fn address(&mut self, address: IpAddr) {
-        match address {
-            IpAddr::V4(address) => self.0.add(&address.octets()),
-            IpAddr::V6(address) => self.0.add(&address.octets()),
-        }
-    }
-
-    fn place(&mut self, place: &LightPlace) {
-        self.endpoint(&place.endpoint);
-        self.0
-            .add(place.pod_uid.as_deref().unwrap_or_default().as_bytes());
-        self.address(place.address);
-    }
-}
-
-/// A hash of a plan. Its edges go from its responders' places, which their ids tell.
-fn version(plan: &LightPlan, network: &str) -> String {
-    let mut hash = Hashing(Digest::new());
-    hash.0.add(network.as_bytes());
-    for number in [
-        plan.period_ms,
-        plan.requests,
-        plan.payload_bytes,
-        plan.requests_per_second,
-        plan.timeout_ms,
-        plan.idle_seconds,
-    ] {
-        hash.number(number);
-    }
-    for responder in &plan.responders {
-        hash.place(&responder.place);
-        hash.number(responder.port);
-        hash.number(u8::from(responder.protocol == Protocol::Tcp));
-    }
-    for edge in &plan.edges {
-        hash.0.add(edge.id.as_bytes());
-        hash.endpoint(&edge.path.to);
-        hash.address(edge.to);
-        if let Some(node) = edge.to_node {
-            hash.address(node);
-        }
-        hash.number(edge.offset_ms);
-        hash.number(u8::from(edge.probe));
-    }
-    for watch in &plan.watches {
-        hash.0.add(watch.edge.as_bytes());
-        hash.place(&watch.responder.place);
-        hash.address(watch.from.ip());
-        if let Some(node) = watch.from_node {
-            hash.address(node);
-        }
-    }
-    format!("{:016x}", hash.0.value())
+/// A hash of what light plans tell of a member.
+pub(super) fn told(member: &Member) -> u64 {
+    let pod = member.pod.as_ref().map(|pod| (&pod.endpoint, pod.address));
+    let mut digest = Digest::new();
+    (&member.name, member.address, pod).hash(&mut digest);
+    digest.finish()
 }

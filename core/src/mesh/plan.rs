@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Settings, budget::Budget, ring};
+use super::{Settings, budget::Budget, light, ring};
 use crate::{
     hash,
     inventory::{Cluster, Member},
@@ -19,6 +19,10 @@ pub struct Plan {
     pairs: Vec<Pair>,
     /// The first pair of each member, and the end.
     first: Vec<usize>,
+    /// What light plans tell of each member, as a hash.
+    pub(super) told: Vec<u64>,
+    /// Members of the cluster that the settings do not choose.
+    bystanders: Vec<Arc<Member>>,
     neighbours: usize,
     left_out: usize,
     unexported: usize,
@@ -55,13 +59,16 @@ impl Plan {
     /// pairs are left out then. [`Self::left_out`] says how many.
     #[must_use]
     pub fn new(cluster: &Cluster, settings: &Settings) -> Self {
-        let members: Vec<_> = if settings.enabled {
-            let members = cluster.members();
-            let chosen = members.filter(|member| settings.nodes.chooses(&member.labels));
-            chosen.cloned().collect()
-        } else {
-            Vec::new()
-        };
+        let members = cluster.members().cloned().collect();
+        Self::of(cluster.network().to_owned(), members, settings)
+    }
+
+    /// The same of all members that a cluster has, and the name of its pod network.
+    #[must_use]
+    pub fn of(network: String, members: Vec<Arc<Member>>, settings: &Settings) -> Self {
+        let chosen =
+            |member: &Arc<Member>| settings.enabled && settings.nodes.chooses(&member.labels);
+        let (members, bystanders): (Vec<_>, Vec<_>) = members.into_iter().partition(chosen);
         let budget = Budget::of(settings);
         let count = members.len();
         let wanted = settings.neighbours.min(count.saturating_sub(1));
@@ -70,8 +77,9 @@ impl Plan {
             .min(budget.of_cluster / count.max(1));
         let mut plan = Self {
             settings: settings.clone(),
-            network: cluster.network().to_owned(),
+            network,
             neighbours,
+            bystanders,
             left_out: (wanted - neighbours) * count,
             ..Self::default()
         };
@@ -117,6 +125,7 @@ impl Plan {
         pairs
             .chunk_by_mut(|one, other| one.from == other.from)
             .for_each(|of_member| of_member.sort_unstable_by_key(|pair| pair.id));
+        self.told = members.iter().map(|member| light::told(member)).collect();
         (self.members, self.pairs) = (members, pairs);
     }
 
@@ -124,6 +133,12 @@ impl Plan {
     #[must_use]
     pub fn members(&self) -> &[Arc<Member>] {
         &self.members
+    }
+
+    /// Members of the cluster that the settings do not choose: their agents have nothing to do.
+    #[must_use]
+    pub fn bystanders(&self) -> &[Arc<Member>] {
+        &self.bystanders
     }
 
     /// All pairs.
@@ -139,6 +154,12 @@ impl Plan {
             (Some(&begin), Some(&end)) => self.pairs.get(begin..end).unwrap_or_default(),
             _ => &[],
         }
+    }
+
+    /// From one round of an edge to its next.
+    #[must_use]
+    pub fn period_ms(&self) -> u32 {
+        self.settings.period_ms
     }
 
     /// How many next nodes each node probes.

@@ -1,6 +1,9 @@
 //! All that the rounds said so far.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     Pair, Plan, Round, Wire,
@@ -25,14 +28,19 @@ const KINDS: [PathKind; 2] = [PathKind::HostToHost, PathKind::PodToPod];
 /// After so many periods without a round that both probes followed there is no closure any more.
 const CLOSURE_PERIODS: u64 = 20;
 
+/// When so many pairs that ended are known, they are forgotten. A node that comes or goes ends a few.
+const MAX_ENDED: usize = 10_000;
+
 /// The plan and what came of it.
 #[derive(Debug, Default)]
 pub struct State {
     pub(super) plan: Plan,
-    /// Where each member is in the plan, by name.
+    /// Where each member is in the plan, by name; bystanders come after them.
     pub(super) members: HashMap<String, usize>,
     /// Where each pair is in the plan, by id.
     pub(super) ids: HashMap<u64, usize>,
+    /// Pairs of the plans before that are not in this one, by id.
+    ended: HashSet<u64>,
     /// Those of the plan's pairs.
     pub(super) pairs: Vec<PairState>,
     pub(super) streams: Streams,
@@ -69,21 +77,15 @@ impl State {
     pub fn replan(&mut self, plan: Plan) {
         let mut before = std::mem::take(&mut self.pairs);
         let known = std::mem::take(&mut self.ids);
-        let places = |plan: &Plan, index: usize| {
-            let pair = plan.pairs().get(index)?;
-            let ends = [plan.members().get(pair.from)?, plan.members().get(pair.to)?];
-            Some(ends.map(|end| {
-                let pod = end.pod.as_ref().map(|pod| (pod.address, pod.uid.clone()));
-                (end.address, pod)
-            }))
-        };
+        self.pairs.reserve_exact(plan.pairs().len());
+        self.ids.reserve(plan.pairs().len());
         for (index, pair) in plan.pairs().iter().enumerate() {
             let old = known.get(&pair.id);
             let kept = old.and_then(|&old| Some((old, std::mem::take(before.get_mut(old)?))));
             let mut state = PairState::default();
             if let Some((old, kept)) = kept {
                 state = kept;
-                if places(&self.plan, old) != places(&plan, index) {
+                if !same_places((&self.plan, old), (&plan, index)) {
                     state.udp.forget_pods();
                     state.tcp.iter_mut().for_each(|rounds| rounds.forget_pods());
                     state.joints = None;
@@ -96,19 +98,37 @@ impl State {
             self.pairs.push(state);
             self.ids.insert(pair.id, index);
         }
-        let named = plan.members().iter().enumerate();
-        self.members = named
+        if self.ended.len() > MAX_ENDED {
+            self.ended.clear();
+        }
+        let ids = &self.ids;
+        self.ended.retain(|id| !ids.contains_key(id));
+        let ended = known.into_keys().filter(|id| !ids.contains_key(id));
+        self.ended.extend(ended);
+        let agents = plan.members().iter().chain(plan.bystanders()).enumerate();
+        self.members = agents
             .map(|(index, member)| (member.name.clone(), index))
             .collect();
         self.plan = plan;
         self.forget_streams();
     }
 
-    /// A member, and what its agent has to do.
+    /// A member of the cluster, and the version of what its agent has to do: `None` where that is
+    /// nothing.
     #[must_use]
-    pub fn orders(&self, node: &str) -> Option<(&Member, LightPlan)> {
+    pub fn order(&self, node: &str) -> Option<(&Member, Option<String>)> {
         let index = *self.members.get(node)?;
-        Some((self.plan.members().get(index)?, self.plan.light(index)))
+        let members = self.plan.members();
+        let bystander = || self.plan.bystanders().get(index - members.len());
+        let member = members.get(index).or_else(bystander)?;
+        Some((member, self.plan.version(index)))
+    }
+
+    /// What that is.
+    #[must_use]
+    pub fn light(&self, node: &str) -> Option<LightPlan> {
+        let index = *self.members.get(node)?;
+        Some(self.plan.light(index))
     }
 
     /// Plans for a cluster as it is now, and takes that up.
@@ -131,7 +151,7 @@ impl State {
         now_ms: u64,
     ) -> (Round, Option<Accepted<'_>>) {
         let Some((index, kind, protocol)) = self.find(&round.edge, node, |pair| pair.from) else {
-            return (Round::Unknown, None);
+            return (self.unplanned(&round.edge), None);
         };
         let judged = judge(round);
         let apart_ms = self.apart_ms();
@@ -212,6 +232,19 @@ impl State {
             .members()
             .get(end(self.plan.pairs().get(index)?))?;
         (member.name == node).then_some((index, kind, protocol))
+    }
+
+    /// What a round of an edge is that is not in the plan. An agent makes rounds of the plan before
+    /// until it has the next one.
+    fn unplanned(&self, edge: &str) -> Round {
+        let ended = |(id, _, protocol)| {
+            let planned = self.plan.settings.protocols().contains(&protocol);
+            self.ended.contains(&id) || self.ids.contains_key(&id) && !planned
+        };
+        match light::pair_of(edge) {
+            Some(pair) if ended(pair) => Round::Ended,
+            _ => Round::Unknown,
+        }
     }
 
     /// As [`Self::find`], of edges over UDP alone: only those have what the caller is told of.
@@ -314,6 +347,21 @@ impl State {
             throughput_toll: stream.toll.filter(|_| pods),
         })
     }
+}
+
+/// Both ends of a plan's pair.
+fn ends((plan, index): (&Plan, usize)) -> Option<[&Arc<Member>; 2]> {
+    let pair = plan.pairs().get(index)?;
+    Some([plan.members().get(pair.from)?, plan.members().get(pair.to)?])
+}
+
+/// Whether two plans' pairs are between the same places.
+fn same_places(one: (&Plan, usize), other: (&Plan, usize)) -> bool {
+    let same = |(one, other): (&Arc<Member>, &Arc<Member>)| {
+        (one.address, &one.pod) == (other.address, &other.pod)
+    };
+    let both = ends(one).zip(ends(other));
+    both.is_some_and(|(ones, others)| ones.into_iter().zip(others).all(same))
 }
 
 /// The type of traffic of rounds over a protocol.

@@ -1,16 +1,14 @@
 mod clock;
+mod light;
 mod members;
 mod streams;
 mod tcp;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::{
-    api::{LIGHT_PORT, LightEdge, LightPathMtu, LightResponder, LightRound, LightWatched, Times},
+    api::{LightPathMtu, LightRound, LightWatched, Times},
     device::DeviceKind,
     endpoint::PathKind,
     histogram::{Histogram, USER_SUB_BITS},
@@ -202,103 +200,6 @@ fn budgets_make_the_mesh_thinner_and_say_so() {
     );
 }
 
-#[test]
-fn agents_accept_their_plans_and_know_both_sides() {
-    let bed = cluster(60);
-    let plan = Plan::new(&bed, &with(|s| s.neighbours = 16));
-    let lights: Vec<_> = (0..60).map(|member| plan.light(member)).collect();
-    let responders: BTreeSet<_> = lights
-        .iter()
-        .flat_map(|light| &light.responders)
-        .map(|responder| (responder.place.address, responder.port))
-        .collect();
-    assert_eq!(responders.len(), 120);
-    let mut ids = BTreeSet::new();
-    for light in &lights {
-        assert_eq!(light.check(), Ok(()));
-        for edge in &light.edges {
-            assert!(responders.contains(&(edge.to, edge.to_port)));
-            assert!(ids.insert(edge.id.clone()));
-            assert_eq!(edge.to_port, LIGHT_PORT);
-            let pods = edge.path.kind == PathKind::PodToPod;
-            assert_eq!(edge.path.network.is_some(), pods);
-            assert_eq!(edge.from.pod_uid.is_some(), pods);
-        }
-        // The probe follows one pair, on both paths.
-        assert_eq!(light.edges.iter().filter(|edge| edge.probe).count(), 2);
-    }
-    assert_eq!(ids.len(), 2 * plan.pairs().len());
-    let edges = lights.iter().flat_map(|light| &light.edges);
-    let flow = |edge: &LightEdge| {
-        let from = SocketAddr::new(edge.from.address, edge.from_port);
-        (
-            edge.id.clone(),
-            from,
-            SocketAddr::new(edge.to, edge.to_port),
-        )
-    };
-    let probed: BTreeSet<_> = edges.filter(|edge| edge.probe).map(flow).collect();
-    let watches = lights.iter().flat_map(|light| &light.watches);
-    let watched = watches.map(|watch| {
-        let LightResponder { place, port, .. } = &watch.responder;
-        let to = SocketAddr::new(place.address, *port);
-        (watch.edge.clone(), watch.from, to)
-    });
-    assert_eq!(watched.collect::<BTreeSet<_>>(), probed);
-}
-
-#[test]
-fn rounds_of_a_node_do_not_meet_and_those_of_nodes_are_spread() {
-    let plan = Plan::new(&cluster(60), &Settings::default());
-    let mut begins = Vec::new();
-    for member in 0..60 {
-        let mut offsets: Vec<u32> = plan
-            .light(member)
-            .edges
-            .iter()
-            .map(|e| e.offset_ms)
-            .collect();
-        offsets.sort_unstable();
-        let apart = |pair: &[u32]| pair[1] - pair[0] >= 500;
-        assert!(offsets.windows(2).all(apart), "{offsets:?}");
-        assert!(offsets.iter().all(|&offset| offset < 30_000));
-        begins.extend(offsets);
-    }
-    for third in 0..3 {
-        let range = third * 10_000..(third + 1) * 10_000;
-        let share =
-            begins.iter().filter(|&b| range.contains(b)).count() as f64 / begins.len() as f64;
-        assert!((0.25..0.42).contains(&share), "{share}");
-    }
-}
-
-#[test]
-fn a_plan_has_another_version_where_its_work_is_another() {
-    let mut bed = cluster(40);
-    let versions = |bed: &Cluster| -> BTreeMap<String, String> {
-        let plan = Plan::new(bed, &Settings::default());
-        let of = |index: usize| {
-            (
-                plan.members()[index].name.clone(),
-                plan.light(index).version,
-            )
-        };
-        (0..plan.members().len()).map(of).collect()
-    };
-    let before = versions(&bed);
-    node(41, "zone-c")
-        .into_iter()
-        .for_each(|event| bed.apply(event));
-    let after = versions(&bed);
-    let changed = before
-        .iter()
-        .filter(|(name, version)| after[*name] != **version)
-        .count();
-    // Those before it on the ring, those whose zones' pairs change: not all.
-    assert!((5..=5 + 16).contains(&changed), "{changed}");
-    assert_eq!(versions(&bed), after);
-}
-
 /// Two nodes' state, and the ids of the edges from `n1`: between nodes, between pods.
 fn state() -> (Cluster, State, [String; 2]) {
     let bed = cluster(2);
@@ -375,6 +276,7 @@ fn only_an_edges_own_agent_speaks_of_it() {
     for (node, edge) in [
         ("n2", host.as_str()),
         ("n1", "0000000000000000-h"),
+        ("n1", "0000000000000000-ht"),
         ("n1", "x"),
         ("n1", ""),
     ] {
@@ -385,6 +287,26 @@ fn only_an_edges_own_agent_speaks_of_it() {
     failed.failed = Some("no such pod".to_owned());
     assert_eq!(state.take("n1", &failed, 0).0, Round::Failed);
     assert_eq!(state.edges(0, false).count(), 0);
+}
+
+#[test]
+fn rounds_of_the_plan_before_are_no_strangers() {
+    let (mut bed, mut state, ids) = state();
+    let judged = |state: &mut State| {
+        ids.clone()
+            .map(|id| state.take("n1", &round(&id, 50, 0, 1e5), 0).0)
+    };
+    assert_eq!(judged(&mut state), [Round::Counted; 2]);
+    bed.apply(Event::NodeGone("n2".to_owned()));
+    // More nodes come right after.
+    for number in 3..6 {
+        state.plan_for(&bed, &Settings::default());
+        assert_eq!(judged(&mut state), [Round::Ended; 2]);
+        node(number, "").into_iter().for_each(|e| bed.apply(e));
+    }
+    node(2, "").into_iter().for_each(|e| bed.apply(e));
+    state.plan_for(&bed, &Settings::default());
+    assert_eq!(judged(&mut state), [Round::Counted; 2]);
 }
 
 #[test]

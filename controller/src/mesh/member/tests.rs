@@ -1,13 +1,16 @@
 //! The talk with an agent, over real TLS on 127.0.0.1.
 
-use std::{net::SocketAddr, sync::PoisonError};
+use std::{
+    net::SocketAddr,
+    sync::{Mutex, PoisonError},
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Method, Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use nettoll_core::{
-    api::{AGENT_TLS_NAME, LightPathMtu, LightRound, LightWatched, Times},
+    api::{AGENT_TLS_NAME, LightPathMtu, LightPlan, LightRound, LightWatched, Times},
     histogram::{Histogram, USER_SUB_BITS},
     hop::Side,
     inventory::{Cluster, Event, NodeFacts, PodFacts, Role},
@@ -160,13 +163,12 @@ async fn attending(shared: &Heard) -> Attending {
     let mesh = Arc::new(Mesh::new(Settings::default()));
     mesh.state().replan(bed.plan(&Settings::default()));
     let metrics = Arc::new(Metrics::with_mesh(Arc::clone(&mesh)));
-    Attending::new(
-        "n1".to_owned(),
-        mesh,
-        Arc::new(bed),
-        metrics,
-        Told::default(),
-    )
+    Attending::new("n1".to_owned(), mesh, Arc::new(bed), metrics)
+}
+
+/// What the agent has to do.
+fn light(attending: &Attending) -> LightPlan {
+    attending.mesh.state().light(&attending.node).unwrap()
 }
 
 fn round(sequence: u64, edge: &str) -> LightRound {
@@ -194,13 +196,14 @@ async fn an_agent_gets_its_plan_once_and_its_rounds_become_series() {
     let order = attending.order().unwrap();
     attending.tell(&order).await.unwrap();
     attending.tell(&order).await.unwrap();
-    assert_eq!(told(&shared).plans, std::slice::from_ref(&order.plan));
-    assert_eq!(order.plan.check(), Ok(()));
-    let ten = std::iter::repeat_n(&order.plan.edges, 10).flatten();
+    let plan = light(&attending);
+    assert_eq!(told(&shared).plans, std::slice::from_ref(&plan));
+    assert_eq!(plan.check(), Ok(()));
+    let ten = std::iter::repeat_n(&plan.edges, 10).flatten();
     let ten = (1..).zip(ten).map(|(number, edge)| round(number, &edge.id));
     told(&shared).rounds.extend(ten);
     let asked = attending.ask(&order).await;
-    assert!(attending.settle(asked));
+    assert!(attending.settle(&order, asked));
     let text = attending.metrics.text();
     for line in [
         "nettoll_up{path=\"host-to-host\",network=\"\",from_node=\"n1\",to_node=\"n2\",from_zone=\"\",to_zone=\"\",test=\"udp_rr\"} 1\n",
@@ -230,11 +233,12 @@ async fn plans(shared: &Heard, count: usize) -> Vec<LightPlan> {
 }
 
 #[tokio::test]
-async fn agents_are_told_when_the_mesh_is_switched_off_and_not_when_another_one_leads() {
+async fn agents_are_told_that_the_mesh_is_off_by_whoever_leads_and_nothing_by_who_leads_no_more() {
     let shared = Heard::default();
     let mesh = Arc::new(Mesh::new(Settings::default()));
     let metrics = Arc::new(Metrics::with_mesh(Arc::clone(&mesh)));
-    let run = Arc::clone(&mesh).run(Arc::new(bed(&shared).await), metrics);
+    let ground = Arc::new(bed(&shared).await);
+    let run = Arc::clone(&mesh).run(Arc::<Bed>::clone(&ground), metrics);
     let run = tokio::spawn(run);
     let both = plans(&shared, 2).await;
     assert!(both.iter().all(|plan| !plan.edges.is_empty()));
@@ -250,6 +254,18 @@ async fn agents_are_told_when_the_mesh_is_switched_off_and_not_when_another_one_
     assert!(run.await.is_err_and(|error| error.is_cancelled()));
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(told(&shared).plans.len(), 6);
+    // The next one begins with the mesh off, where agents still go on with the last plan.
+    let settings = Settings {
+        enabled: false,
+        ..Settings::default()
+    };
+    let mesh = Arc::new(Mesh::new(settings));
+    let metrics = Arc::new(Metrics::with_mesh(Arc::clone(&mesh)));
+    let next = tokio::spawn(Arc::clone(&mesh).run(ground, metrics));
+    let eight = plans(&shared, 8).await;
+    assert_eq!(eight[6..], [LightPlan::default(), LightPlan::default()]);
+    assert_eq!(mesh.health().members, [0, 0]);
+    next.abort();
 }
 
 #[tokio::test]
@@ -257,7 +273,7 @@ async fn what_both_nodes_saw_of_a_round_is_joined() {
     let shared = Heard::default();
     let mut asks = attending(&shared).await;
     let order = asks.order().unwrap();
-    for (number, edge) in (1..).zip(&order.plan.edges) {
+    for (number, edge) in (1..).zip(&light(&asks).edges) {
         // 50 requests took 100 µs each; the nodes saw ten packets that took 2 and 450 µs each.
         let stages = |mean_ns, side| {
             vec![Stage {
@@ -297,7 +313,6 @@ async fn what_both_nodes_saw_of_a_round_is_joined() {
         Arc::clone(&asks.mesh),
         Arc::clone(&asks.ground),
         Arc::clone(&asks.metrics),
-        Told::default(),
     );
     let order = answers.order().unwrap();
     answers.ask(&order).await.unwrap();
@@ -335,7 +350,7 @@ fn a_pair_has_as_many_series_as_the_budget_counts() {
         {
             let mut state = mesh.state();
             state.plan_for(&cluster(), &settings);
-            let edges = state.orders("n1").unwrap().1.edges;
+            let edges = state.light("n1").unwrap().edges;
             assert_eq!(edges.len(), if tcp_rr { 4 } else { 2 });
             // A toll's interval is there from ten pairs of rounds on.
             for edge in std::iter::repeat_n(&edges, 9).flatten() {
@@ -394,7 +409,7 @@ async fn many_rounds_come_in_many_answers() {
     let mut attending = attending(&shared).await;
     let order = attending.order().unwrap();
     attending.tell(&order).await.unwrap();
-    let edge = &order.plan.edges[0].id;
+    let edge = &light(&attending).edges[0].id;
     told(&shared)
         .rounds
         .extend((1..=300).map(|number| round(number, edge)));
@@ -410,7 +425,7 @@ async fn an_agent_that_began_anew_gets_its_plan_again() {
     let mut attending = attending(&shared).await;
     let order = attending.order().unwrap();
     attending.tell(&order).await.unwrap();
-    let edge = order.plan.edges[0].id.clone();
+    let edge = light(&attending).edges[0].id.clone();
     told(&shared).rounds.push(round(7, &edge));
     attending.ask(&order).await.unwrap();
     *told(&shared) = Talk {
@@ -422,7 +437,7 @@ async fn an_agent_that_began_anew_gets_its_plan_again() {
     let now = told(&shared);
     // Asked after the old sequence, then from the beginning.
     assert_eq!(now.asked_after, [7, 0]);
-    assert_eq!(now.plans, [order.plan]);
+    assert_eq!(now.plans, [light(&attending)]);
     drop(now);
     let text = attending.metrics.text();
     assert!(text.contains("outcome=\"counted\"} 2\n"), "{text}");

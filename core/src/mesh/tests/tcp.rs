@@ -1,7 +1,10 @@
 //! Rounds over TCP beside those over UDP.
 
 use super::*;
-use crate::{api::Protocol, report::TestType};
+use crate::{
+    api::{LIGHT_PORT, Protocol},
+    report::TestType,
+};
 
 fn both() -> Settings {
     with(|settings| settings.tcp_rr = true)
@@ -12,7 +15,7 @@ fn state() -> (Cluster, State, Vec<String>) {
     let bed = cluster(2);
     let mut state = State::default();
     state.plan_for(&bed, &both());
-    let mut edges = state.orders("n1").unwrap().1.edges;
+    let mut edges = state.light("n1").unwrap().edges;
     edges.sort_by_key(|edge| {
         (
             edge.protocol == Protocol::Tcp,
@@ -164,8 +167,8 @@ fn without_the_setting_there_are_none_and_what_was_known_is_gone() {
     assert_eq!(left, [(TestType::UdpRr, host), (TestType::TcpRr, host)]);
 
     state.plan_for(&bed, &Settings::default());
-    let (counted, unknown) = (Round::Counted, Round::Unknown);
-    assert_eq!(take(&mut state), [counted, counted, unknown, unknown]);
+    let (counted, ended) = (Round::Counted, Round::Ended);
+    assert_eq!(take(&mut state), [counted, counted, ended, ended]);
     state.plan_for(&bed, &both());
     assert!(
         state
