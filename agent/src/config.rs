@@ -21,7 +21,11 @@ const MAX_ENDPOINTS: usize = 256;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {}: {error}", path.display())]
+    #[error(
+        "cannot read the configuration {}: {error}; name a readable file with --config, \
+         deploy/samples/agent.toml shows all keys",
+        path.display()
+    )]
     Read {
         /// The file.
         path: PathBuf,

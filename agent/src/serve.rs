@@ -76,8 +76,8 @@ impl ServeError {
     /// 2: wrong usage, missing privilege or prerequisite.
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Privilege(_) | Self::Config(_) => 2,
-            Self::Listen { .. } | Self::Start(_) => 1,
+            Self::Privilege(_) | Self::Config(_) | Self::Listen { .. } => 2,
+            Self::Start(_) => 1,
         }
     }
 }

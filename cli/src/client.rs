@@ -33,6 +33,9 @@ use crate::{lines::Lines, plugin};
 const LAB_SOCKET: &str = "/run/nettoll/lab/controller.sock";
 /// Most bytes of an answer that is not a job's stream.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
+/// How long a controller has to begin an answer, and to end one that is no job's stream: it may ask
+/// the API server and each agent first.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a broken connection has to say why.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -68,7 +71,10 @@ impl ControllerArgs {
             }
             None => Place::Cluster(Cluster::of(cluster).await?),
         };
-        Ok(Client { place })
+        Ok(Client {
+            place,
+            patience: PATIENCE,
+        })
     }
 }
 
@@ -99,6 +105,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 #[derive(Debug)]
 pub(crate) struct Client {
     place: Place,
+    /// How long it waits for an answer.
+    patience: Duration,
 }
 
 impl Client {
@@ -161,7 +169,8 @@ impl Client {
     }
 
     async fn get(&self, path: &str) -> Result<Bytes, Error> {
-        self.send("GET", path, Bytes::new()).await?.whole().await
+        let mut answer = self.send("GET", path, Bytes::new()).await?;
+        answer.whole(self.patience).await
     }
 
     async fn get_text(&self, path: &str) -> Result<String, Error> {
@@ -200,9 +209,10 @@ impl Client {
             tokio::spawn(connection);
             sender.send_request(request).await
         };
-        let response = match exchange.await {
-            Ok(response) => response,
-            Err(error) => {
+        let response = match timeout(self.patience, exchange).await {
+            Ok(Ok(response)) => response,
+            Err(_) => return Err(Error::silent(&place, self.patience)),
+            Ok(Err(error)) => {
                 let told = timeout(LAST_WORDS, async { refusal?.await }).await;
                 return Err(match told {
                     Ok(Some(told)) => cluster::Error::not_forwarded(place, &told).into(),
@@ -218,7 +228,7 @@ impl Client {
         if status == StatusCode::OK {
             return Ok(answer);
         }
-        let body = answer.whole().await?;
+        let body = answer.whole(self.patience).await?;
         let message = serde_json::from_slice::<ErrorBody>(&body)
             .map_or_else(|_| format!("status {status}"), |body| body.error);
         Err(if status.is_client_error() {
@@ -271,11 +281,12 @@ struct Answer {
 }
 
 impl Answer {
-    /// All of it.
-    async fn whole(&mut self) -> Result<Bytes, Error> {
-        http_body_util::Limited::new(&mut self.body, MAX_ANSWER_BYTES)
-            .collect()
+    /// All of it, if it comes in this time.
+    async fn whole(&mut self, patience: Duration) -> Result<Bytes, Error> {
+        let all = http_body_util::Limited::new(&mut self.body, MAX_ANSWER_BYTES).collect();
+        timeout(patience, all)
             .await
+            .map_err(|_| Error::silent(&self.place, patience))?
             .map(http_body_util::Collected::to_bytes)
             .map_err(|error| Error::broken(&self.place, error.as_ref()))
     }

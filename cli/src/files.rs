@@ -26,6 +26,17 @@ pub(crate) enum Error {
         /// Why.
         source: io::Error,
     },
+    /// There is nothing to read.
+    #[error(
+        "cannot read {path}: {source}; give a report.json, as --out DIR writes it, or --run ID",
+        path = path.display()
+    )]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The file is something else.
     #[error("{path} is no report of this version of nettoll ({message}); give a report.json", path = path.display())]
     NoReport {
@@ -45,7 +56,9 @@ pub(crate) enum Error {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::Io { .. } | Error::NoReport { .. } => Self::Prerequisite(error.to_string()),
+            Error::Io { .. } | Error::Unreadable { .. } | Error::NoReport { .. } => {
+                Self::Prerequisite(error.to_string())
+            }
             Error::Flame(_) | Error::Json(_) => Self::Run(error.to_string()),
         }
     }
@@ -53,7 +66,10 @@ impl From<Error> for Failure {
 
 /// Reads a report and the stacks that lie beside it.
 pub(crate) fn read(path: &Path) -> Result<Rendering, Error> {
-    let text = read_text(path)?;
+    let text = fs::read_to_string(path).map_err(|source| Error::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
     let no_report = |message: String| Error::NoReport {
         path: path.to_owned(),
         message,

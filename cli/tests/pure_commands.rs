@@ -75,7 +75,7 @@ fn an_invalid_run_ends_with_1_and_its_files() {
 
 #[test]
 fn wrong_usage_ends_with_2_and_names_what_is_valid() {
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 13] = [
         (&["path", "--from", "node/n1"], "--to <ENDPOINT>"),
         (&["flame"], "--from <ENDPOINT>"),
         (&["flame", "--from", "node/n1"], "--to <ENDPOINT>"),
@@ -100,12 +100,20 @@ fn wrong_usage_ends_with_2_and_names_what_is_valid() {
             ],
             "path_cost",
         ),
-        (&["toll", "--pairs", "3"], "10..=1000"),
+        (
+            &["toll", "--pairs", "3"],
+            "give a whole number from 10 to 1000",
+        ),
+        (&["toll", "--sample-hz", "x"], "from 1 to 10000"),
         (
             &["toll", "--controller", "https://example.org"],
             "http://127.0.0.1:PORT",
         ),
-        (&["report", "/nonexistent"], "cannot read /nonexistent"),
+        (
+            &["report", "/nonexistent"],
+            "cannot read /nonexistent: No such file or directory (os error 2); give a report.json",
+        ),
+        (&["report", "/"], "give a report.json"),
     ];
     for (arguments, told) in cases {
         let output = run(arguments);

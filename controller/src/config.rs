@@ -25,13 +25,8 @@ pub(crate) enum ConfigError {
         source: io::Error,
     },
     /// The file is no configuration.
-    #[error("{} is no configuration of the controller: {source}", path.display())]
-    Parse {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: Box<toml::de::Error>,
-    },
+    #[error("{0}; docs/controller.md and deploy/samples/controller.toml show all keys")]
+    Syntax(Syntax),
     /// The mesh cannot be as it says.
     #[error("{} is no configuration of the controller: {source}", path.display())]
     Mesh {
@@ -40,6 +35,28 @@ pub(crate) enum ConfigError {
         /// Why.
         source: SettingsError,
     },
+}
+
+/// What is wrong in a TOML file, and where, in one line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}:{line}: {message}", path.display())]
+pub(crate) struct Syntax {
+    path: PathBuf,
+    /// Counted from 1.
+    line: usize,
+    message: String,
+}
+
+impl Syntax {
+    /// What the parser says of a file with this text.
+    pub(crate) fn of(path: &Path, text: &str, error: &toml::de::Error) -> Self {
+        let before = error.span().and_then(|span| text.get(..span.start));
+        Self {
+            path: path.to_owned(),
+            line: before.map_or(0, |before| before.matches('\n').count()) + 1,
+            message: error.message().trim_end().replace('\n', "; "),
+        }
+    }
 }
 
 /// All settings.
@@ -213,10 +230,8 @@ impl Config {
             path: path.to_owned(),
             source,
         })?;
-        let config: Self = toml::from_str(&text).map_err(|source| ConfigError::Parse {
-            path: path.to_owned(),
-            source: source.into(),
-        })?;
+        let config: Self = toml::from_str(&text)
+            .map_err(|error| ConfigError::Syntax(Syntax::of(path, &text, &error)))?;
         config.mesh.check().map_err(|source| ConfigError::Mesh {
             path: path.to_owned(),
             source,
@@ -247,14 +262,25 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keys_are_errors() {
-        let error = toml::from_str::<Config>("inventroy = '/x'")
-            .unwrap_err()
-            .to_string();
+    fn what_is_wrong_is_told_in_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("controller.toml");
+        let told = |text: &str| {
+            fs::write(&path, text).unwrap();
+            let told = Config::read(&path).unwrap_err().to_string();
+            assert_eq!(told.lines().count(), 1, "{told}");
+            told.replace(&path.display().to_string(), "FILE")
+        };
+        let unknown = told("\ninventroy = '/x'");
         assert!(
-            error.contains("inventroy") && error.contains("inventory"),
-            "{error}"
+            unknown.starts_with("FILE:2: unknown field `inventroy`"),
+            "{unknown}"
         );
+        assert!(unknown.contains("inventory"), "{unknown}");
+        let mesh = told("[mesh]\nneighbours = 'x'");
+        assert!(mesh.starts_with("FILE:2: invalid type"), "{mesh}");
+        assert!(told("x").starts_with("FILE:1: "));
+        assert!(told("[mesh]\nneighbours = 33").contains("from 1 to 32"));
     }
 
     #[test]

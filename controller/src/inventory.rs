@@ -8,6 +8,8 @@ use std::{
 
 use nettoll_core::{api::Inventory, endpoint::Endpoint};
 
+use crate::config::Syntax;
+
 /// Why there is no inventory.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InventoryError {
@@ -20,13 +22,8 @@ pub(crate) enum InventoryError {
         source: io::Error,
     },
     /// The file is no inventory.
-    #[error("{} is no inventory: {source}", path.display())]
-    Parse {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: Box<toml::de::Error>,
-    },
+    #[error("{0}; docs/controller.md and deploy/samples/inventory.toml show what it holds")]
+    Syntax(Syntax),
     /// It contradicts itself.
     #[error("the inventory {} cannot be used: {reason}", path.display())]
     Invalid {
@@ -43,10 +40,8 @@ pub(crate) fn read(path: &Path) -> Result<Inventory, InventoryError> {
         path: path.to_owned(),
         source,
     })?;
-    let inventory = toml::from_str(&text).map_err(|source| InventoryError::Parse {
-        path: path.to_owned(),
-        source: source.into(),
-    })?;
+    let inventory = toml::from_str(&text)
+        .map_err(|error| InventoryError::Syntax(Syntax::of(path, &text, &error)))?;
     check(&inventory).map_err(|reason| InventoryError::Invalid {
         path: path.to_owned(),
         reason,
@@ -140,6 +135,11 @@ pub(crate) mod tests {
                 .contains("inventory.toml")
         );
         fs::write(&path, "networks = []\nnods = []").unwrap();
-        assert!(read(&path).unwrap_err().to_string().contains("line 2"));
+        assert!(
+            read(&path)
+                .unwrap_err()
+                .to_string()
+                .contains("inventory.toml:2: ")
+        );
     }
 }

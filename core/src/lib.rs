@@ -38,6 +38,7 @@ pub mod histogram;
 pub mod hop;
 pub mod inventory;
 pub mod mesh;
+mod number;
 pub mod plan;
 pub mod pprof;
 mod protobuf;
@@ -52,4 +53,5 @@ pub mod turns;
 pub mod url;
 pub mod version;
 
+pub use number::whole;
 pub use reason::reason;

@@ -311,12 +311,16 @@ fn wrong_annotations_are_refused_in_words_by_a_controller_with_its_own_rights() 
         Ok(annotation(&first, "status") == "pending")
     })?;
     assert_eq!(annotation(&first, "observed").len(), 16);
-    // Another configuration is taken up; a wrong one is not.
+    // Another configuration is taken up; a wrong one is not, and an Event about the controller's own
+    // pod says so.
+    make_pod(&plane, "nettoll", "one", json!({}))?;
     plane.configure("one", "[on_demand]\nmax_seconds = \"many\"\n")?;
+    let refused = "involvedObject.name=one,reason=NettollConfigurationRefused";
     wait("the wrong configuration is told", SOON, || {
-        Ok(plane
-            .log("one")?
-            .contains("the configuration before stays in use"))
+        let events = plane.get(&["-n", "nettoll", "events", "--field-selector", refused])?;
+        let message = events["items"][0]["message"].as_str();
+        let told = message.unwrap_or_default();
+        Ok(told.contains("the configuration before stays in use") && told.contains("\"many\""))
     })?;
     plane.configure("one", "[on_demand]\nallow_nodes = [\"n1\"]\n")?;
     wait("the configuration is taken up", SOON, || {

@@ -18,6 +18,7 @@ mod traffic;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
+use nettoll_core::whole;
 use serde_json::json;
 
 use self::{bed::Bed, comparison::Comparison};
@@ -54,14 +55,14 @@ pub(crate) struct Args {
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
     /// Pairs to begin with; while a comparison with a goal is inconclusive as many are added
-    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=i64::from(MOST_PAIRS)))]
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = whole(10..=MOST_PAIRS))]
     pairs: u32,
     /// Pairs at which that ends
-    #[arg(long, default_value_t = MOST_PAIRS, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=i64::from(MOST_PAIRS)))]
+    #[arg(long, default_value_t = MOST_PAIRS, value_name = "N", value_parser = whole(10..=MOST_PAIRS))]
     max_pairs: u32,
     /// Measured seconds: of each test's batch of pairs (`probe`, default 5), of each slice
     /// (`traffic`, `profile`, default 1)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60))]
+    #[arg(long, value_name = "N", value_parser = whole(1..=60))]
     seconds: Option<u32>,
     /// Install what is missing without asking
     #[arg(long)]

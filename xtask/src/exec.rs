@@ -1,5 +1,6 @@
 //! Runs other programs. Each is in a process group of its own, so that Ctrl-C reaches this
-//! program alone, which hands it on and goes on to clean up.
+//! program alone, which hands it on and goes on to clean up. One that cleans up outlives this
+//! program where that is killed, any other does not.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -58,7 +59,7 @@ pub(crate) fn run_lines(
 
 /// Runs a clean-up to its end, whatever signals come meanwhile.
 pub(crate) fn run_to_end(command: &mut Command) -> Result<ExitStatus> {
-    start(command)?
+    spawn(command)?
         .wait()
         .with_context(|| format!("cannot wait for {}", name(command)))
 }
@@ -92,6 +93,11 @@ pub(crate) fn success(status: ExitStatus, what: &str) -> Result<()> {
 
 /// Starts a program that the caller ends.
 pub(crate) fn start(command: &mut Command) -> Result<Child> {
+    signals::end_with_parent(command);
+    spawn(command)
+}
+
+fn spawn(command: &mut Command) -> Result<Child> {
     command
         .stdin(Stdio::null())
         .process_group(0)
@@ -121,4 +127,52 @@ fn supervise(mut child: Child) -> Result<ExitStatus> {
 
 fn name(command: &Command) -> String {
     command.get_program().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs, path::Path};
+
+    use super::*;
+
+    /// The process in which this is set starts a program, and is killed.
+    const KILLED: &str = "NETTOLL_XTASK_TEST_KILLED";
+
+    #[test]
+    fn a_program_ends_with_this_one() {
+        if env::var_os(KILLED).is_some() {
+            let script = "echo $$; exec sleep 60";
+            let mut sleep = Command::new("sh");
+            let line = |pid: &str| println!("PID {pid}");
+            run_lines(sleep.args(["-c", script]), line).unwrap();
+            return;
+        }
+        let mut killed = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "exec::tests::a_program_ends_with_this_one"])
+            .arg("--nocapture")
+            .env(KILLED, "1")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(killed.stdout.take().unwrap()).lines();
+        let pid = lines
+            .map_while(Result::ok)
+            .find_map(|line| Some(line.split_once("PID ")?.1.to_owned()));
+        let of_program = Path::new("/proc").join(pid.unwrap()).join("stat");
+        let runs = || {
+            let stat = fs::read_to_string(&of_program);
+            stat.is_ok_and(|stat| stat.contains("(sleep)") && !stat.contains(") Z "))
+        };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !runs() {
+            assert!(Instant::now() < deadline, "it did not begin");
+            thread::sleep(POLL);
+        }
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+        while runs() {
+            assert!(Instant::now() < deadline, "it goes on");
+            thread::sleep(POLL);
+        }
+    }
 }

@@ -10,6 +10,7 @@ mod tar;
 use std::{
     fs,
     path::{Path, PathBuf},
+    process,
 };
 
 use anyhow::{Context as _, Result};
@@ -19,6 +20,7 @@ use crate::{
     image::archive::Image,
     places::Places,
     setup::{self, Purpose},
+    stop::Stop,
 };
 
 /// What the image holds, each in `/`. They are also their packages' names.
@@ -34,6 +36,9 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args, places: &Places) -> Result<()> {
     let Args { out } = args;
+    if let Some(out) = &out {
+        writable(out)?;
+    }
     let ready = setup::ensure(Purpose::Build, false, places)?;
     let folder = build::build(Options::RELEASE, &ready, places)?;
     let file = pack(out, &folder, places)?;
@@ -52,6 +57,22 @@ pub(crate) fn pack(out: Option<PathBuf>, folder: &Path, places: &Places) -> Resu
     });
     write(&out, &image.archive()?)?;
     Ok(out)
+}
+
+/// Sees whether the archive can be written, minutes before it is.
+fn writable(out: &Path) -> Result<()> {
+    let folder = out.parent().unwrap_or(Path::new("."));
+    let trial = folder.join(format!(".nettoll-{}", process::id()));
+    let made = fs::create_dir_all(folder)
+        .and_then(|()| fs::write(&trial, ""))
+        .and_then(|()| fs::remove_file(&trial));
+    let refused = match made {
+        Ok(()) if out.is_dir() => "it is a folder".to_owned(),
+        Ok(()) => return Ok(()),
+        Err(error) => error.to_string(),
+    };
+    let (out, more) = (out.display(), "give --out a file that you can write");
+    Err(Stop::Prerequisite(format!("cannot write {out}: {refused}; {more}")).into())
 }
 
 fn read(files: &[(&str, PathBuf)]) -> Result<Vec<(String, Vec<u8>)>> {
@@ -75,6 +96,7 @@ fn write(out: &Path, archive: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::{archive::*, *};
+    use crate::stop;
 
     #[test]
     fn the_dockerfile_makes_the_same_image() {
@@ -86,6 +108,23 @@ mod tests {
         assert_eq!(image.lines().collect::<Vec<_>>(), expected);
         let version = format!("--tag nettoll:{} ", env!("CARGO_PKG_VERSION"));
         assert!(file.contains(&version), "{version}");
+    }
+
+    #[test]
+    fn an_archive_that_cannot_be_written_is_told_before_anything_is_built() {
+        let folder = tempfile::tempdir().unwrap();
+        writable(&folder.path().join("new/nettoll.tar")).unwrap();
+        assert!(
+            fs::read_dir(folder.path().join("new"))
+                .unwrap()
+                .next()
+                .is_none()
+        );
+        for out in [folder.path(), Path::new("/proc/nettoll/x.tar")] {
+            let error = writable(out).unwrap_err();
+            assert_eq!(stop::exit_code(&error), stop::PREREQUISITE);
+            assert!(error.to_string().contains("give --out a file"), "{error}");
+        }
     }
 
     #[test]

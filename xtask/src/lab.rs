@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
+use nettoll_core::whole;
 
 use crate::{
     build, exec,
@@ -26,7 +27,7 @@ pub(crate) struct Args {
     #[arg(long)]
     network: Option<Network>,
     /// Measured time of one run over all its rounds
-    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = whole(1..=86_400))]
     seconds: u32,
     /// Folder for the report's files [default: target/lab]
     #[arg(long, value_name = "DIR")]

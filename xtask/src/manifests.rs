@@ -129,7 +129,12 @@ fn kustomize(kubectl: &Path, overlay: &Path) -> Result<String> {
 /// `KUBECTL`, the one on `PATH`, or the one of `KUBEBUILDER_ASSETS`.
 fn kubectl() -> Result<PathBuf> {
     if let Some(file) = env::var_os("KUBECTL").filter(|file| !file.is_empty()) {
-        return Ok(file.into());
+        let file = PathBuf::from(file);
+        if setup::can_start(&file) {
+            return Ok(file);
+        }
+        let what = format!("KUBECTL names {}, which is no program", file.display());
+        return Err(Stop::Prerequisite(what).into());
     }
     let of_assets = || {
         let file = Path::new(&env::var_os("KUBEBUILDER_ASSETS")?).join("kubectl");

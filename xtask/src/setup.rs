@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
 
-pub(crate) use crate::setup::tools::{Purpose, find_program};
+pub(crate) use crate::setup::tools::{Purpose, can_start, find_program};
 use crate::{
     exec,
     places::Places,

@@ -2,6 +2,8 @@
 
 use std::{
     io,
+    os::unix::process::{CommandExt as _, parent_id},
+    process::{self, Command},
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -42,6 +44,26 @@ fn set_handler(signal: libc::c_int) -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Has a program end with the thread that starts it, where that is killed and can end nothing itself.
+#[expect(unsafe_code, reason = "std cannot ask the kernel for it")]
+pub(crate) fn end_with_parent(command: &mut Command) {
+    let parent = process::id();
+    let ask = move || {
+        // SAFETY: prctl takes plain numbers here.
+        if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if parent_id() == parent {
+            Ok(())
+        } else {
+            // It was killed before.
+            Err(io::ErrorKind::Interrupted.into())
+        }
+    };
+    // SAFETY: between fork and exec there are two system calls, and no memory is allocated.
+    unsafe { command.pre_exec(ask) };
 }
 
 /// Sends a signal to a child's process group. The child must lead its group and must not have

@@ -1,6 +1,6 @@
 //! Why a controller did not give what was asked.
 
-use std::io;
+use std::{io, time::Duration};
 
 use nettoll_core::reason;
 
@@ -38,6 +38,17 @@ pub(crate) enum Error {
         /// How.
         message: String,
     },
+    /// No answer.
+    #[error(
+        "no answer from the controller at {place} in {patience:?}: see its log, or does something \
+         else listen there?"
+    )]
+    Silent {
+        /// Where.
+        place: String,
+        /// For how long it was waited.
+        patience: Duration,
+    },
     /// The controller does not take the request.
     #[error("the controller refuses: {0}")]
     Refused(String),
@@ -58,6 +69,11 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    pub(super) fn silent(place: &str, patience: Duration) -> Self {
+        let place = place.to_owned();
+        Self::Silent { place, patience }
+    }
+
     pub(super) fn broken(place: &str, error: &dyn std::error::Error) -> Self {
         Self::Broken {
             place: place.to_owned(),
@@ -71,6 +87,7 @@ impl From<Error> for Failure {
         match error {
             Error::Permission(_)
             | Error::Unreachable { .. }
+            | Error::Silent { .. }
             | Error::Cluster(_)
             | Error::Refused(_) => Self::Prerequisite(error.to_string()),
             _ => Self::Run(error.to_string()),

@@ -27,6 +27,7 @@ fn controller(directory: &Path, answer: &str) -> Client {
     });
     Client {
         place: Place::Here(Address::Unix(socket)),
+        patience: PATIENCE,
     }
 }
 
@@ -124,8 +125,33 @@ async fn a_refused_job_is_wrong_usage() {
 async fn a_missing_socket_says_what_to_do() {
     let client = Client {
         place: Place::Here(Address::Unix("/nonexistent/controller.sock".into())),
+        patience: PATIENCE,
     };
     let error = client.inventory().await.unwrap_err();
     assert!(error.to_string().contains("nettoll lab up"), "{error}");
     assert!(matches!(Failure::from(error), Failure::Prerequisite(_)));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_answer_that_does_not_come_is_not_waited_for_without_end() {
+    for begun in ["", "HTTP/1.1 200 OK\r\n\r\n{"] {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("controller.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(begun.as_bytes()).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        let client = Client {
+            place: Place::Here(Address::Unix(socket)),
+            patience: Duration::from_millis(100),
+        };
+        let error = client.inventory().await.unwrap_err();
+        assert!(
+            error.to_string().contains("in 100ms: see its log"),
+            "{error}"
+        );
+        assert!(matches!(Failure::from(error), Failure::Prerequisite(_)));
+    }
 }

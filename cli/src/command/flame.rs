@@ -6,6 +6,7 @@ use nettoll_core::{
     api::{Job, ProbeMode, TestJob},
     endpoint::Endpoint,
     report::{Options, TestType},
+    whole,
 };
 
 use super::{
@@ -63,7 +64,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "5", value_name = "N", value_parser = seconds, conflicts_with = "run")]
     seconds: f64,
     /// Stack samples per second and CPU
-    #[arg(long, default_value_t = 997, value_name = "N", conflicts_with = "run", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 997, value_name = "N", conflicts_with = "run", value_parser = whole(1..=10_000))]
     sample_hz: u32,
     /// A stream beside its baseline: red is what the path does more
     #[arg(long)]

@@ -5,6 +5,7 @@ use nettoll_core::{
     endpoint::Endpoint,
     plan::PlanError,
     report::{Options, TestType},
+    whole,
 };
 
 use super::{output, path::EndsArgs, run, toll::seconds};
@@ -32,22 +33,22 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "both", value_name = "STATES")]
     probe: Probe,
     /// Pairs of rounds in which the path is compared with its baseline
-    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=1000))]
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = whole(10..=1000))]
     pairs: u32,
     /// Unmeasured traffic before each round
-    #[arg(long, default_value_t = 100, value_name = "MS", value_parser = clap::value_parser!(u32).range(..=60_000))]
+    #[arg(long, default_value_t = 100, value_name = "MS", value_parser = whole(0..=60_000))]
     warmup_ms: u32,
     /// Bytes of one send call of tcp_stream
-    #[arg(long, default_value_t = 131_072, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    #[arg(long, default_value_t = 131_072, value_name = "N", value_parser = whole(1..=16_777_216))]
     message_bytes: u32,
     /// Bytes of a request, or of the datagram of path_cost
-    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(16..=65_000))]
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = whole(16..=65_000))]
     request_bytes: u32,
     /// Bytes of a response
-    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(16..=65_000))]
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = whole(16..=65_000))]
     response_bytes: u32,
     /// Stack samples per second and CPU; 0 for none
-    #[arg(long, default_value_t = 997, value_name = "N", value_parser = clap::value_parser!(u32).range(..=10_000))]
+    #[arg(long, default_value_t = 997, value_name = "N", value_parser = whole(0..=10_000))]
     sample_hz: u32,
     #[command(flatten)]
     output: output::OutputArgs,

@@ -3,6 +3,7 @@
 use nettoll_core::{
     api::{Inventory, Job, TollJob},
     report::TestType,
+    whole,
 };
 
 use super::{output, run};
@@ -27,7 +28,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "5", value_name = "N", value_parser = seconds)]
     seconds: f64,
     /// Pairs of rounds in which a path is compared with its baseline
-    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=1000))]
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = whole(10..=1000))]
     pairs: u32,
     /// The tests, separated by commas: tcp_stream, tcp_rr, udp_rr, path_cost
     #[arg(
@@ -38,7 +39,7 @@ pub(crate) struct Args {
     )]
     tests: Vec<TestType>,
     /// Stack samples per second and CPU
-    #[arg(long, default_value_t = 997, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 997, value_name = "N", value_parser = whole(1..=10_000))]
     sample_hz: u32,
     #[command(flatten)]
     output: output::OutputArgs,

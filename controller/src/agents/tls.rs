@@ -19,7 +19,10 @@ use crate::config::Tls;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
     /// A PEM file cannot be read.
-    #[error("cannot read {} (the configuration's tls.{key}): {source}", path.display())]
+    #[error(
+        "cannot read {}: {source}; name a readable file of PEM in the configuration's tls.{key}",
+        path.display()
+    )]
     Read {
         /// The key that names it.
         key: &'static str,
@@ -39,6 +42,17 @@ pub(crate) enum TlsError {
     /// What there is does not fit together.
     #[error("the certificates cannot be used: {0}; make new ones of one CA")]
     Unfit(#[from] rustls::Error),
+    /// The files of the configuration hold something else.
+    #[error(
+        "{error}; the configuration's [tls] names {}, {} and {}",
+        files.ca.display(), files.certificate.display(), files.key.display()
+    )]
+    Files {
+        /// Which files.
+        files: Tls,
+        /// What is wrong.
+        error: Box<TlsError>,
+    },
     /// The agents' name is no name.
     #[error("{AGENT_TLS_NAME} cannot be verified: {0}")]
     Name(#[from] rustls::pki_types::InvalidDnsNameError),
@@ -66,11 +80,15 @@ impl Connector {
                 source,
             })
         };
-        Self::from_pem(
+        let of_files = Self::from_pem(
             &read("ca", ca)?,
             &read("certificate", certificate)?,
             &read("key", key)?,
-        )
+        );
+        of_files.map_err(|error| TlsError::Files {
+            files: tls.clone(),
+            error: error.into(),
+        })
     }
 
     /// From PEM texts: the CAs to trust, the own certificate with its chain, and its key.
@@ -107,4 +125,32 @@ fn certificates(what: &'static str, text: &str) -> Result<Vec<CertificateDer<'st
         }
     })
     .map_err(|source| TlsError::Pem { what, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_something_else_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        let tls = Tls {
+            ca: file("ca.crt"),
+            certificate: file("tls.crt"),
+            key: file("tls.key"),
+        };
+        let told = || Connector::new(&tls).err().unwrap().to_string();
+        assert!(told().contains("ca.crt: No such file"), "{}", told());
+        assert!(told().ends_with("tls.ca"), "{}", told());
+        for name in ["ca.crt", "tls.crt", "tls.key"] {
+            fs::write(file(name), "junk").unwrap();
+        }
+        assert!(
+            told().contains("no certificate of a CA in PEM"),
+            "{}",
+            told()
+        );
+        assert!(told().contains("tls.key"), "{}", told());
+    }
 }

@@ -1,8 +1,11 @@
 //! The connection to the API server, and what its errors say.
 
-use std::time::Duration;
+use std::{error::Error as _, time::Duration};
 
-use kube::{Client, Config};
+use kube::{
+    Client, Config,
+    config::{InferConfigError, KubeconfigError},
+};
 use nettoll_core::reason;
 
 /// How long the API server has for an answer that is no watch.
@@ -15,7 +18,7 @@ pub(crate) enum ApiError {
     #[error(
         "no way to an API server: {0}; run in a pod with a service account's token, or set KUBECONFIG"
     )]
-    Config(Box<kube::config::InferConfigError>),
+    Config(String),
     /// The API server says no.
     #[error("cannot {what}: {told} (status {code}){}", hint(*code))]
     Refused {
@@ -73,8 +76,17 @@ impl ApiError {
 pub(crate) async fn connect() -> Result<Client, ApiError> {
     let config = Config::infer()
         .await
-        .map_err(|error| ApiError::Config(error.into()))?;
+        .map_err(|error| ApiError::Config(unconfigured(&error)))?;
     Client::try_from(config).map_err(|error| ApiError::of("make a client", &error))
+}
+
+fn unconfigured(error: &InferConfigError) -> String {
+    let cause = error.source();
+    match cause.and_then(|cause| cause.downcast_ref::<KubeconfigError>()) {
+        // The parser quotes what it could not read, and that may be a key.
+        Some(KubeconfigError::Parse(_)) => "the kubeconfig is no valid YAML".to_owned(),
+        _ => reason(error),
+    }
 }
 
 /// Asks, and gives up after a while.

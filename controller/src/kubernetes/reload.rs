@@ -50,8 +50,7 @@ pub(crate) async fn follow(
                 config = new;
             }
             Err(error) => {
-                let refused = error.to_string().replace('\n', " ");
-                let message = format!("the configuration before stays in use: {refused}");
+                let message = format!("the configuration before stays in use: {error}");
                 tracing::error!("{message}");
                 tell(client, place, &message).await;
             }

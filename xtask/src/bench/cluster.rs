@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use nettoll_core::whole;
 use serde_json::json;
 
 use self::watched::{Process, processes};
@@ -35,7 +36,7 @@ pub(crate) struct Args {
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
     /// Measured seconds, once with the mesh and once without
-    #[arg(long, default_value_t = 300, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=3_600))]
+    #[arg(long, default_value_t = 300, value_name = "N", value_parser = whole(10..=3_600))]
     seconds: u32,
     /// Install what is missing without asking
     #[arg(long)]

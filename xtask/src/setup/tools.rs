@@ -119,6 +119,11 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
         .find(|file| is_program(file))
 }
 
+/// Whether this can be started: a file, or a name that [`find_program`] finds.
+pub(crate) fn can_start(program: &Path) -> bool {
+    is_program(program) || find_program(&program.to_string_lossy()).is_some()
+}
+
 fn is_program(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     file.metadata()

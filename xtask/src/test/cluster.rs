@@ -17,6 +17,7 @@ use crate::{
     build, exec, image,
     places::Places,
     setup::{self, Purpose},
+    stop::Stop,
 };
 
 /// Names the kit's command.
@@ -48,6 +49,14 @@ impl Cluster {
     /// Makes the image and brings the cluster up. A cluster that is up stays, with the product of
     /// an earlier time removed first.
     pub(crate) fn up(kit: &Path, yes: bool, places: &Places) -> Result<Self> {
+        // Minutes before it is called.
+        if !setup::can_start(kit) {
+            return Err(Stop::Prerequisite(format!(
+                "NETTOLL_KIT names {}, which is no program; name a kit's command (see CONTRIBUTING.md)",
+                kit.display()
+            ))
+            .into());
+        }
         let ready = setup::ensure(Purpose::Test, yes, places)?;
         let binaries = build::build(build::Options::RELEASE, &ready, places)?;
         let image = image::pack(None, &binaries, places)?;
