@@ -3,6 +3,7 @@
 
 mod bpf;
 pub(crate) mod capabilities;
+mod confinement;
 pub(crate) mod hooks;
 mod kernel;
 mod table;
@@ -68,7 +69,9 @@ impl Report {
             missing: Vec::new(),
             hooks: hooks::try_all(lacking(&capabilities).is_empty()),
             capabilities,
-            settings: kernel::settings(),
+            settings: (kernel::settings().into_iter())
+                .chain(confinement::settings())
+                .collect(),
             kernel_options,
             kernel_options_source,
         };
@@ -107,10 +110,15 @@ impl Report {
                 ));
             }
         }
+        let causes = confinement::causes(&self.settings);
+        let mut required = self.hooks.iter().filter(|hook| hook.required);
+        // All are forbidden or none is.
+        if let Some(hook) = required.find(|hook| hook.reason == hooks::Reason::Forbidden) {
+            missing.push(format!("eBPF: {}{causes}", hook.detail));
+        }
         // What a lack of privilege breaks was told above.
-        let broken = |hook: &&Hook| {
-            hook.required && !hook.works && hook.reason != hooks::Reason::NoPrivilege
-        };
+        let told = [hooks::Reason::NoPrivilege, hooks::Reason::Forbidden];
+        let broken = |hook: &&Hook| hook.required && !hook.works && !told.contains(&hook.reason);
         for hook in self.hooks.iter().filter(broken) {
             let remedy = hook.remedy.unwrap_or_default();
             missing.push(format!(
@@ -119,7 +127,8 @@ impl Report {
             ));
         }
         if missing.is_empty() {
-            missing.extend(not_loading());
+            let of_programs = not_loading().into_iter();
+            missing.extend(of_programs.map(|what| format!("{what}{causes}")));
         }
         missing
     }

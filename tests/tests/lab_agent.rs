@@ -1,7 +1,7 @@
 //! The agent as a process: how it begins, what it needs, how it ends.
 
 use std::{
-    fs,
+    fs, io,
     os::unix::{fs::PermissionsExt, process::CommandExt},
     process::{Command, Output},
     thread::sleep,
@@ -89,6 +89,80 @@ fn the_doctor_sees_an_ordinary_user() -> Result<()> {
     for hook in report["hooks"].as_array().context("no hooks")? {
         assert_eq!(hook["works"], Value::Bool(false), "{hook}");
         assert!(hook["remedy"].is_string(), "{hook}");
+    }
+    Ok(())
+}
+
+/// Has a program run where bpf(2) is forbidden, as a container's seccomp profile can do it.
+#[expect(unsafe_code, reason = "std has no seccomp")]
+fn without_bpf(command: &mut Command) {
+    let forbid = || {
+        let step = |code, value, otherwise| libc::sock_filter {
+            code: code as u16,
+            jt: 0,
+            jf: otherwise,
+            k: value,
+        };
+        // The number of the call is the first member of `struct seccomp_data`.
+        let mut steps = [
+            step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+            step(libc::BPF_JMP | libc::BPF_JEQ, libc::SYS_bpf as u32, 1),
+            step(
+                libc::BPF_RET,
+                libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
+                0,
+            ),
+            step(libc::BPF_RET, libc::SECCOMP_RET_ALLOW, 0),
+        ];
+        let program = libc::sock_fprog {
+            len: steps.len() as u16,
+            filter: steps.as_mut_ptr(),
+        };
+        let mode = libc::SECCOMP_MODE_FILTER;
+        // SAFETY: the kernel copies the program, which outlives the call.
+        match unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec there is one system call, and no memory is allocated.
+    unsafe { command.pre_exec(forbid) };
+}
+
+#[test]
+fn the_doctor_names_what_forbids_the_probe() -> Result<()> {
+    require_root()?;
+    let mut command = Command::new(binary("nettoll-agent")?);
+    command.args(["doctor", "-o", "json"]);
+    without_bpf(&mut command);
+    let output = command.output()?;
+    assert_eq!(output.status.code(), Some(2));
+    let report: Value = serde_json::from_slice(&output.stdout)?;
+    let missing: Vec<_> = report["missing"]
+        .as_array()
+        .context("no list")?
+        .iter()
+        .collect();
+    let told = missing[0].as_str().unwrap_or_default();
+    assert_eq!(missing.len(), 1, "{missing:?}");
+    assert!(
+        told.contains("forbidden in spite of the capabilities"),
+        "{told}"
+    );
+    assert!(told.contains("seccomp (filtered)"), "{told}");
+    let settings = report["settings"].as_array().context("no settings")?;
+    for name in ["lockdown", "AppArmor", "SELinux", "seccomp"] {
+        assert!(
+            settings.iter().any(|setting| setting["name"] == name),
+            "{name}"
+        );
+    }
+    let hooks = report["hooks"].as_array().context("no hooks")?;
+    let required = hooks
+        .iter()
+        .filter(|hook| hook["required"] == Value::Bool(true));
+    for hook in required {
+        assert_eq!(hook["reason"], "forbidden", "{hook}");
     }
     Ok(())
 }

@@ -62,6 +62,8 @@ pub(crate) enum Reason {
     InModule,
     /// The process may not load programs.
     NoPrivilege,
+    /// It has the privilege, and is refused all the same.
+    Forbidden,
     /// The kernel refused the program.
     LoadRefused,
     /// The kernel took the program and refused to attach it.
@@ -79,6 +81,7 @@ impl Reason {
             Self::NotInKernel => "not_in_kernel",
             Self::InModule => "in_module",
             Self::NoPrivilege => "no_privilege",
+            Self::Forbidden => "forbidden",
             Self::LoadRefused => "load_refused",
             Self::AttachRefused => "attach_refused",
             Self::SwitchedOff => "switched_off",
@@ -187,7 +190,10 @@ fn attempt(target: Target, privileged: bool) -> Result<(), Failure> {
             "this process may not load eBPF programs".to_owned(),
         ),
         Some(ENOTSUPP) => (reason, "not supported by this kernel (ENOTSUPP)".to_owned()),
-        Some(libc::EPERM) => (reason, "the kernel refuses it (EPERM)".to_owned()),
+        Some(libc::EPERM | libc::EACCES) => (
+            Reason::Forbidden,
+            "it is forbidden in spite of the capabilities".to_owned(),
+        ),
         _ => (reason, error.to_string()),
     };
     let program = bpf::load(target).map_err(|error| refused(Reason::LoadRefused, &error))?;
@@ -226,6 +232,7 @@ fn remedy(kind: HookKind, reason: Reason) -> Option<&'static str> {
         (Reason::NoPrivilege, _) => {
             Some("run as root, or with CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN")
         }
+        (Reason::Forbidden, _) => Some("see lockdown, AppArmor, SELinux and seccomp"),
         (Reason::NoBtf, _) => Some("use a kernel with CONFIG_DEBUG_INFO_BTF=y, mount /sys"),
         (_, HookKind::TpBtf) => Some("use a distribution's kernel, Linux 5.15 or later"),
         (_, HookKind::Fentry) => Some("optional: distributions' kernels allow it"),
