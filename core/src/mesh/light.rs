@@ -1,6 +1,7 @@
 //! What each agent has to do for the plan.
 
 use std::{
+    fmt::Write as _,
     hash::{Hash as _, Hasher as _},
     iter,
     net::{IpAddr, SocketAddr},
@@ -25,11 +26,17 @@ const ENDS: [(&str, PathKind, Protocol); 4] = [
     ("pt", PathKind::PodToPod, Protocol::Tcp),
 ];
 
+/// The longest id of an edge.
+const EDGE_ID: usize = 16 + "-ht".len();
+
 /// The id of a pair's edge.
 fn edge_id(pair: u64, kind: PathKind, protocol: Protocol) -> String {
     let is = |end: &&(&str, PathKind, Protocol)| (end.1, end.2) == (kind, protocol);
     let end = ENDS.iter().find(is).map_or("", |end| end.0);
-    format!("{pair:016x}-{end}")
+    let mut id = String::with_capacity(EDGE_ID);
+    // Writing to a text cannot fail.
+    let _ = write!(id, "{pair:016x}-{end}");
+    id
 }
 
 /// The pair of an edge, its path, and what its rounds go over.
@@ -174,8 +181,11 @@ impl Plan {
         let pods = kind == PathKind::PodToPod;
         // An odd id has its rounds between pods first.
         let second = pods != (pair.id % 2 == 1);
-        let numbered = self.settings.protocols().iter().zip(0_u32..);
-        numbered.map(move |(&protocol, number)| {
+        let protocols = self.settings.protocols();
+        // The last one takes it as it is.
+        let ends = iter::repeat_n(to, protocols.len());
+        let numbered = protocols.iter().zip(ends).zip(0_u32..);
+        numbered.map(move |((&protocol, to), number)| {
             let before = 2 * number + u32::from(second);
             let offset_ms = begin_ms + before * self.settings.sending_ms();
             let udp = protocol == Protocol::Udp;
@@ -184,7 +194,7 @@ impl Plan {
                 path: Path {
                     kind,
                     from: from.endpoint.clone(),
-                    to: to.clone(),
+                    to,
                     network: pods.then(|| self.network.clone()),
                 },
                 from: from.clone(),

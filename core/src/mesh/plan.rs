@@ -44,7 +44,7 @@ pub struct Pair {
 }
 
 /// What a pair is there for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
     /// To have some between each two zones.
     Zones,
@@ -89,44 +89,67 @@ impl Plan {
 
     fn take(&mut self, members: Vec<Arc<Member>>, budget: Budget) {
         let (members, places) = ring::order(members);
-        let pair = |from: usize, to: usize, why| Pair {
-            id: hash::paired(places[from], places[to]),
-            from,
-            to,
-            why,
-            exported: true,
-        };
         let count = members.len();
-        let mut pairs: Vec<Pair> = ring::neighbours(count, self.neighbours)
-            .map(|(from, to, distance)| pair(from, to, Why::Ring(distance)))
-            .collect();
+        let zones = self.between_zones(&members, &places, budget);
+        // Those between zones have series of their own first, then the nearest on the ring.
+        let of_zones = zones.len().min(budget.exported);
+        let of_ring = budget.exported - of_zones;
+        let mut zones = zones.into_iter().enumerate().peekable();
+        let mut pairs = Vec::with_capacity(count * self.neighbours + zones.len());
+        for from in 0..count {
+            let begin = pairs.len();
+            let pair = |to: usize, why, exported| Pair {
+                id: hash::paired(places[from], places[to]),
+                from,
+                to,
+                why,
+                exported,
+            };
+            pairs.extend(
+                ring::next(from, count, self.neighbours).map(|(to, distance)| {
+                    let before = (distance - 1) * count + from;
+                    pair(to, Why::Ring(distance), before < of_ring)
+                }),
+            );
+            while let Some((before, (_, to))) = zones.next_if(|(_, (asking, _))| *asking == from) {
+                pairs.push(pair(to, Why::Zones, before < of_zones));
+            }
+            pairs[begin..].sort_unstable_by_key(|pair| pair.id);
+            self.first.push(begin);
+        }
+        self.first.push(pairs.len());
+        self.unexported = pairs.len().saturating_sub(budget.exported);
+        self.told = members.iter().map(|member| light::told(member)).collect();
+        (self.members, self.pairs) = (members, pairs);
+    }
+
+    /// The pairs between zones that are none of the ring's and that the budgets pay for, in order.
+    fn between_zones(
+        &mut self,
+        members: &[Arc<Member>],
+        places: &[u64],
+        budget: Budget,
+    ) -> Vec<(usize, usize)> {
+        let count = members.len();
         // What each member probes, and by how many it is probed.
         let mut loads = vec![[self.neighbours; 2]; count];
-        for (from, to) in ring::zone_pairs(&members, &places, self.settings.zone_pairs) {
+        let mut pairs = Vec::new();
+        for (from, to) in ring::zone_pairs(members, places, self.settings.zone_pairs) {
             if (to + count - from) % count <= self.neighbours {
                 // They are neighbours on the ring.
                 continue;
             }
             let full = loads[from][0] >= budget.of_node || loads[to][1] >= budget.of_node;
-            if full || pairs.len() >= budget.of_cluster {
+            if full || count * self.neighbours + pairs.len() >= budget.of_cluster {
                 self.left_out += 1;
                 continue;
             }
             loads[from][0] += 1;
             loads[to][1] += 1;
-            pairs.push(pair(from, to, Why::Zones));
+            pairs.push((from, to));
         }
-        self.unexported = hide_beyond(budget.exported, &mut pairs);
-        // The ring's are in this order already, so that this is one merge.
-        pairs.sort_by_key(|pair| pair.from);
-        self.first = (0..=count)
-            .map(|from| pairs.partition_point(|pair| pair.from < from))
-            .collect();
+        pairs.sort_unstable();
         pairs
-            .chunk_by_mut(|one, other| one.from == other.from)
-            .for_each(|of_member| of_member.sort_unstable_by_key(|pair| pair.id));
-        self.told = members.iter().map(|member| light::told(member)).collect();
-        (self.members, self.pairs) = (members, pairs);
     }
 
     /// The members, in the order of the ring.
@@ -179,20 +202,4 @@ impl Plan {
     pub fn unexported(&self) -> usize {
         self.unexported
     }
-}
-
-/// Lets so many pairs have series, those between zones first, then by their distance. How many
-/// have none.
-fn hide_beyond(exported: usize, pairs: &mut [Pair]) -> usize {
-    if pairs.len() <= exported {
-        return 0;
-    }
-    let key = |pair: &Pair| (pair.why, pair.from, pair.to);
-    let mut keys: Vec<_> = pairs.iter().map(key).collect();
-    let (_, first_hidden, _) = keys.select_nth_unstable(exported);
-    let first_hidden = *first_hidden;
-    for pair in pairs.iter_mut() {
-        pair.exported = key(pair) < first_hidden;
-    }
-    pairs.len() - exported
 }

@@ -24,18 +24,17 @@ pub(super) fn order(members: Vec<Arc<Member>>) -> (Vec<Arc<Member>>, Vec<u64>) {
         .unzip()
 }
 
-/// Each member with its next `neighbours`, nearest first: (from, to, distance).
+/// The next `neighbours` of a member, nearest first: (member, distance).
 ///
 /// Each probes and is probed by exactly so many, or by all others where there are fewer. A member
 /// that comes adds its own and takes the place of the farthest of each of those before it.
-pub(super) fn neighbours(
+pub(super) fn next(
+    from: usize,
     members: usize,
     neighbours: usize,
-) -> impl Iterator<Item = (usize, usize, usize)> {
+) -> impl Iterator<Item = (usize, usize)> {
     let most = neighbours.min(members.saturating_sub(1));
-    (0..members).flat_map(move |from| {
-        (1..=most).map(move |distance| (from, (from + distance) % members, distance))
-    })
+    (1..=most).map(move |distance| ((from + distance) % members, distance))
 }
 
 /// For each ordered pair of zones so many pairs of members: (from, to).

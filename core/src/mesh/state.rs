@@ -41,8 +41,12 @@ pub struct State {
     pub(super) ids: HashMap<u64, usize>,
     /// Pairs of the plans before that are not in this one, by id.
     ended: HashSet<u64>,
-    /// Those of the plan's pairs.
-    pub(super) pairs: Vec<PairState>,
+    /// Those of the plan's pairs. Each plan has them in an order of its own: only boxes are moved.
+    #[expect(
+        clippy::vec_box,
+        reason = "moved at each plan, and larger than a line of cache"
+    )]
+    pub(super) pairs: Vec<Box<PairState>>,
     pub(super) streams: Streams,
 }
 
@@ -75,23 +79,26 @@ impl State {
     /// Takes up a new plan. What is known of pairs that stay is kept, that of others is gone. A
     /// pair whose node or pod is another one than before begins anew.
     pub fn replan(&mut self, plan: Plan) {
-        let mut before = std::mem::take(&mut self.pairs);
+        let before = std::mem::take(&mut self.pairs).into_iter();
+        let mut before: Vec<_> = before.map(Some).collect();
         let known = std::mem::take(&mut self.ids);
         self.pairs.reserve_exact(plan.pairs().len());
         self.ids.reserve(plan.pairs().len());
         for (index, pair) in plan.pairs().iter().enumerate() {
             let old = known.get(&pair.id);
-            let kept = old.and_then(|&old| Some((old, std::mem::take(before.get_mut(old)?))));
-            let mut state = PairState::default();
-            if let Some((old, kept)) = kept {
-                state = kept;
-                if !same_places((&self.plan, old), (&plan, index)) {
-                    state.udp.forget_pods();
-                    state.tcp.iter_mut().for_each(|rounds| rounds.forget_pods());
-                    state.joints = None;
-                    state.stream = None;
+            let kept = old.and_then(|&old| Some((old, before.get_mut(old)?.take()?)));
+            let mut state = match kept {
+                Some((old, mut state)) => {
+                    if !same_places((&self.plan, old), (&plan, index)) {
+                        state.udp.forget_pods();
+                        state.tcp.iter_mut().for_each(|rounds| rounds.forget_pods());
+                        state.joints = None;
+                        state.stream = None;
+                    }
+                    state
                 }
-            }
+                None => Box::default(),
+            };
             if !plan.settings.tcp_rr {
                 state.tcp = None;
             }
@@ -358,7 +365,7 @@ fn ends((plan, index): (&Plan, usize)) -> Option<[&Arc<Member>; 2]> {
 /// Whether two plans' pairs are between the same places.
 fn same_places(one: (&Plan, usize), other: (&Plan, usize)) -> bool {
     let same = |(one, other): (&Arc<Member>, &Arc<Member>)| {
-        (one.address, &one.pod) == (other.address, &other.pod)
+        Arc::ptr_eq(one, other) || (one.address, &one.pod) == (other.address, &other.pod)
     };
     let both = ends(one).zip(ends(other));
     both.is_some_and(|(ones, others)| ones.into_iter().zip(others).all(same))
