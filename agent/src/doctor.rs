@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use self::{
     capabilities::Capability,
-    hooks::Hook,
+    hooks::{Hook, Place},
     kernel::{KernelOption, Setting},
 };
 use crate::{
@@ -53,6 +53,8 @@ pub(crate) struct Report {
     /// The file they were read from.
     kernel_options_source: Option<String>,
     hooks: Vec<Hook>,
+    /// What the programs read of the kernel's structures.
+    members: Vec<Place>,
 }
 
 impl Report {
@@ -68,6 +70,7 @@ impl Report {
             ready: false,
             missing: Vec::new(),
             hooks: hooks::try_all(lacking(&capabilities).is_empty()),
+            members: hooks::members(),
             capabilities,
             settings: (kernel::settings().into_iter())
                 .chain(confinement::settings())
@@ -125,6 +128,10 @@ impl Report {
                 "the tracepoint {}: {}; {remedy}",
                 hook.name, hook.detail
             ));
+        }
+        for place in self.members.iter().filter(|place| place.offset.is_none()) {
+            let detail = &place.detail;
+            missing.push(format!("the kernel's member {}: {detail}", place.name()));
         }
         if missing.is_empty() {
             let of_programs = not_loading().into_iter();

@@ -1,7 +1,7 @@
 //! The probe: follows a run's packets through the kernel.
 //!
 //! The eBPF side (`agent-ebpf/src/hops`) aggregates in arrays with a part for each CPU; this side
-//! resolves struct offsets ([`offsets`], from the kernel's BTF by [`btf`]), loads the programs,
+//! resolves struct offsets from what the kernel says of itself ([`kernel`]), loads the programs,
 //! tells them which flows and devices matter ([`devices`]), maps their [`memory`], shares stamps
 //! with the traffic threads ([`stamps`]), reads what was counted ([`counts`]) and what the programs
 //! themselves cost ([`calibration`]) and add to self times ([`seam`]). Programs are attached only in
@@ -10,12 +10,11 @@
 //! It fails where the kernel refuses (no privilege, no BTF, a missing member): then there is no
 //! probe, the reason is told, and traffic tests still work.
 
-pub(crate) mod btf;
 mod calibration;
 mod counts;
 mod devices;
+pub(crate) mod kernel;
 mod memory;
-mod offsets;
 mod seam;
 mod stamps;
 mod way;
@@ -38,37 +37,18 @@ use nettoll_agent_common::hops::{
 };
 use nettoll_core::{
     api::{FlowTuple, Protocol},
+    btf::BtfError,
     device::Device,
     hop::{Edge, SelfTime},
+    kernel::{MEMBERS, Mismatch, TRACEPOINTS, Tracepoint},
     report::Program,
 };
 
+pub(crate) use self::{calibration::Calibration, seam::Passed, stamps::Stamps, way::Way};
 use self::{
-    btf::{Btf, BtfError},
-    calibration::Cost,
-    counts::Counts,
-    devices::Devices,
-    seam::Seams,
+    calibration::Cost, counts::Counts, devices::Devices, kernel::KernelError, seam::Seams,
     stamps::States,
 };
-pub(crate) use self::{calibration::Calibration, seam::Passed, stamps::Stamps, way::Way};
-
-/// The programs' names: the functions in the object, and their tracepoints. In the order of
-/// `ProgramCode`.
-const PROGRAMS: [&str; 9] = [
-    "net_dev_queue",
-    "net_dev_start_xmit",
-    "net_dev_xmit",
-    "netif_rx",
-    "napi_gro_receive_entry",
-    "netif_receive_skb",
-    "skb_copy_datagram_iovec",
-    "consume_skb",
-    "kfree_skb",
-];
-
-/// How many of its tracepoint's arguments each program reads.
-const ARGUMENTS: [u32; 9] = [1, 2, 3, 1, 1, 1, 1, 1, 1];
 
 /// Why there is no probe.
 #[derive(Debug, thiserror::Error)]
@@ -76,20 +56,21 @@ pub(crate) enum ProbeError {
     /// The binary holds no eBPF object.
     #[error("this agent was built without its eBPF programs; build it with 'cargo xtask build'")]
     NotBuilt,
+    /// The kernel does not describe itself.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
     /// The kernel does not tell where its members are.
     #[error(transparent)]
     Btf(#[from] BtfError),
     /// The kernel's tracepoint is not the one that the program was written for.
     #[error(
-        "the kernel's tracepoint '{program}' has {found:?} arguments, the program reads {wanted}: this kernel differs from those that nettoll knows; please report it with 'uname -r'"
+        "the kernel's tracepoint '{name}': {mismatch}: this kernel differs from those that nettoll knows; please report it with 'uname -r'"
     )]
     Prototype {
         /// Which.
-        program: &'static str,
-        /// What the kernel's BTF says; `None` for no such tracepoint.
-        found: Option<u32>,
-        /// What the program needs.
-        wanted: u32,
+        name: &'static str,
+        /// How.
+        mismatch: Mismatch,
     },
     /// The kernel refused the object or a map.
     #[error(
@@ -201,21 +182,18 @@ impl Probe {
         if object.is_empty() {
             return Err(ProbeError::NotBuilt);
         }
-        let kernel = Btf::of_kernel()?;
-        for (program, wanted) in PROGRAMS.into_iter().zip(ARGUMENTS) {
-            let found = kernel.tracepoint_arguments(program)?;
-            if found.is_none_or(|found| found < wanted) {
-                return Err(ProbeError::Prototype {
-                    program,
-                    found,
-                    wanted,
-                });
-            }
+        let kernel = kernel::btf()?;
+        for tracepoint in TRACEPOINTS {
+            let name = tracepoint.name;
+            let differs = |mismatch| ProbeError::Prototype { name, mismatch };
+            tracepoint.check(&kernel).map_err(differs)?;
         }
-        let offsets = offsets::resolve(&kernel)?;
+        let offsets = (MEMBERS.iter())
+            .map(|member| Ok((member.variable, member.offset(&kernel)?)))
+            .collect::<Result<Vec<_>, BtfError>>()?;
         let mut loader = EbpfLoader::new();
-        for (global, value) in &offsets {
-            loader.override_global(global, value, true);
+        for (variable, offset) in &offsets {
+            loader.override_global(variable, offset, true);
         }
         counts::size(&mut loader)?;
         let mut ebpf = loader.load(object)?;
@@ -226,7 +204,7 @@ impl Probe {
             tracing::warn!("no log lines from the eBPF programs: {error}");
         }
         let btf = aya::Btf::from_sys_fs()?;
-        for name in PROGRAMS {
+        for Tracepoint { name, .. } in TRACEPOINTS {
             program(&mut ebpf, name)?
                 .load(name, &btf)
                 .map_err(ProbeError::of(name))?;
@@ -259,7 +237,8 @@ impl Probe {
         self.detach();
         self.counts.clear_nest();
         self.configure(hooks)?;
-        for name in PROGRAMS.into_iter().filter(|name| hooks.wants(name)) {
+        let names = TRACEPOINTS.map(|tracepoint| tracepoint.name);
+        for name in names.into_iter().filter(|name| hooks.wants(name)) {
             let program = program(&mut self.ebpf, name)?;
             let link = program.attach().map_err(ProbeError::of(name))?;
             self.links
@@ -408,17 +387,19 @@ impl Probe {
 
     /// The programs and their counts since load (`node` is left empty).
     pub(crate) fn programs(&self) -> Vec<Program> {
-        PROGRAMS
+        TRACEPOINTS
             .into_iter()
             .zip(self.counts.counters().programs)
-            .map(|(name, ProgramCounters { runs, matched })| Program {
-                name: name.to_owned(),
-                node: String::new(),
-                runs,
-                matched,
-                mean_ns: self.costs.get(name).map(|cost| cost.mean_ns),
-                empty_mean_ns: self.costs.get(name).map(|cost| cost.empty_mean_ns),
-            })
+            .map(
+                |(Tracepoint { name, .. }, ProgramCounters { runs, matched })| Program {
+                    name: name.to_owned(),
+                    node: String::new(),
+                    runs,
+                    matched,
+                    mean_ns: self.costs.get(name).map(|cost| cost.mean_ns),
+                    empty_mean_ns: self.costs.get(name).map(|cost| cost.empty_mean_ns),
+                },
+            )
             .collect()
     }
 

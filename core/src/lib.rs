@@ -18,16 +18,18 @@
 //!    not as it could be.
 //! 9. [`turns`]: which jobs may run beside each other.
 //! 10. [`exposition`]: pages of metrics for Prometheus, which agents and controllers write.
+//! 11. [`kernel`]: what the probe needs of a kernel, and whether one has it by its [`btf`].
 //!
 //! On a Kubernetes cluster besides:
 //!
-//! 11. [`inventory`]: nodes, pods and namespaces as watch events tell of them.
-//! 12. [`mesh`]: the always-on rounds between nodes, and what follows from their results.
-//! 13. [`annotation`]: a test asked for and answered by annotations on a pod.
+//! 12. [`inventory`]: nodes, pods and namespaces as watch events tell of them.
+//! 13. [`mesh`]: the always-on rounds between nodes, and what follows from their results.
+//! 14. [`annotation`]: a test asked for and answered by annotations on a pod.
 #![forbid(unsafe_code)]
 
 pub mod annotation;
 pub mod api;
+pub mod btf;
 pub mod component;
 pub mod device;
 pub mod endpoint;
@@ -37,6 +39,7 @@ mod hash;
 pub mod histogram;
 pub mod hop;
 pub mod inventory;
+pub mod kernel;
 pub mod mesh;
 mod number;
 pub mod plan;

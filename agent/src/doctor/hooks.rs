@@ -3,26 +3,17 @@
 
 use std::{fs, io};
 
+use nettoll_core::{
+    btf::{Argument, BtfError},
+    kernel::{MEMBERS, Member, Mismatch, TRACEPOINTS, Tracepoint},
+};
 use serde::Serialize;
 
 use super::bpf::{self, Target};
-use crate::probe::btf::{Btf, BtfError};
+use crate::probe::kernel;
 
 /// A kernel error number that user space has no name for: `ENOTSUPP` of `linux/errno.h`.
 const ENOTSUPP: i32 = 524;
-
-/// The tracepoints of the probe (`tp_btf`): without any one of them there is no probe.
-const TRACEPOINTS: [(&str, &str); 9] = [
-    ("net_dev_queue", "a packet enters a device's queue"),
-    ("net_dev_start_xmit", "a device starts to send"),
-    ("net_dev_xmit", "a device's send call returns"),
-    ("netif_rx", "a packet enters the backlog"),
-    ("napi_gro_receive_entry", "a tunnel or card hands up"),
-    ("netif_receive_skb", "a device receives"),
-    ("skb_copy_datagram_iovec", "data is copied to a reader"),
-    ("consume_skb", "a packet is done"),
-    ("kfree_skb", "a packet is dropped"),
-];
 
 /// Functions whose entry refines what the tracepoints tell: optional, with the module that may
 /// hold them.
@@ -58,6 +49,8 @@ pub(crate) enum Reason {
     NoBtf,
     /// The kernel has no such point.
     NotInKernel,
+    /// The kernel's tracepoint has other arguments than the program reads.
+    Differs,
     /// It is in a module, whose points are not tried.
     InModule,
     /// The process may not load programs.
@@ -79,6 +72,7 @@ impl Reason {
             Self::Attached => "attached",
             Self::NoBtf => "no_btf",
             Self::NotInKernel => "not_in_kernel",
+            Self::Differs => "differs",
             Self::InModule => "in_module",
             Self::NoPrivilege => "no_privilege",
             Self::Forbidden => "forbidden",
@@ -100,6 +94,8 @@ pub(crate) struct Hook {
     pub(crate) required: bool,
     /// What passes there.
     pub(crate) purpose: &'static str,
+    /// A tracepoint's arguments, as this kernel describes them.
+    pub(crate) arguments: Option<Vec<String>>,
     /// It works.
     pub(crate) works: bool,
     /// Why or why not.
@@ -113,18 +109,66 @@ pub(crate) struct Hook {
 /// Why a hook does not work, and in the kernel's words.
 type Failure = (Reason, String);
 
+/// A member of a kernel structure that the probe reads, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Place {
+    /// The structure.
+    structure: &'static str,
+    /// The member.
+    member: &'static str,
+    /// Bytes from the structure's begin; `None` where the kernel does not tell.
+    pub(crate) offset: Option<u32>,
+    /// In words.
+    pub(crate) detail: String,
+}
+
+impl Place {
+    /// As in C: `sk_buff.dev`.
+    pub(crate) fn name(&self) -> String {
+        format!("{}.{}", self.structure, self.member)
+    }
+}
+
+/// Looks for all members in the kernel's description of itself.
+pub(crate) fn members() -> Vec<Place> {
+    let kernel = kernel::btf().map_err(|error| error.to_string());
+    let place = |member: &Member| {
+        let offset = kernel.as_ref().map_err(Clone::clone);
+        let offset = offset.and_then(|it| member.offset(it).map_err(|error| error.to_string()));
+        Place {
+            structure: member.structure,
+            member: member.member,
+            offset: offset.as_ref().ok().copied(),
+            detail: offset.map_or_else(|why| why, |offset| format!("at byte {offset}")),
+        }
+    };
+    MEMBERS.iter().map(place).collect()
+}
+
 /// Tries all hooks. `privileged`: the process has the capabilities that loading needs.
 pub(crate) fn try_all(privileged: bool) -> Vec<Hook> {
-    let btf = Btf::of_kernel().map_err(|error| (Reason::NoBtf, error.to_string()));
+    let btf = kernel::btf().map_err(|error| (Reason::NoBtf, error.to_string()));
     let btf = btf.as_ref().map_err(Clone::clone);
-    let tracepoints = TRACEPOINTS.map(|(name, purpose)| {
+    let tracepoints = TRACEPOINTS.map(|tracepoint| {
+        let arguments = btf.clone().and_then(|btf| {
+            let found = tracepoint.check(btf);
+            found.map_err(|mismatch| match mismatch {
+                Mismatch::Arguments { .. } => (Reason::Differs, mismatch.to_string()),
+                _ => (Reason::NotInKernel, mismatch.to_string()),
+            })
+        });
         let trial = btf.clone().and_then(|btf| {
-            let id = known(btf.tracepoint(name), || {
+            arguments.clone()?;
+            let id = known(btf.tracepoint(tracepoint.name), || {
                 (Reason::NotInKernel, no_such("tracepoint"))
             })?;
             attempt(Target::Tracepoint(id), privileged)
         });
-        hook(name, HookKind::TpBtf, purpose, trial)
+        let text = |arguments: Vec<Argument>| arguments.iter().map(Argument::to_string).collect();
+        Hook {
+            arguments: arguments.ok().map(text),
+            ..of_tracepoint(tracepoint, trial)
+        }
     });
     let functions = FUNCTIONS.map(|(name, module, purpose)| {
         let trial = btf.clone().and_then(|btf| {
@@ -138,17 +182,15 @@ pub(crate) fn try_all(privileged: bool) -> Vec<Hook> {
 
 /// All hooks where no probe is wanted, without a trial. `why`: in words.
 pub(crate) fn switched_off(why: &str) -> Vec<Hook> {
-    let off = |name, kind, purpose| {
-        hook(
-            name,
-            kind,
-            purpose,
-            Err((Reason::SwitchedOff, why.to_owned())),
-        )
-    };
-    let tracepoints = TRACEPOINTS.map(|(name, purpose)| off(name, HookKind::TpBtf, purpose));
-    let functions = FUNCTIONS.map(|(name, _, purpose)| off(name, HookKind::Fentry, purpose));
+    let off = || Err((Reason::SwitchedOff, why.to_owned()));
+    let tracepoints = TRACEPOINTS.map(|tracepoint| of_tracepoint(tracepoint, off()));
+    let functions =
+        FUNCTIONS.map(|(name, _, purpose)| hook(name, HookKind::Fentry, purpose, off()));
     tracepoints.into_iter().chain(functions).collect()
+}
+
+fn of_tracepoint(tracepoint: Tracepoint, trial: Result<(), Failure>) -> Hook {
+    hook(tracepoint.name, HookKind::TpBtf, tracepoint.purpose, trial)
 }
 
 fn known(
@@ -217,6 +259,7 @@ fn hook(
         kind,
         required: kind == HookKind::TpBtf,
         purpose,
+        arguments: None,
         works,
         reason,
         detail,

@@ -104,6 +104,12 @@ pub(super) fn table(report: &Report, colour: bool) -> String {
         table.row(mark, &format!("{kind} {}", hook.name), 32, &text);
     }
 
+    table.head("Members of the kernel's structures");
+    for place in &report.members {
+        let mark = Mark::of(place.offset.is_some(), true);
+        table.row(mark, &place.name(), 32, &place.detail);
+    }
+
     if report.missing.is_empty() {
         table.head("Ready: the agent can run here with its probe.");
     } else {

@@ -16,6 +16,7 @@ fn page(totals: Totals) -> String {
         kind: HookKind::Fentry,
         required: false,
         purpose: "",
+        arguments: None,
         works: false,
         reason: Reason::LoadRefused,
         detail: String::new(),

@@ -2,24 +2,20 @@
 //!
 //! Only what the probe needs: the offset of a (possibly nested) member, the existence of a
 //! function, the prototype of a tracepoint. The format is that of the kernel's
-//! `Documentation/bpf/btf.rst`. Truncated or inconsistent input is an error, never a panic.
+//! `Documentation/bpf/btf.rst`. Truncated or inconsistent input is an error, never a panic. [`cut`]
+//! makes small descriptions of large ones, for tests.
 
-use std::{fs, io, path::Path};
+pub mod cut;
 
-/// Where the running kernel describes itself.
-const KERNEL: &str = "/sys/kernel/btf/vmlinux";
+use std::fmt;
+
 const MAGIC: u16 = 0xEB9F;
 /// Anonymous members nest; a cycle would be a broken blob.
 const MAX_DEPTH: u32 = 32;
 
 /// Why BTF gave no answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BtfError {
-    /// The kernel shows none.
-    #[error(
-        "cannot read {KERNEL}: {0}; the kernel must be built with CONFIG_DEBUG_INFO_BTF=y (all kernels of the large distributions since 2021 are)"
-    )]
-    Read(io::Error),
+pub enum BtfError {
     /// Not BTF, or a damaged one.
     #[error("the BTF is damaged: {0}")]
     Damaged(&'static str),
@@ -49,6 +45,7 @@ mod kind {
     pub(super) const STRUCT: u32 = 4;
     pub(super) const UNION: u32 = 5;
     pub(super) const ENUM: u32 = 6;
+    pub(super) const FWD: u32 = 7;
     pub(super) const TYPEDEF: u32 = 8;
     pub(super) const VOLATILE: u32 = 9;
     pub(super) const CONST: u32 = 10;
@@ -63,8 +60,27 @@ mod kind {
     pub(super) const ENUM64: u32 = 19;
 }
 
+/// An argument of a tracepoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Argument {
+    /// Its name in the kernel's source.
+    pub name: String,
+    /// Its type without qualifiers, `struct sk_buff *`.
+    pub ty: String,
+}
+
+impl fmt::Display for Argument {
+    /// As C writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, ty } = self;
+        let space = if ty.ends_with('*') { "" } else { " " };
+        write!(f, "{ty}{space}{name}")
+    }
+}
+
 /// A parsed blob.
-pub(crate) struct Btf {
+#[derive(Debug)]
+pub struct Btf {
     bytes: Vec<u8>,
     strings: usize,
     /// Where each type begins; the type with id N is at N − 1 (id 0 is `void`).
@@ -84,13 +100,11 @@ struct Type {
 }
 
 impl Btf {
-    /// The running kernel's.
-    pub(crate) fn of_kernel() -> Result<Self, BtfError> {
-        Self::parse(fs::read(Path::new(KERNEL)).map_err(BtfError::Read)?)
-    }
-
     /// Reads a blob.
-    pub(crate) fn parse(bytes: Vec<u8>) -> Result<Self, BtfError> {
+    ///
+    /// # Errors
+    /// [`BtfError::Damaged`].
+    pub fn parse(bytes: Vec<u8>) -> Result<Self, BtfError> {
         let header = |at| word(&bytes, at).ok_or(BtfError::Damaged("no whole header"));
         if header(0)? & 0xFFFF != u32::from(MAGIC) {
             return Err(BtfError::Damaged("wrong magic or byte order"));
@@ -117,7 +131,10 @@ impl Btf {
     }
 
     /// Offset in bytes of `path` (`nd_net.net`), looked for in anonymous members too.
-    pub(crate) fn offset(&self, structure: &str, path: &str) -> Result<u32, BtfError> {
+    ///
+    /// # Errors
+    /// Where there is no such member, or not one alone.
+    pub fn offset(&self, structure: &str, path: &str) -> Result<u32, BtfError> {
         let mut found = None;
         let mut last_error = BtfError::NoStruct(structure.to_owned());
         for id in 1..=self.types.len() as u32 {
@@ -140,21 +157,30 @@ impl Btf {
     }
 
     /// The id of the function, where there is exactly one.
-    pub(crate) fn function(&self, name: &str) -> Result<Option<u32>, BtfError> {
+    ///
+    /// # Errors
+    /// [`BtfError::Damaged`].
+    pub fn function(&self, name: &str) -> Result<Option<u32>, BtfError> {
         self.unique(kind::FUNC, name)
     }
 
     /// The id of a tracepoint's `btf_trace_NAME`, by which `tp_btf` programs attach.
-    pub(crate) fn tracepoint(&self, name: &str) -> Result<Option<u32>, BtfError> {
+    ///
+    /// # Errors
+    /// [`BtfError::Damaged`].
+    pub fn tracepoint(&self, name: &str) -> Result<Option<u32>, BtfError> {
         self.unique(kind::TYPEDEF, &format!("btf_trace_{name}"))
     }
 
-    /// How many arguments a tracepoint's program sees, `None` where there is no such tracepoint.
-    pub(crate) fn tracepoint_arguments(&self, name: &str) -> Result<Option<u32>, BtfError> {
+    /// The arguments that a tracepoint's program sees, `None` where there is no such tracepoint.
+    ///
+    /// # Errors
+    /// [`BtfError::Damaged`].
+    pub fn prototype(&self, name: &str) -> Result<Option<Vec<Argument>>, BtfError> {
         let Some(id) = self.tracepoint(name)? else {
             return Ok(None);
         };
-        // typedef → pointer → prototype; the first parameter (`void *`) is the program's own.
+        // typedef → pointer → prototype.
         let mut ty = self.get(id)?;
         while matches!(ty.kind, kind::TYPEDEF | kind::PTR) {
             ty = self.get(ty.size_or_type)?;
@@ -162,7 +188,46 @@ impl Btf {
         if ty.kind != kind::FUNC_PROTO {
             return Err(BtfError::Damaged("a tracepoint without a prototype"));
         }
-        Ok(Some(ty.count.saturating_sub(1)))
+        // The first parameter (`void *`) is the kernel's own.
+        let arguments = (1..ty.count as usize).map(|index| {
+            let at = ty.at + 12 + 8 * index;
+            Ok(Argument {
+                name: self.text(self.word(at)?)?,
+                ty: self.type_name(self.word(at + 4)?, 0)?,
+            })
+        });
+        arguments.collect::<Result<_, _>>().map(Some)
+    }
+
+    /// A type as C writes it, without qualifiers: `struct sk_buff *`.
+    fn type_name(&self, id: u32, depth: u32) -> Result<String, BtfError> {
+        if depth > MAX_DEPTH {
+            return Err(BtfError::Damaged("types without end"));
+        }
+        if id == 0 {
+            return Ok("void".to_owned());
+        }
+        let ty = self.get(id)?;
+        let tagged = |word: &str| Ok(format!("{word} {}", self.text(ty.name)?));
+        match ty.kind {
+            kind::CONST | kind::VOLATILE | kind::RESTRICT | kind::TYPE_TAG => {
+                self.type_name(ty.size_or_type, depth + 1)
+            }
+            kind::PTR => {
+                let target = self.type_name(ty.size_or_type, depth + 1)?;
+                let space = if target.ends_with('*') { "" } else { " " };
+                Ok(format!("{target}{space}*"))
+            }
+            kind::STRUCT => tagged("struct"),
+            kind::FWD if !ty.flag => tagged("struct"),
+            kind::UNION | kind::FWD => tagged("union"),
+            kind::ENUM | kind::ENUM64 => tagged("enum"),
+            _ => self.text(ty.name),
+        }
+    }
+
+    fn text(&self, offset: u32) -> Result<String, BtfError> {
+        Ok(String::from_utf8_lossy(self.string(offset)?).into_owned())
     }
 
     fn unique(&self, kind: u32, name: &str) -> Result<Option<u32>, BtfError> {
@@ -306,12 +371,12 @@ fn trailer(ty: &Type) -> Result<usize, BtfError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// `struct s { int a; struct { int b; const u_t c; }; int bits:3; }` with
     /// `typedef struct { int d; int e; } u_t`, a function and a tracepoint.
-    fn blob() -> Vec<u8> {
+    pub(crate) fn blob() -> Vec<u8> {
         let strings = b"\0s\0a\0b\0c\0bits\0u_t\0d\0e\0int\0fn\0btf_trace_tp\0";
         let at = |name: &str| {
             let mut pattern = vec![0];
@@ -344,10 +409,13 @@ mod tests {
             1,
             3 << 24 | 128,
         ]); // 6
-        ty(&[0, 13 << 24 | 3, 0, 0, 0, 0, 0, 0, 0]); // 7 prototype of 3
+        // 7 prototype of 3: (void *, const struct s *s, int a)
+        ty(&[0, 13 << 24 | 3, 0, 0, 0, at("s"), 12, at("a"), 1]);
         ty(&[at("fn"), 12 << 24, 7]); // 8
         ty(&[0, 2 << 24, 7]); // 9 pointer
         ty(&[at("btf_trace_tp"), 8 << 24, 9]); // 10
+        ty(&[0, 10 << 24, 6]); // 11 const struct s
+        ty(&[0, 2 << 24, 11]); // 12 pointer
         let type_bytes = 4 * types.len() as u32;
         let header = [
             u32::from(MAGIC) | 1 << 16,
@@ -383,7 +451,11 @@ mod tests {
         assert!(matches!(btf.offset("t", "x"), Err(BtfError::NoStruct(_))));
         assert_eq!(btf.function("fn").unwrap(), Some(8));
         assert_eq!(btf.function("nofn").unwrap(), None);
-        assert_eq!(btf.tracepoint_arguments("tp").unwrap(), Some(2));
+        let text = |argument: Argument| argument.to_string();
+        let arguments = btf.prototype("tp").unwrap().unwrap();
+        let arguments: Vec<_> = arguments.into_iter().map(text).collect();
+        assert_eq!(arguments, ["struct s *s", "int a"]);
+        assert_eq!(btf.prototype("fn").unwrap(), None);
     }
 
     #[test]
@@ -400,7 +472,7 @@ mod tests {
                 bytes[at] = value;
                 if let Ok(btf) = Btf::parse(bytes) {
                     let _ = btf.offset("s", "c.e");
-                    let _ = btf.tracepoint_arguments("tp");
+                    let _ = btf.prototype("tp");
                 }
             }
         }
