@@ -1,9 +1,9 @@
 //! What the integration tests share: the built binaries, and what a lane needs.
 //!
 //! `tests/lab_*.rs` runs real binaries in network namespaces, as root, one test at a time, with the
-//! tools that `cargo xtask setup` brings; `tests/cluster_*.rs` needs a kit; `tests/pure_*.rs` needs
-//! nothing. `cargo xtask test` builds the binaries and tells the tests
-//! where they are. A test whose needs are not met fails: it does not skip itself.
+//! tools that `cargo xtask setup` brings; `tests/vm_*.rs` does the same inside other kernels;
+//! `tests/cluster_*.rs` needs a kit; `tests/pure_*.rs` needs nothing. `cargo xtask test` builds the
+//! binaries and tells the tests where they are. A test whose needs are not met fails: it does not skip itself.
 
 pub mod agent;
 pub mod bed;

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::{
     signals,
@@ -32,7 +32,7 @@ const ESCALATION: [(Duration, libc::c_int); 3] = [
 /// [`Stop::Interrupted`] after a signal, else where it cannot be started.
 pub(crate) fn run(command: &mut Command) -> Result<ExitStatus> {
     let child = start(command)?;
-    supervise(child)
+    supervise(child, None)
 }
 
 /// Like [`run`], and an exit code other than 0 is an error.
@@ -43,6 +43,15 @@ pub(crate) fn run_ok(command: &mut Command, what: &str) -> Result<()> {
 /// Like [`run`], handing each line of the program's standard output to `line` as it comes.
 pub(crate) fn run_lines(
     command: &mut Command,
+    line: impl FnMut(&str) + Send,
+) -> Result<ExitStatus> {
+    run_lines_within(command, None, line)
+}
+
+/// Like [`run_lines`]; a program that has not ended after `limit` is killed, which is an error.
+pub(crate) fn run_lines_within(
+    command: &mut Command,
+    limit: Option<Duration>,
     mut line: impl FnMut(&str) + Send,
 ) -> Result<ExitStatus> {
     let mut child = start(command.stdout(Stdio::piped()))?;
@@ -53,7 +62,7 @@ pub(crate) fn run_lines(
                 line(&String::from_utf8_lossy(&text));
             }
         });
-        supervise(child)
+        supervise(child, limit)
     })
 }
 
@@ -105,7 +114,8 @@ fn spawn(command: &mut Command) -> Result<Child> {
         .with_context(|| format!("cannot start {}", name(command)))
 }
 
-fn supervise(mut child: Child) -> Result<ExitStatus> {
+fn supervise(mut child: Child, limit: Option<Duration>) -> Result<ExitStatus> {
+    let begin = Instant::now();
     let mut interrupted: Option<Instant> = None;
     let mut escalation = ESCALATION.iter().peekable();
     loop {
@@ -120,6 +130,10 @@ fn supervise(mut child: Child) -> Result<ExitStatus> {
             }
         } else if let Some(status) = status {
             return Ok(status);
+        } else if let Some(limit) = limit.filter(|limit| begin.elapsed() > *limit) {
+            signals::send_to_group(child.id(), libc::SIGKILL);
+            child.wait().context("cannot wait for a program")?;
+            bail!("it did not end within {} s", limit.as_secs());
         }
         thread::sleep(POLL);
     }

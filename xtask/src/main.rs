@@ -20,6 +20,7 @@ mod setup;
 mod signals;
 mod stop;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -53,6 +54,8 @@ enum Command {
     Bench(bench::Command),
     /// Run all tests that this machine can run
     Test(test::Args),
+    /// Boot other kernels under QEMU and run nettoll and its tests inside
+    Vm(vm::Args),
     /// Say what this machine can measure and what it lacks
     Doctor(doctor::Args),
 }
@@ -79,6 +82,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Lab(args) => lab::run(args, &places),
         Command::Bench(command) => bench::run(command, &places),
         Command::Test(args) => test::run(args, &places),
+        Command::Vm(args) => vm::run(args, &places),
         Command::Doctor(args) => doctor::run(args, &places),
     }
 }

@@ -41,6 +41,11 @@ impl Places {
         self.target.join("tools")
     }
 
+    /// Kernels of other systems, and what ran on them.
+    pub(crate) fn vm(&self) -> PathBuf {
+        self.target.join("vm")
+    }
+
     /// Target folder of the eBPF build. It has one of its own: another compiler fills it.
     pub(crate) fn bpf_target(&self) -> PathBuf {
         self.target.join("bpf")

@@ -39,13 +39,28 @@ impl fmt::Display for Stop {
 
 impl error::Error for Stop {}
 
+/// What the machine or the caller lacks, in words, where that is the error.
+///
+/// # Errors
+/// All others, as they are.
+pub(crate) fn lacking(error: anyhow::Error) -> anyhow::Result<String> {
+    match error.downcast::<Stop>()? {
+        stop if exit_code_of(&stop) == PREREQUISITE => Ok(stop.to_string()),
+        stop => Err(stop.into()),
+    }
+}
+
 /// The process's exit code for an error: where a program that was run lacks something, so does
 /// this one.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
-    match error.downcast_ref::<Stop>() {
-        Some(Stop::Prerequisite(_)) => PREREQUISITE,
-        Some(Stop::Failed { code, .. }) if *code == Some(PREREQUISITE.into()) => PREREQUISITE,
-        Some(Stop::Interrupted) => INTERRUPTED,
-        Some(Stop::Failed { .. }) | None => 1,
+    error.downcast_ref::<Stop>().map_or(1, exit_code_of)
+}
+
+fn exit_code_of(stop: &Stop) -> u8 {
+    match stop {
+        Stop::Prerequisite(_) => PREREQUISITE,
+        Stop::Failed { code, .. } if *code == Some(PREREQUISITE.into()) => PREREQUISITE,
+        Stop::Interrupted => INTERRUPTED,
+        Stop::Failed { .. } => 1,
     }
 }

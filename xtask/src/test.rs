@@ -2,7 +2,7 @@
 
 pub(crate) mod cluster;
 mod lane;
-mod tally;
+pub(crate) mod tally;
 
 use std::{path::PathBuf, time::Instant};
 
@@ -14,12 +14,13 @@ use crate::{
     places::Places,
     privilege::Privilege,
     setup::{self, Purpose},
-    stop::Stop,
+    stop::{self, Stop},
     test::{
         cluster::Cluster,
         lane::{Lane, Needs},
         tally::{Outcome, Row},
     },
+    vm,
 };
 
 /// `cargo xtask test`
@@ -57,6 +58,10 @@ pub(crate) fn run(args: Args, places: &Places) -> Result<()> {
                 lane.run(only.is_some(), Needs::Cluster(&cluster), places)?
             }
             (Lane::Cluster, None) => lane.not_run(only.is_some(), cluster::NO_KIT.to_owned())?,
+            (Lane::Vm, _) => match vm::lane(yes, places) {
+                Ok(outcome) => outcome,
+                Err(error) => lane.not_run(only.is_some(), stop::lacking(error)?)?,
+            },
             (_, _) => lane.run(only.is_some(), Needs::of(binaries.as_deref()), places)?,
         };
         rows.push(Row {

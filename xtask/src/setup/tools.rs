@@ -8,13 +8,15 @@ use std::{
 /// Folders that an ordinary user's `PATH` may lack, but where network tools live.
 const SYSTEM_FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
 
-/// What a program is needed for; each purpose includes those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What a program is needed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// `cargo xtask build`.
     Build,
     /// `cargo xtask lab`.
     Lab,
+    /// `cargo xtask vm`.
+    Vm,
     /// `cargo xtask test`, and the programs that benches compare with.
     Test,
 }
@@ -25,7 +27,17 @@ impl Purpose {
         match self {
             Self::Build => "the build",
             Self::Lab => "the lab",
+            Self::Vm => "booting other kernels",
             Self::Test => "the test suite",
+        }
+    }
+
+    /// Whether the programs of another purpose are needed too.
+    fn includes(self, other: Self) -> bool {
+        match self {
+            Self::Build => other == Self::Build,
+            Self::Lab => matches!(other, Self::Build | Self::Lab),
+            Self::Vm | Self::Test => self == other || Self::Lab.includes(other),
         }
     }
 }
@@ -57,6 +69,12 @@ pub(crate) const TOOLS: &[Tool] = &[
         package: "iproute2",
         purpose: Purpose::Lab,
         what_for: "forwarding entries of the lab's vxlan devices",
+    },
+    Tool {
+        command: "xz",
+        package: "xz-utils",
+        purpose: Purpose::Vm,
+        what_for: "the modules of other kernels, which are compressed",
     },
     Tool {
         command: "iperf3",
@@ -106,7 +124,7 @@ pub(crate) const TOOLS: &[Tool] = &[
 pub(crate) fn missing(purpose: Purpose) -> Vec<&'static Tool> {
     TOOLS
         .iter()
-        .filter(|tool| tool.purpose <= purpose && find_program(tool.command).is_none())
+        .filter(|tool| purpose.includes(tool.purpose) && find_program(tool.command).is_none())
         .collect()
 }
 

@@ -146,20 +146,6 @@ fn count(cargo: &mut Command) -> Result<Outcome> {
         // Without a reader there is nobody to tell.
         let _ = writeln!(io::stdout(), "{line}");
     })?;
-    let tally = reader.tally;
-    let why = if tally.failed > 0 {
-        format!("{} test(s)", tally.failed)
-    } else if !status.success() {
-        "cargo test ended early, see above".to_owned()
-    } else if tally.passed == 0 {
-        "no test ran".to_owned()
-    } else if tally.ignored > 0 {
-        format!(
-            "{} test(s) did not run: a lane runs all it has",
-            tally.ignored
-        )
-    } else {
-        return Ok(Outcome::Passed(tally));
-    };
-    Ok(Outcome::Failed { tally, why })
+    let early = (!status.success()).then(|| "cargo test ended early, see above".to_owned());
+    Ok(Outcome::of(reader.tally, early))
 }

@@ -1,6 +1,6 @@
 //! Counting what `cargo test` says, and the table at the end.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, ops::AddAssign, time::Duration};
 
 /// How many tests did what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +37,14 @@ impl Reader {
             }
             self.depth = self.depth.saturating_sub(1);
         }
+    }
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
     }
 }
 
@@ -87,6 +95,27 @@ pub(crate) enum Outcome {
     Skipped(String),
 }
 
+impl Outcome {
+    /// By what was counted. `fault`: what was wrong beside failed tests.
+    pub(crate) fn of(tally: Tally, fault: Option<String>) -> Self {
+        let why = if tally.failed > 0 {
+            format!("{} test(s)", tally.failed)
+        } else if let Some(fault) = fault {
+            fault
+        } else if tally.passed == 0 {
+            "no test ran".to_owned()
+        } else if tally.ignored > 0 {
+            format!(
+                "{} test(s) did not run: a lane runs all it has",
+                tally.ignored
+            )
+        } else {
+            return Self::Passed(tally);
+        };
+        Self::Failed { tally, why }
+    }
+}
+
 /// A line of the table.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
@@ -127,9 +156,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
             text,
             "{lane:<8} {passed:>6} {failed:>6} {ignored:>7} {seconds:>7}  {words}"
         );
-        all.passed += passed;
-        all.failed += failed;
-        all.ignored += ignored;
+        all += tally;
     }
     let Tally {
         passed,

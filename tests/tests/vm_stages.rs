@@ -1,0 +1,124 @@
+//! The stages of real packets over vxlan, on whichever kernel runs. `cargo xtask vm` runs this
+//! inside machines with other kernels, in software and so slowly: nothing here looks at how long
+//! anything takes, and all that is counted is exact.
+
+use anyhow::{Context as _, Result, ensure};
+use nettoll_core::{
+    hop::{Direction, Side},
+    report::Run,
+};
+use nettoll_lab::{Network, Underlay};
+use nettoll_tests::session::{Session, first, label, stage};
+
+/// What a packet passes from a pod on one node to a pod on the other, in its direction: which side
+/// sees it, the stage, the device.
+fn way(sender: Side, receiver: Side) -> [(Side, &'static str, &'static str); 13] {
+    let port = if sender == Side::Client {
+        "vethn1-a"
+    } else {
+        "vethn2-a"
+    };
+    [
+        (sender, "socket_tx", "eth0"),
+        (sender, "veth", "eth0"),
+        (sender, "backlog", port),
+        (sender, "bridge", "cni0"),
+        (sender, "forward", "flannel.1"),
+        (sender, "encap", "flannel.1"),
+        (sender, "wire", "eth0"),
+        (receiver, "backlog", "eth0"),
+        (receiver, "decap", "flannel.1"),
+        (receiver, "gro_cells", "flannel.1"),
+        (receiver, "forward", "cni0"),
+        (receiver, "bridge", "cni0"),
+        (receiver, "socket_rx", "eth0"),
+    ]
+}
+
+/// All stages with their packets, for messages.
+fn stages(run: &Run) -> String {
+    let row = |stage| format!("{} {:?}\n", label(stage), stage.packets);
+    run.stages.iter().flatten().map(row).collect()
+}
+
+/// Requests between the marks of the rounds with the probe.
+fn requests(run: &Run) -> u64 {
+    let probed = run.rounds.iter().filter(|round| round.probe);
+    probed.filter_map(|round| round.transactions).sum()
+}
+
+fn measure(session: &Session, test: &str) -> Result<Run> {
+    let report = session.test(&[
+        "--from",
+        "pod/lab/n1-a",
+        "--to",
+        "pod/lab/n2-a",
+        "--type",
+        test,
+        "--seconds",
+        "2",
+        "--probe",
+        "on",
+    ])?;
+    first(&report).cloned()
+}
+
+#[test]
+fn each_packet_is_seen_once_in_each_stage_and_the_stages_close() -> Result<()> {
+    let session = Session::up(Network::Vxlan, Underlay::Veth)?;
+    for test in ["udp_rr", "tcp_rr"] {
+        let run = measure(&session, test)?;
+        let requests = requests(&run);
+        let closure = run.closure.context("no closure")?;
+        println!("{test}: {requests} requests, closure {closure:.4}");
+        ensure!(requests > 0, "{test}: no requests");
+        for (sender, receiver, direction) in [
+            (Side::Client, Side::Server, Direction::Request),
+            (Side::Server, Side::Client, Direction::Response),
+        ] {
+            for (side, name, device) in way(sender, receiver) {
+                let found = stage(&run, side, direction, name, Some(device));
+                let found = found.with_context(|| {
+                    format!(
+                        "{test}: no {side:?} {direction:?} {name} {device}\n{}",
+                        stages(&run)
+                    )
+                })?;
+                ensure!(
+                    found.packets == Some(requests) && !found.derived,
+                    "{test}: {requests} requests, {}\n{}",
+                    label(found),
+                    stages(&run)
+                );
+            }
+        }
+        ensure!(
+            (0.95..=1.05).contains(&closure),
+            "{test}: closure {closure}\n{}",
+            stages(&run)
+        );
+        // Ticks of the sampler that a halted CPU missed are no packets.
+        let of_packets =
+            |(reason, lost): &(&String, &u64)| **lost > 0 && !reason.starts_with("stacks_");
+        let lost: Vec<_> = run.probe.lost.iter().filter(of_packets).collect();
+        ensure!(lost.is_empty(), "{test}: lost {lost:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_stream_shows_what_encapsulation_takes_of_the_processor() -> Result<()> {
+    let session = Session::up(Network::Vxlan, Underlay::Veth)?;
+    let run = measure(&session, "tcp_stream")?;
+    let regions: Vec<_> = run.regions.iter().flatten().collect();
+    let encap = regions.iter().find(|region| region.name == "encap");
+    let encap = encap.with_context(|| format!("no region encap in {regions:?}"))?;
+    let exact = encap.exact_ns_per_byte.context("no exact self time")?;
+    println!(
+        "{} samples in encap, exact {exact:.2} ns/byte",
+        encap.samples
+    );
+    ensure!(encap.samples > 0, "no samples in encap");
+    ensure!(exact > 0.0, "the vxlan device took {exact} ns/byte");
+    Ok(())
+}
