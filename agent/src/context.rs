@@ -1,11 +1,10 @@
 //! The node as it is now: what a result depends on besides the path.
 
+mod cni;
+
 use std::{fs, io};
 
-use nettoll_core::{
-    device::DeviceKind,
-    report::{DeviceContext, NodeContext},
-};
+use nettoll_core::report::NodeContext;
 
 use crate::path::{Node, PathError};
 
@@ -43,7 +42,7 @@ pub(crate) fn node(node: &Node) -> Result<NodeContext, ContextError> {
         cpu_model: cpu_model(&cpu_info),
         cpus: cpus(&cpu_info),
         clock_source: read(CLOCK_SOURCE)?,
-        cni: cni(&devices).map(str::to_owned),
+        cni: cni::like(&devices).map(str::to_owned),
         devices,
     })
 }
@@ -94,44 +93,11 @@ fn cpus(cpu_info: &str) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-/// The CNI whose devices these look like. Its pods are not asked: only what carries packets
-/// counts.
-fn cni(devices: &[DeviceContext]) -> Option<&'static str> {
-    let any = |kind, prefix: &str| {
-        devices.iter().any(|device| {
-            device.place.starts_with("node/")
-                && device.kind == kind
-                && device.name.starts_with(prefix)
-        })
-    };
-    if any(DeviceKind::Vxlan, "flannel.") || any(DeviceKind::Bridge, "cni0") {
-        Some("flannel-like")
-    } else if any(DeviceKind::Vxlan, "cilium_") || any(DeviceKind::Veth, "cilium_") {
-        Some("cilium-like")
-    } else if any(DeviceKind::Vxlan, "vxlan.calico") || any(DeviceKind::Veth, "cali") {
-        Some("calico-like")
-    } else {
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-
-    fn device(place: &str, name: &str, kind: DeviceKind) -> DeviceContext {
-        DeviceContext {
-            place: place.to_owned(),
-            name: name.to_owned(),
-            kind,
-            mtu: 1500,
-            qdisc: None,
-            driver: None,
-            offloads: None,
-        }
-    }
 
     #[test]
     fn cpus_are_named_and_counted() {
@@ -146,26 +112,6 @@ mod tests {
             ("implementer 0x41 part 0xd0c", 1)
         );
         assert_eq!(cpu_model(""), "unknown");
-    }
-
-    #[test]
-    fn a_cni_is_recognised_by_its_devices_only() {
-        let flannel = device("node/n1", "flannel.1", DeviceKind::Vxlan);
-        assert_eq!(cni(&[flannel]), Some("flannel-like"));
-        assert_eq!(
-            cni(&[device("node/n1", "cni0", DeviceKind::Bridge)]),
-            Some("flannel-like")
-        );
-        assert_eq!(
-            cni(&[device("node/n1", "cali12ab", DeviceKind::Veth)]),
-            Some("calico-like")
-        );
-        assert_eq!(
-            cni(&[device("node/n1", "flannel.1", DeviceKind::Veth)]),
-            None
-        );
-        assert_eq!(cni(&[device("pod/a/b", "cni0", DeviceKind::Bridge)]), None);
-        assert_eq!(cni(&[]), None);
     }
 
     #[test]
