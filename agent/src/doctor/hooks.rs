@@ -232,10 +232,12 @@ fn attempt(target: Target, privileged: bool) -> Result<(), Failure> {
             "this process may not load eBPF programs".to_owned(),
         ),
         Some(ENOTSUPP) => (reason, "not supported by this kernel (ENOTSUPP)".to_owned()),
-        Some(libc::EPERM | libc::EACCES) => (
+        // A kernel that takes no program at functions says the same of those alone.
+        Some(libc::EPERM | libc::EACCES) if matches!(target, Target::Tracepoint(_)) => (
             Reason::Forbidden,
             "it is forbidden in spite of the capabilities".to_owned(),
         ),
+        Some(libc::EPERM) => (reason, "the kernel refuses it (EPERM)".to_owned()),
         _ => (reason, error.to_string()),
     };
     let program = bpf::load(target).map_err(|error| refused(Reason::LoadRefused, &error))?;
