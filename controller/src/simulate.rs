@@ -1,28 +1,30 @@
 //! A cluster of any size on one machine: the real state machine, planner, results and encoder, and
 //! made-up rounds. For `cargo xtask bench controller`, which says what the figures shall be.
 
+mod made_up;
+mod took;
+
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     fs,
-    net::{IpAddr, Ipv4Addr},
     sync::Arc,
-    time::Instant,
 };
 
 use nettoll_core::{
-    api::{LightPlan, LightResults, LightRound},
+    api::{LightPlan, LightResults},
     exposition::Format,
-    histogram::{Histogram, USER_SUB_BITS},
-    inventory::{Cluster, Event, NodeFacts, PodFacts, Role},
-    mesh::{Plan, Settings, Why},
+    inventory::Cluster,
+    mesh::{Plan, Settings, State, Why},
     random::SplitMix64,
 };
 use serde::Serialize;
 
+use self::{
+    made_up::{node, variants},
+    took::{Spread, Took, least, once},
+};
 use crate::{mesh::Mesh, metrics::Metrics};
 
-/// Made-up rounds differ in so many ways.
-const VARIANTS: usize = 64;
 /// Rounds of each edge, until windows and tolls are full.
 const PERIODS: u64 = 61;
 /// How often an agent is asked in a minute.
@@ -52,18 +54,27 @@ struct Figures {
     neighbours: usize,
     pairs: usize,
     most_pairs_of_a_node: usize,
-    event_mean_us: f64,
-    event_p999_us: f64,
-    event_max_us: f64,
-    plan_ms: f64,
-    orders_ms: f64,
-    replan_ms: f64,
+    /// Times of events, by the clock and of the processor.
+    event_wall_us: Spread,
+    event_cpu_us: Spread,
+    /// What a plan is made of is taken from the cluster: events wait for that.
+    members: Took,
+    /// All pairs, and all agents' orders.
+    round: Took,
+    /// The second part of it: orders for agents that have none.
+    orders: Took,
+    /// Their versions alone, by which the controller sees which are others than before.
+    versions: Took,
+    /// A node more: planned, taken up, and the orders that are others made.
+    join: Took,
+    replan: Took,
+    join_orders: usize,
     join_ring_begun: usize,
     join_ring_ended: usize,
     join_zones_most: usize,
     answers_per_minute: usize,
     answers_cpu_seconds: f64,
-    scrape_ms: f64,
+    scrape: Took,
     scrape_bytes: usize,
     series: usize,
     series_of_a_pair_most: usize,
@@ -96,81 +107,50 @@ pub fn run(args: &Args) -> Result<(), serde_json::Error> {
     fill(&mesh, &metrics);
     a_minute(&mesh, &metrics, &mut figures)?;
     scrape(&metrics, &mesh, &mut figures);
+    join(&mut cluster, args, &settings, &mesh, &mut figures);
     figures.memory_mib = memory_mib("VmRSS:");
     figures.memory_peak_mib = memory_mib("VmHWM:");
-    join(&mut cluster, args, &settings, &mut figures);
     println!("{}", serde_json::to_string_pretty(&figures)?);
     Ok(())
 }
 
 /// All events of the cluster, and all once more with other readiness, each timed alone.
 fn grow(cluster: &mut Cluster, args: &Args, figures: &mut Figures) {
-    let mut times = Vec::new();
+    let (mut wall_us, mut cpu_us) = (Vec::new(), Vec::new());
     for ready in [true, false, true] {
         for number in 0..args.nodes {
             for event in node(number, args.zones, ready) {
-                let begin = Instant::now();
-                cluster.apply(event);
-                times.push(begin.elapsed().as_secs_f64() * 1e6);
+                let (took, ()) = once(|| cluster.apply(event));
+                wall_us.push(took.wall_ms * 1e3);
+                cpu_us.push(took.cpu_ms * 1e3);
             }
         }
     }
-    times.sort_unstable_by(f64::total_cmp);
-    let at = |part: f64| times.get((times.len() as f64 * part) as usize).copied();
-    figures.event_mean_us = times.iter().sum::<f64>() / times.len().max(1) as f64;
-    figures.event_p999_us = at(0.999).unwrap_or_default();
-    figures.event_max_us = times.last().copied().unwrap_or_default();
-}
-
-/// A node and its pods as watches tell of them.
-fn node(number: u32, zones: u32, ready: bool) -> [Event; 4] {
-    let address = |network: u32| IpAddr::V4(Ipv4Addr::from((network << 24) + number + 1));
-    let name = format!("ip-10-0-{}-{}.compute.internal", number / 256, number % 256);
-    let pod = |role, component: &str, network| {
-        Event::Pod(PodFacts {
-            uid: format!("{number:08x}-6dd4-4be5-8a0c-{component:0>12.12}"),
-            namespace: "nettoll".to_owned(),
-            name: format!("nettoll-{component}-{number:05}"),
-            node: Some(name.clone()),
-            address: Some(address(network)),
-            host_network: role == Role::Agent,
-            ready,
-            gone: false,
-            role,
-        })
-    };
-    [
-        Event::Node(NodeFacts {
-            name: name.clone(),
-            address: Some(address(10)),
-            zone: Some(format!("region-1{}", number % zones)),
-            ready,
-            labels: Arc::default(),
-        }),
-        pod(Role::Agent, "agent", 10),
-        pod(Role::EndpointA, "endpoint-a", 11),
-        pod(Role::EndpointB, "endpoint-b", 12),
-    ]
+    figures.event_wall_us = Spread::of(wall_us);
+    figures.event_cpu_us = Spread::of(cpu_us);
 }
 
 fn plan(cluster: &Cluster, settings: &Settings, mesh: &Mesh, figures: &mut Figures) {
-    let (took, plan) = best(3, || Plan::new(cluster, settings));
-    figures.plan_ms = took;
+    let members = || cluster.members().cloned().collect::<Vec<_>>();
+    figures.members = least(members);
+    // As they go out: one after the other.
+    let orders = |plan: &Plan| {
+        let orders = (0..plan.members().len()).map(|member| plan.light(member));
+        orders.map(|order| order.edges.len()).sum::<usize>()
+    };
+    figures.round = least(|| orders(&Plan::new(cluster, settings)));
+    let plan = Plan::new(cluster, settings);
+    figures.orders = least(|| orders(&plan));
     let members = plan.members().len();
-    let (took, _) = best(3, || {
-        // As they go out: one after the other.
-        (0..members)
-            .map(|member| plan.light(member).edges.len())
-            .sum::<usize>()
+    figures.versions = least(|| {
+        let versions = (0..members).filter_map(|member| plan.version(member));
+        versions.map(|version| version.len()).sum::<usize>()
     });
-    figures.orders_ms = took;
     figures.pairs = plan.pairs().len();
     figures.unexported_pairs = plan.unexported();
     let of_node = (0..members).map(|member| plan.pairs_from(member).len());
     figures.most_pairs_of_a_node = of_node.max().unwrap_or(0);
-    let begin = Instant::now();
     mesh.state().replan(plan);
-    figures.replan_ms = begin.elapsed().as_secs_f64() * 1e3;
 }
 
 /// Enough rounds for all windows to be full.
@@ -222,21 +202,21 @@ fn a_minute(
                 watched: Vec::new(),
                 path_mtus: Vec::new(),
             });
-            let begin = Instant::now();
-            let results = body.and_then(|body| serde_json::from_slice::<LightResults>(&body));
-            match results {
-                Ok(results) => {
-                    let mut state = mesh.state();
-                    for round in &results.rounds {
-                        let (_, accepted) = state.take(node, round, mesh.now_ms());
-                        if let Some(accepted) = accepted {
-                            metrics.record_light(&accepted, round);
-                        }
+            let (took, taken) = once(|| -> Result<(), serde_json::Error> {
+                let results: LightResults = serde_json::from_slice(&body?)?;
+                let mut state = mesh.state();
+                for round in &results.rounds {
+                    let (_, accepted) = state.take(node, round, mesh.now_ms());
+                    if let Some(accepted) = accepted {
+                        metrics.record_light(&accepted, round);
                     }
                 }
-                Err(error) => outcome = Err(error),
+                Ok(())
+            });
+            if taken.is_err() {
+                outcome = taken;
             }
-            figures.answers_cpu_seconds += begin.elapsed().as_secs_f64();
+            figures.answers_cpu_seconds += took.cpu_ms / 1e3;
             figures.answers_per_minute += 1;
         }
     });
@@ -244,11 +224,7 @@ fn a_minute(
 }
 
 fn each_order(mesh: &Mesh, mut with: impl FnMut(&str, &LightPlan)) {
-    let names: Vec<String> = {
-        let state = mesh.state();
-        let members = state.plan().members().iter();
-        members.map(|member| member.name.clone()).collect()
-    };
+    let names = names(&mesh.state());
     for name in names {
         let order = mesh.state().light(&name);
         if let Some(order) = order {
@@ -257,10 +233,15 @@ fn each_order(mesh: &Mesh, mut with: impl FnMut(&str, &LightPlan)) {
     }
 }
 
+fn names(state: &State) -> Vec<String> {
+    let members = state.plan().members().iter();
+    members.map(|member| member.name.clone()).collect()
+}
+
 fn scrape(metrics: &Metrics, mesh: &Mesh, figures: &mut Figures) {
-    let (took, text) = best(3, || metrics.page(Format::OpenMetrics));
+    figures.scrape = least(|| metrics.page(Format::OpenMetrics));
+    let text = metrics.page(Format::OpenMetrics);
     let text = String::from_utf8_lossy(&text);
-    figures.scrape_ms = took;
     figures.scrape_bytes = text.len();
     figures.series = text.lines().filter(|line| !line.starts_with('#')).count();
     // Of the first pair that has series: those with both its names.
@@ -276,9 +257,14 @@ fn scrape(metrics: &Metrics, mesh: &Mesh, figures: &mut Figures) {
 }
 
 /// One node more.
-fn join(cluster: &mut Cluster, args: &Args, settings: &Settings, figures: &mut Figures) {
-    let named = |cluster: &Cluster| {
-        let plan = Plan::new(cluster, settings);
+fn join(
+    cluster: &mut Cluster,
+    args: &Args,
+    settings: &Settings,
+    mesh: &Mesh,
+    figures: &mut Figures,
+) {
+    let named = |plan: &Plan| {
         let mut ring = BTreeSet::new();
         let mut zones = BTreeSet::new();
         for pair in plan.pairs() {
@@ -291,54 +277,35 @@ fn join(cluster: &mut Cluster, args: &Args, settings: &Settings, figures: &mut F
         }
         (ring, zones)
     };
-    let (ring, zones) = named(cluster);
+    let mut state = mesh.state();
+    let (ring, zones) = named(state.plan());
+    let version = |state: &State, name: &str| state.order(name).and_then(|(_, version)| version);
+    let known: HashMap<String, Option<String>> = (names(&state).into_iter())
+        .map(|name| {
+            let version = version(&state, &name);
+            (name, version)
+        })
+        .collect();
     node(args.nodes, args.zones, true)
         .into_iter()
         .for_each(|event| cluster.apply(event));
-    let (ring_after, zones_after) = named(cluster);
+    let (planned, plan) = once(|| Plan::new(cluster, settings));
+    (figures.replan, ()) = once(|| state.replan(plan));
+    let (made, others) = once(|| {
+        let names = names(&state);
+        let others = (names.iter()).filter(|&name| known.get(name) != Some(&version(&state, name)));
+        others.filter_map(|name| state.light(name)).count()
+    });
+    figures.join_orders = others;
+    for took in [planned, figures.replan, made] {
+        figures.join.cpu_ms += took.cpu_ms;
+        figures.join.wall_ms += took.wall_ms;
+    }
+    let (ring_after, zones_after) = named(state.plan());
     figures.join_ring_begun = ring_after.difference(&ring).count();
     figures.join_ring_ended = ring.difference(&ring_after).count();
     let begun = zones_after.difference(&zones).count();
     figures.join_zones_most = begun.max(zones.difference(&zones_after).count());
-}
-
-/// Rounds of 50 requests, with times as a pod network has them.
-fn variants() -> Vec<LightRound> {
-    let mut random = SplitMix64::new(7);
-    let round = |_| {
-        let mut times = Histogram::new(USER_SUB_BITS);
-        for _ in 0..50 {
-            let tail = random.uniform().powi(8) * 400_000.0;
-            times.record((60_000.0 + 30_000.0 * random.uniform() + tail) as u64);
-        }
-        LightRound {
-            sequence: 1,
-            edge: String::new(),
-            age_ms: 5_000,
-            sent: 50,
-            answered: 50,
-            lost: 0,
-            rtt: times.to_times(),
-            ..LightRound::default()
-        }
-    };
-    (0..VARIANTS).map(round).collect()
-}
-
-/// The shortest of some times in ms, and the last value.
-fn best<T>(times: usize, mut what: impl FnMut() -> T) -> (f64, T) {
-    let mut timed = || {
-        let begin = Instant::now();
-        let value = what();
-        (begin.elapsed().as_secs_f64() * 1e3, value)
-    };
-    let mut least = f64::INFINITY;
-    for _ in 1..times {
-        // Its value is gone before the next one comes.
-        least = least.min(timed().0);
-    }
-    let (took, value) = timed();
-    (least.min(took), value)
 }
 
 /// By /proc/self/status; 0 where there is none.

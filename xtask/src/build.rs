@@ -2,7 +2,7 @@
 //!
 //! Optimised binaries are static: the lab, the tests and the image run the very same files.
 
-mod linkage;
+pub(crate) mod linkage;
 
 use std::{env, path::PathBuf, process::Command};
 

@@ -19,7 +19,7 @@ pub(crate) enum Linkage {
 
 impl Linkage {
     /// The better one of those that are here.
-    pub(super) fn find() -> Result<Self> {
+    pub(crate) fn find() -> Result<Self> {
         let mut rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
         rustc.args(["--print", "target-libdir", "--target"]);
         let folder = exec::ask(rustc.arg(Self::Musl.target()))?;
@@ -34,7 +34,7 @@ impl Linkage {
     }
 
     /// The target's triple.
-    pub(super) fn target(self) -> String {
+    pub(crate) fn target(self) -> String {
         let library = match self {
             Self::Musl => "musl",
             Self::Glibc => "gnu",
@@ -43,7 +43,7 @@ impl Linkage {
     }
 
     /// Tells cargo how.
-    pub(super) fn configure(self, cargo: &mut Command) {
+    pub(crate) fn configure(self, cargo: &mut Command) {
         let target = self.target().replace('-', "_");
         match self {
             Self::Musl => {
