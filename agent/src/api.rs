@@ -191,8 +191,8 @@ async fn respond(
             block(privileged, move || agent.runs.flow(&id, flow)).await
         }
         Route::Start(id) => {
-            body::nothing(body)?;
-            block(privileged, move || agent.runs.start(&id)).await
+            let at_server = body::decode(body)?;
+            block(privileged, move || agent.runs.start(&id, at_server)).await
         }
         Route::Begin(id) => {
             let round = body::decode(body)?;

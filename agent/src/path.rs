@@ -4,6 +4,7 @@
 //! An ifindex says nothing without its namespace, and what lies on the other side of a veth or
 //! under a tunnel may be in another one. So all namespaces of the node are listed together.
 
+pub(crate) mod conntrack;
 mod devices;
 mod ethtool;
 mod link;
@@ -13,7 +14,7 @@ mod space;
 
 use std::{collections::BTreeMap, io, net::IpAddr};
 
-use netlink_packet_route::route::{RouteAttribute, RouteFlags, RouteType};
+use netlink_packet_route::route::{RouteAttribute, RouteFlags, RouteMessage, RouteType};
 use nettoll_core::{
     api::{ResolveRequest, Resolved},
     device::{Device, DeviceId, DeviceKind},
@@ -165,36 +166,36 @@ impl Node {
             }
         };
         let mut devices = devices::join(&self.name, &spaces);
-        let mut mark = |place: &Endpoint, to, from, set: fn(&mut Device)| {
-            let Some(space) = spaces.iter().find(|space| space.place == *place) else {
-                return Ok(None);
-            };
-            let id = DeviceId {
-                netns: space.inode,
-                ifindex: route(space, to, from)?,
-            };
+        let find = |place: &Endpoint| spaces.iter().find(|space| space.place == *place);
+        let mut mark = |space: &Space, ifindex, set: fn(&mut Device)| {
+            let netns = space.inode;
+            let id = DeviceId { netns, ifindex };
             devices
                 .iter_mut()
                 .filter(|device| device.id == id)
                 .for_each(set);
-            Ok(Some(space.inode))
         };
-        let netns = mark(
-            &asked,
-            request.peer_address,
-            Some(request.local_address),
-            |device| {
-                device.endpoint = true;
-            },
-        )?;
-        if let Some(peer) = request.peer_node_address {
-            mark(&Endpoint::Node(self.name.clone()), peer, None, |device| {
+        // `spaces` holds what was asked for, or fails.
+        let space = find(&asked).ok_or_else(|| self.unknown(&request.endpoint))?;
+        let leaves_by = route(space, request.peer_address, Some(request.local_address))?;
+        mark(space, leaves_by, |device| device.endpoint = true);
+        let arrives_at = if Some(leaves_by) == loopback(space) {
+            leaves_by
+        } else {
+            holder(space, request.local_address)
+                .filter(|&device| Some(device) != loopback(space))
+                .unwrap_or(leaves_by)
+        };
+        mark(space, arrives_at, |device| device.arrival = true);
+        if let Some(peer) = request.peer_node_address
+            && let Some(space) = find(&Endpoint::Node(self.name.clone()))
+        {
+            mark(space, route(space, peer, None)?, |device| {
                 // A node's own address is no way to another node.
                 device.underlay = device.kind != DeviceKind::Loopback;
-            })?;
+            });
         }
-        // `spaces` holds what was asked for, or fails.
-        let netns = netns.ok_or_else(|| self.unknown(&request.endpoint))?;
+        let netns = space.inode;
         Ok(Resolved { netns, devices })
     }
 
@@ -276,25 +277,40 @@ fn route(space: &Space, to: IpAddr, from: Option<IpAddr>) -> Result<u32, PathErr
     };
     let ask = |flags| space.netlink.route(to, from, flags);
     let answer = ask(RouteFlags::empty()).map_err(error)?;
-    let device = answer
+    match answer.header.kind {
+        // Whichever device has the address, packets to it go over lo.
+        RouteType::Local => loopback(space),
+        _ => device_of(&answer),
+    }
+    .ok_or_else(|| error(io::Error::other("the route leads over no device")))
+}
+
+/// The index of `lo`.
+fn loopback(space: &Space) -> Option<u32> {
+    let mut links = space.links.iter();
+    let lo = links.find(|link| link.kind == DeviceKind::Loopback)?;
+    Some(lo.ifindex)
+}
+
+/// The index of the device that has an address of the namespace, as the kernel's table of local
+/// addresses was written; `None` where the kernel does not tell.
+fn holder(space: &Space, address: IpAddr) -> Option<u32> {
+    let answer = space.netlink.route(address, None, RouteFlags::FibMatch);
+    let answer = answer.ok()?;
+    (answer.header.kind == RouteType::Local)
+        .then(|| device_of(&answer))
+        .flatten()
+}
+
+/// The device that a route leads over.
+fn device_of(route: &RouteMessage) -> Option<u32> {
+    route
         .attributes
         .iter()
         .find_map(|attribute| match attribute {
             RouteAttribute::Oif(ifindex) => Some(*ifindex),
             _ => None,
-        });
-    let lo = || {
-        space
-            .links
-            .iter()
-            .find(|link| link.kind == DeviceKind::Loopback)
-    };
-    match answer.header.kind {
-        // Whichever device has the address, packets to it go over lo.
-        RouteType::Local => lo().map(|lo| lo.ifindex),
-        _ => device,
-    }
-    .ok_or_else(|| error(io::Error::other("the route leads over no device")))
+        })
 }
 
 #[cfg(test)]
@@ -347,6 +363,7 @@ mod tests {
             (ends[0].kind, ends[0].id.netns),
             (DeviceKind::Loopback, resolved.netns)
         );
+        assert!(ends[0].arrival);
         assert_eq!(ends[0].place, "node/n1");
         assert!(resolved.devices.iter().all(|device| !device.underlay));
     }

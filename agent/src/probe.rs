@@ -2,8 +2,8 @@
 //!
 //! The eBPF side (`agent-ebpf/src/hops`) aggregates in arrays with a part for each CPU; this side
 //! resolves struct offsets from what the kernel says of itself ([`kernel`]), loads the programs,
-//! tells them which flows and devices matter ([`devices`]), maps their [`memory`], shares stamps
-//! with the traffic threads ([`stamps`]), reads what was counted ([`counts`]) and what the programs
+//! tells them which flows and devices matter ([`follow`], [`devices`]), maps their [`memory`], shares
+//! stamps with the traffic threads ([`stamps`]), reads what was counted ([`counts`]) and what the programs
 //! themselves cost ([`calibration`]) and add to self times ([`seam`]). Programs are attached only in
 //! rounds that want them; what they could not count is counted by reason.
 //!
@@ -13,18 +13,14 @@
 mod calibration;
 mod counts;
 mod devices;
+mod follow;
 pub(crate) mod kernel;
 mod memory;
 mod seam;
 mod stamps;
 mod way;
 
-use std::{
-    collections::BTreeMap,
-    io,
-    net::{IpAddr, SocketAddr},
-    sync::{Arc, atomic::Ordering},
-};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -32,13 +28,10 @@ use aya::{
     programs::{BtfTracePoint, ProgramError, tp_btf::BtfTracePointLink},
 };
 use nettoll_agent_common::hops::{
-    Config, DEVICE_ENDPOINT, DEVICE_OWN, DEVICE_PEER, DEVICE_TUNNEL, DEVICE_UNDERLAY, DeviceEntry,
-    FLOWS, FlowKey, FlowRef, LOSS_NAMES, NO_DEVICE, ProgramCounters,
+    Config, DeviceEntry, FLOWS, FlowKey, FlowRef, LOSS_NAMES, ProgramCounters,
 };
 use nettoll_core::{
-    api::{FlowTuple, Protocol},
     btf::BtfError,
-    device::Device,
     hop::{Edge, SelfTime},
     kernel::{MEMBERS, Mismatch, TRACEPOINTS, Tracepoint},
     report::Program,
@@ -160,7 +153,7 @@ pub(crate) struct Probe {
     seed: u32,
     placed: Vec<u32>,
     vxlan_ports: [u16; 2],
-    flows: BTreeMap<u16, [FlowKey; 2]>,
+    flows: BTreeMap<u16, Vec<FlowKey>>,
     generation: u32,
     costs: BTreeMap<&'static str, Cost>,
     /// From the first slice that measures them on.
@@ -286,90 +279,6 @@ impl Probe {
         Ok(())
     }
 
-    /// Follows a flow over the devices of the way's `nodes`, and to the first event on another
-    /// node's underlay device (the end of `wire`).
-    pub(crate) fn follow(&mut self, flow: &FlowTuple, way: &Way<'_>) -> Result<FlowId, ProbeError> {
-        let free = (0..FLOWS as u16).find(|index| !self.flows.contains_key(index));
-        let index = free.ok_or(ProbeError::TooManyFlows)?;
-        let ours = |device: &Device| way.nodes.contains(&device.node);
-        let mut ends = [NO_DEVICE; 2];
-        for device in way.devices {
-            let flags = if ours(device) {
-                DEVICE_OWN
-                    | if device.endpoint { DEVICE_ENDPOINT } else { 0 }
-                    | if device.underlay { DEVICE_UNDERLAY } else { 0 }
-                    | if device.kind.is_tunnel() {
-                        DEVICE_TUNNEL
-                    } else {
-                        0
-                    }
-            } else if device.underlay {
-                DEVICE_PEER
-            } else {
-                continue;
-            };
-            let number = self
-                .devices
-                .add(device.id, flags)
-                .ok_or(ProbeError::TooManyDevices)?;
-            if device.endpoint && ours(device) {
-                for (end, netns) in ends.iter_mut().zip([way.client, way.server]) {
-                    if netns == device.id.netns {
-                        *end = number;
-                    }
-                }
-            }
-        }
-        let mut ports: Vec<u16> = way.devices.iter().filter_map(|d| d.vxlan_port).collect();
-        ports.sort_unstable();
-        ports.dedup();
-        self.vxlan_ports = [0, 1].map(|index| ports.get(index).copied().unwrap_or(0));
-        self.generation += 1;
-        self.write_devices()?;
-
-        let [client, server] = ends;
-        let state = self.states.get(index.into());
-        state.counted.store(0, Ordering::Release);
-        state.origin[0].store(client, Ordering::Relaxed);
-        state.terminal[0].store(server, Ordering::Relaxed);
-        state.origin[1].store(server, Ordering::Relaxed);
-        state.terminal[1].store(client, Ordering::Relaxed);
-        let whole = client != NO_DEVICE && server != NO_DEVICE;
-        state.over_wire.store(whole.into(), Ordering::Relaxed);
-        state.generation.store(self.generation, Ordering::Release);
-
-        let keys = [
-            flow_key(flow.protocol, flow.client, flow.server),
-            flow_key(flow.protocol, flow.server, flow.client),
-        ];
-        for (direction, key) in (0..).zip(&keys) {
-            self.flow_table.insert(
-                key,
-                FlowRef {
-                    flow: index,
-                    direction,
-                },
-                0,
-            )?;
-        }
-        self.flows.insert(index, keys);
-        Ok(FlowId(index))
-    }
-
-    /// Ends following; the flow's counts are gone.
-    pub(crate) fn unfollow(&mut self, flow: FlowId) -> Result<(), ProbeError> {
-        let state = self.states.get(flow.0.into());
-        state.counted.store(0, Ordering::Release);
-        for key in self.flows.remove(&flow.0).into_iter().flatten() {
-            ignore_missing(self.flow_table.remove(&key))?;
-        }
-        if self.flows.is_empty() {
-            self.devices.clear();
-        }
-        self.counts.clear(flow.0);
-        Ok(())
-    }
-
     /// The flow's stamps, for its traffic threads.
     pub(crate) fn stamps(&self, flow: FlowId) -> Stamps {
         Stamps::of(Arc::clone(&self.states), flow.0.into())
@@ -435,24 +344,6 @@ impl Probe {
     }
 }
 
-/// One direction's key.
-fn flow_key(protocol: Protocol, from: SocketAddr, to: SocketAddr) -> FlowKey {
-    let octets = |address: SocketAddr| match address.ip() {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        IpAddr::V6(address) => address.octets(),
-    };
-    FlowKey {
-        source: octets(from),
-        destination: octets(to),
-        source_port: from.port(),
-        destination_port: to.port(),
-        protocol: match protocol {
-            Protocol::Tcp => libc::IPPROTO_TCP as u32,
-            Protocol::Udp => libc::IPPROTO_UDP as u32,
-        },
-    }
-}
-
 fn program<'a>(
     ebpf: &'a mut Ebpf,
     name: &'static str,
@@ -463,12 +354,4 @@ fn program<'a>(
 
 fn map(ebpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, ProbeError> {
     ebpf.take_map(name).ok_or(ProbeError::Missing(name))
-}
-
-/// Removing what is not there is no error.
-fn ignore_missing(result: Result<(), MapError>) -> Result<(), ProbeError> {
-    match result {
-        Ok(()) | Err(MapError::KeyNotFound | MapError::ElementNotFound) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }

@@ -28,7 +28,7 @@ use std::{
 };
 
 use nettoll_core::{
-    api::{Calibrate, FlowTuple, RUN_IDLE_SECONDS, RoundSide, RoundSpec, RunSide},
+    api::{Calibrate, Flow, FlowTuple, RUN_IDLE_SECONDS, RoundSide, RoundSpec, RunSide},
     endpoint::Endpoint,
     stacks::{Of, StackTotals},
 };
@@ -38,7 +38,7 @@ use self::{
     instruments::{Instruments, lock},
     run::{Phase, Run, Traffic},
 };
-use crate::metrics::Totals;
+use crate::{metrics::Totals, path::conntrack};
 
 /// Most runs at once: each holds sockets and threads.
 const MAX_RUNS: usize = 64;
@@ -84,14 +84,14 @@ impl Runs {
         self.instruments.switch_off(why);
     }
 
-    /// Tells the server whose flow it serves.
-    pub(crate) fn flow(&self, id: &str, flow: FlowTuple) -> Result<(), RunError> {
+    /// Tells the server whose flow it serves: the flow as the server has it.
+    pub(crate) fn flow(&self, id: &str, at_client: FlowTuple) -> Result<FlowTuple, RunError> {
         let run = self.find(id)?;
         let _visit = run.visit();
         let mut traffic = lock(&run.traffic);
         if let Some(known) = traffic.flow {
-            return if known == flow {
-                Ok(())
+            return if known.at_client == at_client {
+                Ok(known.at_server)
             } else {
                 Err(RunError::Flow)
             };
@@ -105,14 +105,19 @@ impl Runs {
         else {
             return Err(run.not_mine("serve a flow"));
         };
-        server.serve(&flow)?;
-        *known = Some(flow);
+        let at_server = server.serve(&at_client)?;
+        let flow = Flow {
+            at_server,
+            ..at_client.into()
+        };
+        *known = Some(between(flow, &at_server));
         *phase = Phase::Ready;
-        Ok(())
+        Ok(at_server)
     }
 
-    /// Connects the client and warms the connection up.
-    pub(crate) fn start(&self, id: &str) -> Result<(), RunError> {
+    /// Connects the client and warms the connection up. `at_server` is the flow as a server on another
+    /// agent has it.
+    pub(crate) fn start(&self, id: &str, at_server: Option<FlowTuple>) -> Result<(), RunError> {
         let run = self.find(id)?;
         let _visit = run.visit();
         let mut traffic = lock(&run.traffic);
@@ -124,6 +129,10 @@ impl Runs {
             .as_mut()
             .ok_or_else(|| run.not_mine("start"))?
             .start()?;
+        if let (Some(flow), Some(at_server)) = (&mut traffic.flow, at_server) {
+            flow.at_server = at_server;
+            *flow = between(*flow, &flow.at_client);
+        }
         traffic.phase = Phase::Ready;
         Ok(())
     }
@@ -340,4 +349,19 @@ impl Runs {
             .cloned()
             .ok_or_else(|| RunError::Unknown(id.to_owned()))
     }
+}
+
+/// The flow with what this node makes of its tuple `here`, where that is the other end's no more than
+/// its own: then the other node translates too.
+fn between(flow: Flow, here: &FlowTuple) -> Flow {
+    if flow.at_client == flow.at_server {
+        return flow;
+    }
+    let sides = conntrack::both_sides(here).unwrap_or_else(|error| {
+        tracing::debug!(%error, "the kernel does not tell how it translates");
+        None
+    });
+    let mut sides = sides.into_iter().flatten();
+    let between = sides.find(|side| *side != flow.at_client && *side != flow.at_server);
+    Flow { between, ..flow }
 }

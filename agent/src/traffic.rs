@@ -94,6 +94,9 @@ pub(crate) enum TrafficError {
         /// How the last one ended.
         last: io::Error,
     },
+    /// The server of a service knows its client by the greeting alone.
+    #[error("no client has greeted by way of the service yet; prepare the client first")]
+    Unknown,
     /// A request over HTTP without an answer.
     #[error("{0}: {1}")]
     Http(String, String),

@@ -143,14 +143,14 @@ impl Agent {
         self.ask(Method::POST, "/v1/runs", spec, QUICK, LIMIT).await
     }
 
-    /// Tells the server's side what the flow is.
-    pub(crate) async fn flow(&self, run: &str, flow: &FlowTuple) -> Result<(), AgentError> {
+    /// Tells the server's side what the flow is at the client: what it is at the server.
+    pub(crate) async fn flow(&self, run: &str, flow: &FlowTuple) -> Result<FlowTuple, AgentError> {
         self.of_run(run, "flow", flow, QUICK).await
     }
 
-    /// Connects the client.
-    pub(crate) async fn start(&self, run: &str) -> Result<(), AgentError> {
-        self.of_run(run, "start", &(), QUICK).await
+    /// Connects the client, whose flow is this at a server of another agent.
+    pub(crate) async fn start(&self, run: &str, flow: Option<FlowTuple>) -> Result<(), AgentError> {
+        self.of_run(run, "start", &flow, QUICK).await
     }
 
     /// A round's first mark.

@@ -13,6 +13,7 @@ mod ledger;
 mod nodes;
 mod plan;
 mod progress;
+mod resolve;
 mod sides;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};

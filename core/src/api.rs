@@ -9,8 +9,8 @@
 //! | `GET /v1/info` | all | → [`AgentInfo`] |
 //! | `POST /v1/resolve` | both sides | [`ResolveRequest`] → [`Resolved`] |
 //! | `POST /v1/runs` | server, then client | [`RunSpec`] → [`Prepared`] |
-//! | `POST /v1/runs/ID/flow` | server | [`FlowTuple`] → `null`: the probe follows the flow |
-//! | `POST /v1/runs/ID/start` | client | `null` → `null`: connects |
+//! | `POST /v1/runs/ID/flow` | server | [`FlowTuple`], the client's → [`FlowTuple`], the server's |
+//! | `POST /v1/runs/ID/start` | client | that, or `null` → `null`: connects |
 //! | `POST /v1/runs/ID/begin` | server, then client | [`RoundSpec`] → `null`: a round's first mark |
 //! | `POST /v1/runs/ID/run` | client | [`RoundSpec`] → [`RoundSide`]: traffic, returns after it |
 //! | `POST /v1/runs/ID/end` | server, then client | `null` → [`RoundSide`]: the round's last mark |
@@ -174,8 +174,8 @@ pub struct RunSpec {
     pub server: Place,
     /// Port on which the server listens.
     pub port: u16,
-    /// Where the client connects to, on a path to a service: the rules of the service make it the
-    /// server's address.
+    /// Where the client connects to, on a path to a service: the service's address, or a node's. Rules
+    /// on the way make it the server's.
     #[serde(default)]
     pub service: Option<SocketAddr>,
     /// The devices of both nodes, as resolved.
@@ -206,7 +206,7 @@ impl std::fmt::Display for Protocol {
     }
 }
 
-/// A flow's 5-tuple, as it is on the pod network.
+/// A flow's 5-tuple, as one of its ends has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlowTuple {
@@ -216,6 +216,28 @@ pub struct FlowTuple {
     pub client: SocketAddr,
     /// The server's address and port.
     pub server: SocketAddr,
+}
+
+/// A flow as both its ends have it: two tuples where addresses are translated between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// As the client's socket has it.
+    pub at_client: FlowTuple,
+    /// As the server's has it.
+    pub at_server: FlowTuple,
+    /// As it is between two nodes which both translate, as far as an agent's kernel tells.
+    pub between: Option<FlowTuple>,
+}
+
+impl From<FlowTuple> for Flow {
+    /// Nothing is translated.
+    fn from(tuple: FlowTuple) -> Self {
+        Self {
+            at_client: tuple,
+            at_server: tuple,
+            between: None,
+        }
+    }
 }
 
 /// Answer to a [`RunSpec`].

@@ -80,8 +80,13 @@ pub struct Device {
     /// It carries the route to another node's address.
     pub underlay: bool,
     /// It is in an endpoint's namespace and carries the route to the other endpoint (`lo`
-    /// for loopback): where a packet's way begins or ends.
+    /// for loopback): where a packet's way begins.
     pub endpoint: bool,
+    /// It has the endpoint's address (`lo` for loopback): where a packet's way ends. On a node that
+    /// may be another device than [`Self::endpoint`]: what it sends to a pod through a tunnel is
+    /// answered without.
+    #[serde(default)]
+    pub arrival: bool,
     /// Bytes.
     pub mtu: u32,
     /// UDP port of a VXLAN device.

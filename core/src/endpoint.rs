@@ -27,6 +27,13 @@ pub enum Endpoint {
         /// The service's port, where it is not the test's own.
         port: Option<u16>,
     },
+    /// `service/NAMESPACE/NAME[:PORT]@NODE`: a service by its port on a node.
+    NodePort {
+        /// The service.
+        service: Box<Endpoint>,
+        /// The node.
+        node: String,
+    },
     /// `netns/NAME`: a network namespace by its name under `/run/netns`.
     Netns(String),
     /// `url/https://…`.
@@ -36,7 +43,7 @@ pub enum Endpoint {
 /// A text that is no endpoint.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "'{0}' is no endpoint; write node/NAME, pod/NAMESPACE/NAME, service/NAMESPACE/NAME[:PORT], netns/NAME or url/https://…"
+    "'{0}' is no endpoint; write node/NAME, pod/NAMESPACE/NAME, service/NAMESPACE/NAME[:PORT][@NODE], netns/NAME or url/https://…"
 )]
 pub struct EndpointError(String);
 
@@ -75,6 +82,13 @@ impl FromStr for Endpoint {
                 name: named(name)?,
             }),
             ("service", Some((namespace, name))) => {
+                if let Some((service, node)) = rest.split_once('@') {
+                    let service = format!("service/{service}").parse();
+                    return Ok(Self::NodePort {
+                        service: Box::new(service.map_err(|_| bad())?),
+                        node: named(node)?,
+                    });
+                }
                 let (name, port) = match name.split_once(':') {
                     Some((name, port)) => (name, Some(port.parse().map_err(|_| bad())?)),
                     None => (name, None),
@@ -107,6 +121,7 @@ impl fmt::Display for Endpoint {
             } => {
                 write!(f, "service/{namespace}/{name}:{port}")
             }
+            Self::NodePort { service, node } => write!(f, "{service}@{node}"),
             Self::Netns(name) => write!(f, "netns/{name}"),
             Self::Url(url) => write!(f, "url/{url}"),
         }
@@ -114,13 +129,33 @@ impl fmt::Display for Endpoint {
 }
 
 impl Endpoint {
+    /// The service that it is or leads to, and the node by whose port.
+    #[must_use]
+    pub fn service(&self) -> Option<(&Self, Option<&str>)> {
+        match self {
+            Self::Service { .. } => Some((self, None)),
+            Self::NodePort { service, node } => Some((service, Some(node))),
+            _ => None,
+        }
+    }
+
+    /// The Kubernetes namespace and the name of a pod or a service.
+    #[must_use]
+    pub fn object(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Pod { namespace, name }
+            | Self::Service {
+                namespace, name, ..
+            } => Some((namespace, name)),
+            Self::NodePort { service, .. } => service.object(),
+            Self::Node(_) | Self::Netns(_) | Self::Url(_) => None,
+        }
+    }
+
     /// The Kubernetes namespace of a pod or a service.
     #[must_use]
     pub fn namespace(&self) -> Option<&str> {
-        match self {
-            Self::Pod { namespace, .. } | Self::Service { namespace, .. } => Some(namespace),
-            Self::Node(_) | Self::Netns(_) | Self::Url(_) => None,
-        }
+        self.object().map(|(namespace, _)| namespace)
     }
 }
 
@@ -255,6 +290,8 @@ mod tests {
             "pod/lab/n1-a",
             "service/lab/echo",
             "service/lab/echo:80",
+            "service/lab/echo@n2",
+            "service/lab/echo:80@n2",
             "netns/nettoll-n1-a",
             "url/https://example.org/x",
         ] {
@@ -274,6 +311,10 @@ mod tests {
             "netns/../etc",
             "netns/..",
             "service/a/b:x",
+            "service/a/b@",
+            "service/a/b@n:1",
+            "service/a@n",
+            "service/a/b@n@m",
             "url/ftp://x",
             "url/http://",
             "pod/a/b c",

@@ -18,7 +18,7 @@ mod spares;
 pub use groups::{Group, test_group, test_pairs, toll_groups, toll_pairs};
 pub use paths::{Place, Route, ServiceRoute, classify, node_of};
 pub use rounds::{Blocks, PlannedRound, RoundsPlan, blocks};
-pub use service::{Client, Served, served};
+pub use service::{Client, Entry, Served, served};
 pub use spares::{MOST_PAIRS_TIMES, lacks_pairs};
 
 /// Why nothing can be planned.
@@ -64,8 +64,23 @@ pub enum PlanError {
         known: Vec<String>,
     },
     /// Nobody can answer.
-    #[error("{0} has no ready backend on a node with an agent")]
+    #[error(
+        "{0} has no ready backend on a node with an agent (by another node's port: on that node)"
+    )]
     NoBackend(Endpoint),
+    /// Services have ports on nodes only where they are asked to.
+    #[error("{0}: the service has no port on nodes for that; leave '@NODE' out")]
+    NoNodePort(Endpoint),
+    /// What backends answer is sent to their addresses in one network.
+    #[error("{service} leads to addresses in the pod network '{first}' alone, not in '{network}'")]
+    ServiceNetwork {
+        /// The service.
+        service: Endpoint,
+        /// What was asked for.
+        network: String,
+        /// The inventory's first.
+        first: String,
+    },
     /// A toll lies between two nodes.
     #[error("a toll lies between two nodes, and both are {0}; name another one")]
     OneNode(String),

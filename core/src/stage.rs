@@ -112,6 +112,7 @@ fn by_id(devices: &[Device]) -> BTreeMap<DeviceId, Device> {
         let known = all.entry(device.id).or_insert_with(|| device.clone());
         known.underlay |= device.underlay;
         known.endpoint |= device.endpoint;
+        known.arrival |= device.arrival;
     }
     all
 }
@@ -139,7 +140,8 @@ fn one_way(
         .filter(|edge| edge.direction == direction && edge.packets > 0)
         .filter(|edge| !within_socket_rx(edge))
         .collect();
-    for edge in order::along_the_way(&edges) {
+    let edges = order::along_the_way(&edges);
+    for edge in &edges {
         let named = table::name(edge, devices);
         let side = side_of(journey, named.device.as_ref(), direction);
         let row = Row::new(side, direction, named);
@@ -153,8 +155,9 @@ fn one_way(
             Side::Client => journey.client,
             Side::Server => journey.server,
         };
-        let device =
-            (devices.values()).find(|device| device.endpoint && device.id.netns == end.netns);
+        let device = last_device(&edges, end.netns)
+            .and_then(|id| devices.get(&id))
+            .or_else(|| (devices.values()).find(|it| it.endpoint && it.id.netns == end.netns));
         let row = user_row(user, device);
         match rows.iter_mut().find(|known| known.is_same_stage(&row)) {
             Some(known) => known.add_times(&user.times),
@@ -162,6 +165,14 @@ fn one_way(
         }
     }
     rows
+}
+
+/// Where the way ends in a namespace: a node receives a packet on several devices there, one after
+/// the other.
+fn last_device(edges: &[&Edge], netns: u32) -> Option<DeviceId> {
+    let received = |edge: &&&Edge| edge.to.event == Event::Receive && edge.to.device.netns == netns;
+    let last = edges.iter().rev().find(received);
+    last.map(|edge| edge.to.device)
 }
 
 /// Whose a device is. Between two nodes its own node tells. On one node, what is in an endpoint's

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use nettoll_core::{endpoint::PathKind, report::Report};
 use nettoll_tests::{
     BIN_DIR, binary,
-    cluster::{NAMESPACE, Space, eventually, kit, kubectl, kubectl_with, pair, pods},
+    cluster::{NAMESPACE, Space, apply, eventually, kit, kubectl, kubectl_with, pair, pods},
     deploy, signal,
 };
 use serde_json::{Value, json};
@@ -23,6 +23,8 @@ use tempfile::TempDir;
 const SPACE: &str = "nettoll-test-cli";
 /// The other's: nothing waits for the end of the first.
 const OTHER: &str = "nettoll-test-end";
+/// The one of services.
+const SERVICES: &str = "nettoll-test-nat";
 /// For a job to be cancelled at the controller and its agents.
 const CANCELLED: Duration = Duration::from_secs(10);
 
@@ -185,6 +187,67 @@ fn whoever_may_forward_the_leaders_port_measures_any_pods() -> Result<()> {
         let closed = reach("9472").err().context("the API is open")?;
         ensure!(closed.contains("refused"), "{closed}");
         ensure!(reach("9471").is_ok(), "no metrics");
+    }
+    Ok(())
+}
+
+/// Makes a service over the pods with a label, with a port on each node.
+fn service(name: &str, pods: &Value) -> Result<()> {
+    apply(&json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": { "name": name, "namespace": SERVICES },
+        "spec": {
+            "type": "NodePort",
+            "selector": pods,
+            "ports": [{ "port": 80, "targetPort": 9489 }],
+        },
+    }))
+}
+
+#[test]
+fn the_probe_follows_packets_through_the_rules_of_kube_proxy() -> Result<()> {
+    let (space, _) = pair(SERVICES)?;
+    let user = User::new(&space)?;
+    user.may(&deploy::read("samples/user.yaml")?)?;
+    kubectl(&["label", "pod", "-n", space.name(), "--all", "in=both"])?;
+    service("both", &json!({ "in": "both" }))?;
+    service("self", &json!({ "pod": "one" }))?;
+    let one = "pod/nettoll-test-nat/one";
+    for (from, to, kind, tunnel) in [
+        (one, "both", PathKind::PodToService, true),
+        ("node/n1", "both", PathKind::HostToService, true),
+        (one, "self", PathKind::Hairpin, false),
+        (one, "both@n2", PathKind::NodePort, true),
+    ] {
+        let to = format!("service/{SERVICES}/{to}");
+        let arguments = TEST.map(|word| match word {
+            "pod/nettoll-test-cli/one" => from,
+            "pod/nettoll-test-cli/two" => &to,
+            word => word,
+        });
+        // Rules and endpoints take a moment to be everywhere.
+        eventually(CANCELLED, || {
+            let output = user.nettoll(&arguments)?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            let report: Report = serde_json::from_slice(&output.stdout)
+                .with_context(|| format!("no report: {}: {said}", output.status))?;
+            let run = report.runs.iter().find(|run| run.path.kind == kind);
+            let run = run.with_context(|| format!("no run of kind {kind}"))?;
+            let stages = || run.stages.iter().flatten();
+            let names: Vec<_> = stages().map(|stage| &*stage.stage).collect();
+            println!("{from} {to}: closure {:?}", run.closure);
+            for (stage, there) in [("socket_rx", true), ("bridge", true), ("encap", tunnel)] {
+                ensure!(names.contains(&stage) == there, "{stage}: {names:?}");
+            }
+            // Both nodes are one kernel.
+            let closure = run.closure.context("no closure")?;
+            ensure!(
+                (0.95..=1.05).contains(&closure),
+                "{to}: {closure} {names:?}"
+            );
+            Ok(())
+        })?;
     }
     Ok(())
 }

@@ -4,7 +4,8 @@
 use anyhow::{Context as _, Result, ensure};
 use nettoll_core::{
     api::{
-        Place, Prepared, ResolveRequest, Resolved, Role, RoundSide, RoundSpec, RunSide, RunSpec,
+        FlowTuple, Place, Prepared, ResolveRequest, Resolved, Role, RoundSide, RoundSpec, RunSide,
+        RunSpec,
     },
     endpoint::{Path, PathKind},
     report::{Options, Program, TestType},
@@ -103,7 +104,8 @@ impl Bed {
         let _: Prepared = server.ask("POST", "/v1/runs", &of(Role::Server, "n2"))?;
         let prepared: Prepared = client.ask("POST", "/v1/runs", &of(Role::Client, "n1"))?;
         let flow = prepared.flow.context("the client's agent told no flow")?;
-        let _: () = server.ask("POST", &at("flow"), &flow)?;
+        let at_server: FlowTuple = server.ask("POST", &at("flow"), &flow)?;
+        ensure!(at_server == flow, "nothing is translated: {at_server:?}");
         let _: () = client.ask("POST", &at("start"), &())?;
         let round = RoundSpec {
             pair: 0,

@@ -140,6 +140,7 @@ fn a_paths_ends_follow_its_routes() -> Result<()> {
         ("node/n1", "198.18.0.1", "198.18.0.1", "node/n1 lo"),
         ("node/n1", "198.18.1.1", "198.18.1.2", "node/n1 cni0"),
         ("node/n1", "198.18.1.0", "198.18.2.2", "node/n1 flannel.1"),
+        ("node/n1", "198.18.0.1", "198.18.2.2", "node/n1 flannel.1"),
     ] {
         let resolved = bed.resolve(endpoint, local, peer)?;
         assert_eq!(
@@ -148,6 +149,17 @@ fn a_paths_ends_follow_its_routes() -> Result<()> {
             "{endpoint} to {peer}"
         );
         assert_eq!(those(&resolved, |device| device.underlay), ["node/n1 eth0"]);
+        // A node's own address is on the nodes' network, whichever way its packets leave.
+        let arrival = if local == "198.18.0.1" && !end.ends_with("lo") {
+            "node/n1 eth0"
+        } else {
+            end
+        };
+        assert_eq!(
+            those(&resolved, |device| device.arrival),
+            [arrival],
+            "{endpoint} from {peer}"
+        );
     }
     let mut alone = ask("node/n1", "198.18.0.1", "198.18.0.1")?;
     alone.peer_node_address = None;

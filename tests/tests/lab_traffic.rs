@@ -121,7 +121,7 @@ impl Bed {
         let prepared: Prepared = self.client.ask("POST", "/v1/runs", spec)?;
         let flow: FlowTuple = prepared.flow.context("the client has no flow")?;
         self.server
-            .ask::<()>("POST", &format!("/v1/runs/{}/flow", spec.id), &flow)?;
+            .ask::<FlowTuple>("POST", &format!("/v1/runs/{}/flow", spec.id), &flow)?;
         self.client
             .ask("POST", &format!("/v1/runs/{}/start", spec.id), &())
     }

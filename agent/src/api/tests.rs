@@ -253,7 +253,7 @@ async fn requests_are_taken_literally() {
             "/v1/runs/none/start",
             "{}",
             400,
-            "expected unit",
+            "missing field `protocol`",
         ),
         (
             Method::POST,

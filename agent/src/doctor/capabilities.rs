@@ -41,7 +41,7 @@ const KNOWN: [Known; 7] = [
         name: "CAP_NET_ADMIN",
         bit: 12,
         required: true,
-        purpose: "network programs, large socket buffers",
+        purpose: "network programs, large socket buffers, translated flows",
     },
     Known {
         name: "CAP_SYS_ADMIN",

@@ -165,6 +165,7 @@ mod tests {
             lower: None,
             underlay: false,
             endpoint: false,
+            arrival: false,
             mtu: 1_500,
             vxlan_port: None,
             qdisc: None,

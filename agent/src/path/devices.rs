@@ -33,6 +33,7 @@ pub(super) fn join(node: &str, spaces: &[Space]) -> Vec<Device> {
                 lower: beyond.filter(|_| link.kind.is_tunnel()).map(id),
                 underlay: false,
                 endpoint: false,
+                arrival: false,
                 mtu: link.mtu,
                 vxlan_port: link.vxlan_port,
                 qdisc: link.qdisc.clone(),

@@ -117,7 +117,7 @@ impl RunError {
             | Self::State { .. }
             | Self::Busy(_)
             | Self::Changed { .. }
-            | Self::Traffic(TrafficError::Stopped) => 409,
+            | Self::Traffic(TrafficError::Stopped | TrafficError::Unknown) => 409,
             Self::Traffic(TrafficError::Held(_)) => LASTING,
             Self::Place { source, .. } if source.kind() == io::ErrorKind::NotFound => 409,
             Self::Traffic(TrafficError::Open { source, .. })

@@ -13,7 +13,7 @@ use std::{
 };
 
 use nettoll_core::{
-    api::{FlowTuple, RunSide, RunSpec, Stacks},
+    api::{Flow, RunSide, RunSpec, Stacks},
     hop::{Edge, SelfTime},
     report::{Program, TestType},
 };
@@ -158,7 +158,7 @@ impl Instruments {
     pub(super) fn begin(
         &self,
         observation: &mut Observation,
-        flow: &FlowTuple,
+        flow: &Flow,
         spec: &RunSpec,
     ) -> Result<Stamps, RunError> {
         let mut probe = lock(&self.probe);

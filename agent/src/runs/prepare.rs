@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use nettoll_core::{
-    api::{Place, Prepared, Role, RunSpec},
+    api::{Flow, Place, Prepared, Role, RunSpec},
     endpoint::Endpoint,
     report::TestType,
     url::UrlError,
@@ -29,7 +29,9 @@ impl Runs {
         self.room_for(&spec.id)?;
         let stop = Stop::default();
         let traffic = self.open_sockets(&spec, plan, &stop)?;
-        let prepared = Prepared { flow: traffic.flow };
+        let prepared = Prepared {
+            flow: traffic.flow.map(|flow| flow.at_client),
+        };
         let run = Arc::new(Run::new(spec, stop, traffic));
         let mut runs = lock(&self.runs);
         if runs.contains_key(&run.spec.id) {
@@ -77,9 +79,13 @@ impl Runs {
                 traffic.client = Some(Client::open(&netns(&spec.client)?, &plan, stop)?);
             }
         }
-        traffic.flow = traffic.client.as_ref().and_then(Client::flow);
-        if let (Some(server), Some(flow)) = (&mut traffic.server, &traffic.flow) {
-            server.serve(flow)?;
+        traffic.flow = traffic
+            .client
+            .as_ref()
+            .and_then(Client::flow)
+            .map(Flow::from);
+        if let (Some(server), Some(flow)) = (&mut traffic.server, &mut traffic.flow) {
+            flow.at_server = server.serve(&flow.at_client)?;
         }
         Ok(traffic)
     }

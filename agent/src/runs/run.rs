@@ -9,7 +9,7 @@ use std::{
 };
 
 use nettoll_core::{
-    api::{FlowTuple, RoundSide, RoundSpec, RunSpec},
+    api::{Flow, RoundSide, RoundSpec, RunSpec},
     report::{Http, Tcp},
 };
 
@@ -73,8 +73,8 @@ pub(super) struct Traffic {
     pub(super) phase: Phase,
     pub(super) client: Option<Client>,
     pub(super) server: Option<Server>,
-    /// From the client's bound socket, or told.
-    pub(super) flow: Option<FlowTuple>,
+    /// From the sockets that are here, and as told of the others.
+    pub(super) flow: Option<Flow>,
 }
 
 impl Run {

@@ -50,6 +50,8 @@ pub(super) struct Shared {
     /// Why the thread ended.
     failure: OnceLock<String>,
     connection: OnceLock<Arc<Socket>>,
+    /// Who greeted by way of a service, as seen here.
+    greeted: OnceLock<SocketAddr>,
     /// Requests answered since the start.
     pub(super) transactions: AtomicU64,
     /// Bytes of a stream since the start.
@@ -72,6 +74,7 @@ impl Shared {
             interval: Mutex::default(),
             failure: OnceLock::new(),
             connection: OnceLock::new(),
+            greeted: OnceLock::new(),
             transactions: AtomicU64::new(0),
             received: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
@@ -190,13 +193,19 @@ impl Server {
         }
     }
 
-    /// Answers this flow from now on, and nobody else.
-    pub(crate) fn serve(&mut self, flow: &FlowTuple) -> Result<(), TrafficError> {
-        if self.thread.is_some() {
-            // By way of a service: it knows its client by the greeting.
-            return Ok(());
+    /// Answers the client's flow from now on, and nobody else: the flow as it is here. By way of a
+    /// service the client is known by its greeting, and may be another one than it is to itself.
+    pub(crate) fn serve(&mut self, flow: &FlowTuple) -> Result<FlowTuple, TrafficError> {
+        if self.plan.service.is_none() {
+            self.answer(Some(flow.client))?;
+            return Ok(*flow);
         }
-        self.answer(Some(flow.client))
+        let greeted = self.shared.greeted.get();
+        Ok(FlowTuple {
+            protocol: flow.protocol,
+            client: *greeted.ok_or(TrafficError::Unknown)?,
+            server: self.address,
+        })
     }
 
     /// Answers this client, or the one who greets with the run's header.
@@ -210,11 +219,11 @@ impl Server {
         let serve = move || {
             let connect = || match client {
                 Some(client) => socket.connect(&client.into()),
-                None => service::accept_datagrams(&socket, plan.run, &stop),
+                None => service::accept_datagrams(&socket, plan.run, &shared.greeted, &stop),
             };
             let accept = || match client {
                 Some(client) => accept(&socket, client, &stop),
-                None => service::accept(&socket, plan.run, &stop),
+                None => service::accept(&socket, plan.run, &shared.greeted, &stop),
             };
             let served = match plan.test {
                 TestType::UdpRr => connect().and_then(|()| {

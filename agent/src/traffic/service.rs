@@ -9,7 +9,7 @@
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, UdpSocket},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -68,11 +68,17 @@ fn greet(socket: &Socket, service: SocketAddr, run: u32) -> io::Result<()> {
     socket.set_read_timeout(None)
 }
 
-/// Waits for the run's client; connections of others are closed.
-pub(super) fn accept(listener: &Socket, run: u32, stop: &Stop) -> io::Result<Arc<Socket>> {
+/// Waits for the run's client, and says in `client` who that is before it is greeted; connections of
+/// others are closed.
+pub(super) fn accept(
+    listener: &Socket,
+    run: u32,
+    client: &OnceLock<SocketAddr>,
+    stop: &Stop,
+) -> io::Result<Arc<Socket>> {
     loop {
         match listener.accept() {
-            Ok((connection, _)) => match greet_back(&connection, run) {
+            Ok((connection, from)) => match greet_back(&connection, run, &from, client) {
                 Ok(()) => return Ok(stop.watch(connection)),
                 Err(error) => tracing::debug!(%error, "a stranger's connection was closed"),
             },
@@ -84,19 +90,36 @@ pub(super) fn accept(listener: &Socket, run: u32, stop: &Stop) -> io::Result<Arc
     }
 }
 
-fn greet_back(connection: &Socket, run: u32) -> io::Result<()> {
+fn greet_back(
+    connection: &Socket,
+    run: u32,
+    from: &SockAddr,
+    client: &OnceLock<SocketAddr>,
+) -> io::Result<()> {
     connection.set_read_timeout(Some(GREETING))?;
     let mut greeting = [0; HEADER_BYTES];
     (&*connection).read_exact(&mut greeting)?;
     if !same_run(&greeting, &message(run, HEADER_BYTES)) {
         return Err(io::Error::other("its first bytes are not of this run"));
     }
+    note(from.as_socket(), client)?;
     (&*connection).write_all(&greeting)?;
     connection.set_read_timeout(None)
 }
 
-/// Connects a datagram socket to the run's client, whose greeting it waits for.
-pub(super) fn accept_datagrams(socket: &Socket, run: u32, stop: &Stop) -> io::Result<()> {
+fn note(from: Option<SocketAddr>, client: &OnceLock<SocketAddr>) -> io::Result<()> {
+    let from = from.ok_or_else(|| io::Error::other("it has no IP address"))?;
+    client.get_or_init(|| from);
+    Ok(())
+}
+
+/// Connects a datagram socket to the run's client, whose greeting it waits for. As [`accept`].
+pub(super) fn accept_datagrams(
+    socket: &Socket,
+    run: u32,
+    client: &OnceLock<SocketAddr>,
+    stop: &Stop,
+) -> io::Result<()> {
     let datagrams = UdpSocket::from(socket.try_clone()?);
     let mut greeting = [0; HEADER_BYTES];
     loop {
@@ -107,6 +130,7 @@ pub(super) fn accept_datagrams(socket: &Socket, run: u32, stop: &Stop) -> io::Re
         let (length, from) = received?;
         if length == HEADER_BYTES && same_run(&greeting, &message(run, HEADER_BYTES)) {
             socket.connect(&SockAddr::from(from))?;
+            note(Some(from), client)?;
             return datagrams.send(&greeting).map(drop);
         }
     }

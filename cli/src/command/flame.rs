@@ -41,7 +41,7 @@ pub(crate) struct Args {
         requires = "to"
     )]
     from: Option<Endpoint>,
-    /// Where the server's socket lives; in a cluster also service/NAMESPACE/NAME[:PORT]
+    /// Where the server's socket lives; also service/NAMESPACE/NAME[:PORT][@NODE]
     #[arg(
         long,
         value_name = "ENDPOINT",

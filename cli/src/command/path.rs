@@ -15,7 +15,7 @@ pub(super) struct EndsArgs {
     /// Where the client's socket lives: node/NAME, pod/NAMESPACE/NAME, netns/NAME
     #[arg(long, value_name = "ENDPOINT")]
     pub(super) from: Endpoint,
-    /// Where the server's socket lives; in a cluster also service/NAMESPACE/NAME[:PORT]
+    /// Where the server's socket lives; also service/NAMESPACE/NAME[:PORT][@NODE]
     #[arg(long, value_name = "ENDPOINT")]
     pub(super) to: Endpoint,
     /// The pod network [default: the inventory's first]

@@ -138,7 +138,7 @@ fn agent(address: SocketAddr, connector: Connector) -> Agent {
 /// What the client says to a server with a certificate of `ca` for `name`.
 async fn met(ca: &Ca, name: &str, connector: Connector) -> Result<(), AgentError> {
     let (address, _server) = server(ca.acceptor(name), 200, "null", Arc::default()).await;
-    agent(address, connector).start("r").await
+    agent(address, connector).start("r", None).await
 }
 
 #[tokio::test]
@@ -174,13 +174,13 @@ async fn a_connection_is_kept_and_made_anew_when_it_broke() {
     .await;
     let agent = agent(address, ca.connector());
     for _ in 0..3 {
-        agent.start("r").await.unwrap();
+        agent.start("r", None).await.unwrap();
     }
     assert_eq!(connections.load(Ordering::Relaxed), 1);
 
     first.abort();
     let _ = first.await;
-    let gone = agent.start("r").await.unwrap_err();
+    let gone = agent.start("r", None).await.unwrap_err();
     assert!(
         matches!(gone.fault, Fault::Unreachable(_) | Fault::Lost(_)),
         "{gone}"
@@ -197,7 +197,7 @@ async fn a_connection_is_kept_and_made_anew_when_it_broke() {
             .serve_connection(TokioIo::new(tls), answer)
             .await;
     });
-    agent.start("r").await.unwrap();
+    agent.start("r", None).await.unwrap();
 }
 
 #[tokio::test]
@@ -207,7 +207,7 @@ async fn refusals_and_strange_answers_are_told_apart() {
         let acceptor = ca.acceptor(AGENT_TLS_NAME);
         let (address, _server) = server(acceptor, status, body, Arc::default()).await;
         agent(address, ca.connector())
-            .start("r")
+            .start("r", None)
             .await
             .unwrap_err()
             .fault
@@ -248,7 +248,7 @@ async fn nothing_is_taken_from_an_agent_of_another_version() {
                 .serve_connection(TokioIo::new(tls), answer)
                 .await;
         });
-        agent(address, ca.connector()).start("r").await
+        agent(address, ca.connector()).start("r", None).await
     };
     asked(|| agents_answer("null")).await.unwrap();
     // Its words may mean something else: even a refusal is not repeated.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use nettoll_core::{
-    api::{Calibrate, Place, ResolveRequest, Resolved, Role, RoundSide, RoundSpec, RunSpec},
+    api::{Calibrate, Place, Resolved, Role, RoundSide, RoundSpec, RunSpec},
     device::Device,
     report::TestType,
 };
@@ -12,6 +12,7 @@ use super::{
     JobError,
     ledger::Ledger,
     plan::{PlannedRun, Site},
+    resolve,
     sides::{FinishedRun, MeasuredRound, Sides},
 };
 use crate::agents::{Agent, AgentError, Agents, Fault};
@@ -69,8 +70,9 @@ impl<'a> LiveRun<'a> {
         let client = agent(agents, &plan.client)?;
         let far = agent(agents, &plan.server)?;
         let (from, to) = (&plan.client, &plan.server);
-        let client_resolved = client.resolve(&resolve_request(from, to)).await?;
-        let server_resolved = far.resolve(&resolve_request(to, from)).await?;
+        let [at_client, at_server] = resolve::requests(plan);
+        let client_resolved = client.resolve(&at_client).await?;
+        let server_resolved = far.resolve(&at_server).await?;
         let place = |site: &Site, resolved: &Resolved| Place {
             endpoint: site.endpoint.clone(),
             pod_uid: site.pod_uid.clone(),
@@ -86,8 +88,8 @@ impl<'a> LiveRun<'a> {
             client: place(from, &client_resolved),
             server: place(to, &server_resolved),
             port: plan.port,
-            service: plan.service,
-            devices: merged(client_resolved.devices, server_resolved.devices),
+            service: plan.service.map(|service| service.address),
+            devices: resolve::merged(client_resolved.devices, server_resolved.devices),
             count_nodes: BTreeSet::from([&from.node, &to.node])
                 .into_iter()
                 .cloned()
@@ -118,7 +120,7 @@ impl<'a> LiveRun<'a> {
         ledger.note(self.client.node(), id);
         let Some(server) = self.server else {
             self.client.prepare(&spec).await?;
-            return Ok(self.client.start(id).await?);
+            return Ok(self.client.start(id, None).await?);
         };
         ledger.note(server.node(), id);
         let part = |role, site: &Site, sample| RunSpec {
@@ -135,8 +137,8 @@ impl<'a> LiveRun<'a> {
         }
         let flow = self.client.prepare(&of_client).await?.flow;
         let flow = flow.ok_or_else(|| JobError::NoFlow(self.client.node().to_owned()))?;
-        server.flow(id, &flow).await?;
-        Ok(self.client.start(id).await?)
+        let at_server = server.flow(id, &flow).await?;
+        Ok(self.client.start(id, Some(at_server)).await?)
     }
 
     /// Runs a round; where it fails, once more. A run whose round failed twice is broken; an
@@ -282,32 +284,6 @@ fn agent<'a>(agents: &'a Agents, site: &Site) -> Result<&'a Agent, JobError> {
         .of(&site.node)
         .map(AsRef::as_ref)
         .ok_or_else(|| JobError::NoAgent(site.node.clone()))
-}
-
-fn resolve_request(near: &Site, far: &Site) -> ResolveRequest {
-    ResolveRequest {
-        endpoint: near.endpoint.clone(),
-        pod_uid: near.pod_uid.clone(),
-        local_address: near.address,
-        peer_address: far.address,
-        peer_node_address: (near.node != far.node).then_some(far.node_address),
-    }
-}
-
-/// All devices once; on one node both answers list the same ones, each with its own end marked.
-fn merged(mut devices: Vec<Device>, others: Vec<Device>) -> Vec<Device> {
-    for other in others {
-        match devices.iter_mut().find(|device| device.id == other.id) {
-            Some(device) => {
-                device.endpoint |= other.endpoint;
-                device.underlay |= other.underlay;
-                // The other side is in the other end's namespace.
-                device.peer = device.peer.or(other.peer);
-            }
-            None => devices.push(other),
-        }
-    }
-    devices
 }
 
 /// The client's round: its traffic, and what only the marks around it tell.

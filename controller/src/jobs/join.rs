@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use nettoll_core::{
     api::{RoundSide, RunSide, Stacks},
     device::Device,
+    endpoint::PathKind,
     report::{Cpu, NodeContext, Probe, ProbeCost, Run, TestType, Toll},
     stage::{self, End, Journey, Waterfall},
     toll::{self, Tolls},
@@ -137,7 +138,11 @@ fn join(inputs: &Inputs<'_>) -> Run {
         http: finished.and_then(|finished| finished.client.http.clone()),
         components: shares.as_ref().map(|shares| shares.components.clone()),
         regions: shares.map(|shares| shares.regions),
-        closure: waterfall.as_ref().and_then(|waterfall| waterfall.closure),
+        closure: waterfall
+            .as_ref()
+            .and_then(|waterfall| waterfall.closure)
+            // Of what lies beyond the near side nothing was seen.
+            .filter(|_| plan.path.kind != PathKind::External),
         stages: waterfall.map(|waterfall| waterfall.stages),
         probe: probe(finished),
     };

@@ -19,9 +19,6 @@ use super::progress::Extent;
 const ROUND_OVERHEAD_SECONDS: f64 = 0.2;
 /// The longest measured time of a run.
 const MAX_SECONDS: f64 = 3_600.0;
-/// Why a path to a service has no stages.
-const NO_STAGES: &str = "no stages: on the way to a service packets change their address, and the \
-                         probe follows those of one address";
 /// The most pairs of rounds.
 const MAX_ROUNDS: u32 = 2_000;
 
@@ -139,10 +136,6 @@ impl Plan {
                 runs.push(PlannedRun::new(
                     inventory, path, group.test, &options, id, &mut ports,
                 )?);
-            }
-            if plan.probe != ProbeMode::Off && runs.iter().any(|run| run.service.is_some()) {
-                plan.probe = ProbeMode::Off;
-                plan.warnings.push(NO_STAGES.to_owned());
             }
             if group.test == TestType::HttpRr {
                 // Its client sees its stages.

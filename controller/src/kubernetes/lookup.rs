@@ -64,10 +64,7 @@ impl Lookup {
         test: &TestJob,
         client: Option<&PodFacts>,
     ) -> Result<Option<(InventoryService, PodFacts)>, DirectoryError> {
-        let Endpoint::Service {
-            namespace, name, ..
-        } = &test.to
-        else {
+        let Some((namespace, name)) = test.to.service().and_then(|(it, _)| it.object()) else {
             return Ok(None);
         };
         let service = services::read(&self.client, namespace, name).await;

@@ -105,6 +105,7 @@ fn facts(namespace: &str, name: &str, service: &Service, slices: &[Slice]) -> In
         Some(ServicePort {
             port: u16::try_from(port.port).ok()?,
             protocol,
+            node_port: port.node_port.and_then(|port| u16::try_from(port).ok()),
             backends: backends(namespace, port.name.as_deref(), protocol, slices),
         })
     });
@@ -170,7 +171,7 @@ mod tests {
     fn ports_find_their_ready_backends_in_both_versions() {
         let service: Service = parsed(
             r#"{"spec": {"clusterIP": "198.19.128.9", "internalTrafficPolicy": "Local", "ports": [
-                {"name": "web", "port": 80, "targetPort": "http"},
+                {"name": "web", "port": 80, "targetPort": "http", "nodePort": 30080},
                 {"name": "dns", "port": 53, "protocol": "UDP"},
                 {"name": "x", "port": 1, "protocol": "SCTP"}]}}"#,
         );
@@ -205,7 +206,9 @@ mod tests {
                         node,
                         port: to,
                     } = backend;
-                    format!("{}/{} {pod}:{to} on {node}", port.port, port.protocol)
+                    let nodes = port.node_port.unwrap_or_default();
+                    let port = format!("{}/{}/{nodes}", port.port, port.protocol);
+                    format!("{port} {pod}:{to} on {node}")
                 };
                 port.backends.iter().map(shown).collect::<Vec<_>>()
             })
@@ -213,9 +216,9 @@ mod tests {
         assert_eq!(
             told,
             [
-                "80/TCP shop/a:8080 on n1",
-                "80/TCP shop/c:8081 on n2",
-                "53/UDP shop/a:5353 on n1"
+                "80/TCP/30080 shop/a:8080 on n1",
+                "80/TCP/30080 shop/c:8081 on n2",
+                "53/UDP/0 shop/a:5353 on n1"
             ]
         );
     }

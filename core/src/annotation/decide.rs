@@ -121,8 +121,8 @@ fn allowed(
 ) -> Result<(), Refusal> {
     opted_in(&source.namespace, cluster)?;
     match &request.to {
-        Endpoint::Pod { namespace, .. } | Endpoint::Service { namespace, .. } => {
-            opted_in(namespace, cluster)?;
+        to @ (Endpoint::Pod { .. } | Endpoint::Service { .. } | Endpoint::NodePort { .. }) => {
+            opted_in(to.namespace().unwrap_or_default(), cluster)?;
         }
         Endpoint::Node(name) => {
             let allow = &policy.allow_nodes;
@@ -186,7 +186,7 @@ fn possible(
             Ok((!cluster.has_agent(name)).then(missing))
         }
         // What answers for a service is seen by `backend`.
-        Endpoint::Service { .. } => Ok(None),
+        Endpoint::Service { .. } | Endpoint::NodePort { .. } => Ok(None),
         Endpoint::Url(_) => Ok(None),
         Endpoint::Netns(_) => Err(Refusal(format!(
             "{} cannot be tested; name a pod (pod/NAMESPACE/NAME) or a node (node/NAME)",
@@ -361,6 +361,7 @@ mod tests {
             address: Some([198, 19, 128, 9].into()),
             local: false,
             ports: vec![ServicePort {
+                node_port: None,
                 port: 80,
                 protocol: Protocol::Tcp,
                 backends,

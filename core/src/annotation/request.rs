@@ -90,7 +90,7 @@ fn to(text: &str) -> Result<Endpoint, Refusal> {
     let endpoint = text.parse().map_err(|_| {
         Refusal(format!(
             "{PAIR} is {}, which is no endpoint; write pod/NAMESPACE/NAME, node/NAME, \
-             service/NAMESPACE/NAME[:PORT] or url/https://…",
+             service/NAMESPACE/NAME[:PORT][@NODE] or url/https://…",
             quoted(text)
         ))
     })?;

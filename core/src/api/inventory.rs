@@ -74,6 +74,9 @@ pub struct ServicePort {
     pub port: u16,
     /// The transport protocol.
     pub protocol: Protocol,
+    /// The port of every node that leads to it, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_port: Option<u16>,
     /// The pods that are ready to answer.
     #[serde(default)]
     pub backends: Vec<Backend>,

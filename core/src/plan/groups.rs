@@ -355,12 +355,18 @@ mod tests {
         assert_eq!(test_pairs(&group), [(0, 1), (0, 2)]);
         // To a service whose only backend is on the client's node.
         (job.from, job.to) = (end("pod/lab/n1-b"), end("service/lab/echo:81"));
-        job.against = None;
+        (job.against, job.network) = (None, None);
         let group = test_group(&inventory(), &job).unwrap();
         assert_eq!(labels(&group), ["pod-to-service", "loopback"]);
         job.to = end("service/lab/echo");
         let group = test_group(&inventory(), &job).unwrap();
-        assert_eq!(labels(&group), ["pod-to-service (host-gw)", "host-to-host"]);
+        assert_eq!(labels(&group), ["pod-to-service (vxlan)", "host-to-host"]);
+        job.network = Some("host-gw".to_owned());
+        let refused = test_group(&inventory(), &job).unwrap_err().to_string();
+        assert!(
+            refused.contains("'vxlan' alone, not in 'host-gw'"),
+            "{refused}"
+        );
         // An A/A run.
         (job.from, job.to) = (end("node/n1"), end("node/n2"));
         job.against = Some((end("node/n1"), end("node/n2")));

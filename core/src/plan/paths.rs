@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::{
     PlanError,
-    service::{Client, served},
+    service::{Client, Entry, served},
 };
 use crate::{
     api::{Backend, Inventory, InventoryNode, InventoryPod},
@@ -41,8 +41,11 @@ pub struct Route {
 /// Where a path to a service leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServiceRoute {
-    /// The service's own address, where the client connects to.
+    /// Where the client connects to: the service's own address, or a node's.
     pub address: SocketAddr,
+    /// Where its packets go as they leave its namespace: to the backend already, where the rules
+    /// are in that very namespace.
+    pub leaves_to: IpAddr,
     /// The backend's port, where the server listens.
     pub target_port: u16,
 }
@@ -68,6 +71,15 @@ pub fn classify(
         Some(name) => Some(name),
         None => first_network(inventory),
     };
+    if let (Some(_), Some(network), Some(first)) = (to.service(), network, first_network(inventory))
+        && network != first
+    {
+        return Err(PlanError::ServiceNetwork {
+            service: to.clone(),
+            network: network.to_owned(),
+            first: first.to_owned(),
+        });
+    }
     if !test.reaches(to) {
         let to = to.clone();
         return Err(PlanError::Unreachable { test, to });
@@ -76,9 +88,9 @@ pub fn classify(
     let (server, service) = match to {
         // What answers is nobody's that the inventory knows; the client's agent is alone with it.
         Endpoint::Url(_) => (client.clone(), None),
-        Endpoint::Service { .. } => {
-            let (server, service) = find_served(&client, to, test, inventory)?;
-            (server, Some(service))
+        Endpoint::Service { .. } | Endpoint::NodePort { .. } => {
+            let (server, address, port) = find_served(&client, to, test, inventory)?;
+            (server, Some((address, port)))
         }
         _ => (find(to, inventory)?, None),
     };
@@ -86,10 +98,11 @@ pub fn classify(
     let same = client.endpoint == server.endpoint;
     let (kind, network) = match (client.pod, server.pod) {
         _ if service.is_some() => {
-            let kind = match client.pod {
-                Some(_) if same => PathKind::Hairpin,
-                Some(_) => PathKind::PodToService,
-                None => PathKind::HostToService,
+            let kind = match (client.pod, to) {
+                (_, Endpoint::NodePort { .. }) => PathKind::NodePort,
+                (Some(_), _) if same => PathKind::Hairpin,
+                (Some(_), _) => PathKind::PodToService,
+                (None, _) => PathKind::HostToService,
             };
             (kind, network)
         }
@@ -121,9 +134,23 @@ pub fn classify(
             pod_uid: located.pod.and_then(|pod| pod.uid.clone()),
         })
     };
+    let server_place = place(&server)?;
+    let service = service.map(|(address, target_port)| {
+        let by_other_node =
+            matches!(to, Endpoint::NodePort { node, .. } if *node != client.node.name);
+        let leaves_to = match client.pod {
+            None if !by_other_node => server_place.address,
+            _ => address.ip(),
+        };
+        ServiceRoute {
+            address,
+            leaves_to,
+            target_port,
+        }
+    });
     Ok(Route {
         client: place(&client)?,
-        server: place(&server)?,
+        server: server_place,
         service,
         path: Path {
             kind,
@@ -175,13 +202,14 @@ fn find<'a>(endpoint: &Endpoint, inventory: &'a Inventory) -> Result<Located<'a>
     Err(PlanError::NoEndpoint { endpoint, known })
 }
 
-/// The backend of a service that a test is measured to.
+/// The backend of a service that a test is measured to: where the client connects to for it, and the
+/// backend's own port.
 fn find_served<'a>(
     client: &Located<'_>,
     to: &Endpoint,
     test: TestType,
     inventory: &'a Inventory,
-) -> Result<(Located<'a>, ServiceRoute), PlanError> {
+) -> Result<(Located<'a>, SocketAddr, u16), PlanError> {
     let services = inventory.services.iter();
     let service = services.clone().find(|service| service.is(to));
     let service = service.ok_or_else(|| PlanError::NoEndpoint {
@@ -199,11 +227,14 @@ fn find_served<'a>(
         located(backend).is_some()
     })?;
     let server = located(served.backend).ok_or_else(|| PlanError::NoBackend(to.clone()))?;
-    let route = ServiceRoute {
-        address: served.address,
-        target_port: served.backend.port,
+    let address = match served.entry {
+        Entry::Service(address) => address,
+        Entry::Node(node, port) => {
+            let node = find(&Endpoint::Node(node.to_owned()), inventory)?.node;
+            SocketAddr::new(node.address, port)
+        }
     };
-    Ok((server, route))
+    Ok((server, address, served.backend.port))
 }
 
 fn pod_name(pod: &InventoryPod) -> String {
@@ -353,20 +384,27 @@ pub(super) mod tests {
 
     #[test]
     fn a_path_to_a_service_ends_at_one_of_its_backends() {
-        for (from, to, kind, network, server) in [
+        let (echo, vxlan) = ("service/lab/echo", Some("vxlan"));
+        let (at_80, at_81) = ("198.18.128.1:80", "198.18.128.1:81");
+        let own = "198.18.128.1";
+        for (from, to, kind, network, server, address, leaves_to) in [
             (
                 "pod/lab/n1-a",
-                "service/lab/echo",
+                echo,
                 PathKind::PodToService,
-                Some("vxlan"),
+                vxlan,
                 "pod/lab/n2-a",
+                at_80,
+                own,
             ),
             (
                 "node/n2",
-                "service/lab/echo",
+                echo,
                 PathKind::HostToService,
-                Some("vxlan"),
+                vxlan,
                 "pod/lab/n1-a",
+                at_80,
+                "198.18.1.2",
             ),
             (
                 "pod/lab/n1-b",
@@ -374,6 +412,8 @@ pub(super) mod tests {
                 PathKind::PodToService,
                 None,
                 "pod/lab/n1-a",
+                at_81,
+                own,
             ),
             (
                 "pod/lab/n1-a",
@@ -381,6 +421,26 @@ pub(super) mod tests {
                 PathKind::Hairpin,
                 None,
                 "pod/lab/n1-a",
+                at_81,
+                own,
+            ),
+            (
+                "node/n1",
+                "service/lab/echo@n2",
+                PathKind::NodePort,
+                vxlan,
+                "pod/lab/n2-a",
+                "198.18.255.2:30080",
+                "198.18.255.2",
+            ),
+            (
+                "node/n1",
+                "service/lab/echo@n1",
+                PathKind::NodePort,
+                vxlan,
+                "pod/lab/n2-a",
+                "198.18.255.1:30080",
+                "198.18.2.2",
             ),
         ] {
             let found = route(from, to, None).unwrap();
@@ -390,8 +450,8 @@ pub(super) mod tests {
             assert_eq!(found.server.endpoint.to_string(), server, "{from} {to}");
             let service = found.service.unwrap();
             assert_eq!(service.target_port, 9481);
-            assert_eq!(service.address.ip().to_string(), "198.18.128.1");
-            assert_ne!(found.server.address, service.address.ip());
+            assert_eq!(service.leaves_to.to_string(), leaves_to, "{from} {to}");
+            assert_eq!(service.address.to_string(), address);
         }
         let found = classify(
             &"pod/lab/n1-a".parse().unwrap(),

@@ -8,11 +8,20 @@ use crate::{
     endpoint::Endpoint,
 };
 
+/// By which address a service is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry<'a> {
+    /// Its own.
+    Service(SocketAddr),
+    /// A node's, at this port.
+    Node(&'a str, u16),
+}
+
 /// Where the client of a path to a service connects to, and what answers there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Served<'a> {
-    /// The service's own address.
-    pub address: SocketAddr,
+    /// Where the client connects to.
+    pub entry: Entry<'a>,
     /// The pod, and the port on which a test listens there.
     pub backend: &'a Backend,
 }
@@ -21,30 +30,41 @@ pub struct Served<'a> {
 ///
 /// One on another node than the client's comes before one on the same, and that before the client
 /// itself, which makes a hairpin; of several the first by name: the same question has the same
-/// answer. `can` says on which backends a test can listen.
+/// answer. By the port of another node than the client's it is one on that node: a third node on the
+/// way would be nobody's. `can` says on which backends a test can listen.
 pub fn served<'a>(
     service: &'a InventoryService,
-    to: &Endpoint,
+    to: &'a Endpoint,
     protocol: Protocol,
     client: Client<'_>,
     can: impl Fn(&Backend) -> bool,
 ) -> Result<Served<'a>, PlanError> {
-    let address = service
-        .address
-        .ok_or_else(|| PlanError::NoServiceAddress(to.clone()))?;
+    let node = to.service().and_then(|(_, node)| node);
     let port = port(service, to, protocol)?;
     let near = |backend: &Backend| backend.node == client.node;
+    let entry = match node {
+        Some(node) => {
+            let port = port.node_port;
+            Entry::Node(node, port.ok_or_else(|| PlanError::NoNodePort(to.clone()))?)
+        }
+        None => {
+            let address = service.address;
+            let address = address.ok_or_else(|| PlanError::NoServiceAddress(to.clone()))?;
+            Entry::Service(SocketAddr::new(address, port.port))
+        }
+    };
+    let leads_to = |backend: &Backend| match entry {
+        Entry::Service(_) => near(backend) || !service.local,
+        Entry::Node(node, _) => node == client.node || backend.node == node,
+    };
     let backends = port
         .backends
         .iter()
-        .filter(|backend| can(backend) && (near(backend) || !service.local));
+        .filter(|backend| can(backend) && leads_to(backend));
     let backend = backends
         .min_by_key(|backend| (client.is(backend), near(backend), &backend.pod))
         .ok_or_else(|| PlanError::NoBackend(to.clone()))?;
-    Ok(Served {
-        address: SocketAddr::new(address, port.port),
-        backend,
-    })
+    Ok(Served { entry, backend })
 }
 
 /// The client of a path to a service.
@@ -59,12 +79,8 @@ pub struct Client<'a> {
 impl Client<'_> {
     /// The backend is the client itself.
     pub(super) fn is(&self, backend: &Backend) -> bool {
-        match self.endpoint {
-            Endpoint::Pod { namespace, name } => {
-                backend.pod.split_once('/') == Some((namespace, name))
-            }
-            _ => false,
-        }
+        matches!(self.endpoint, Endpoint::Pod { .. })
+            && backend.pod.split_once('/') == self.endpoint.object()
     }
 }
 
@@ -73,8 +89,8 @@ fn port<'a>(
     to: &Endpoint,
     protocol: Protocol,
 ) -> Result<&'a ServicePort, PlanError> {
-    let wanted = match to {
-        Endpoint::Service { port, .. } => *port,
+    let wanted = match to.service() {
+        Some((Endpoint::Service { port, .. }, _)) => *port,
         _ => None,
     };
     let mut ports = service.ports.iter();
@@ -91,15 +107,10 @@ fn port<'a>(
 }
 
 impl InventoryService {
-    /// Whether an endpoint is this service.
+    /// Whether an endpoint is this service, or leads to it.
     #[must_use]
     pub fn is(&self, endpoint: &Endpoint) -> bool {
-        match endpoint {
-            Endpoint::Service {
-                namespace, name, ..
-            } => self.name.split_once('/') == Some((namespace, name)),
-            _ => false,
-        }
+        endpoint.service().is_some() && self.name.split_once('/') == endpoint.object()
     }
 }
 
@@ -119,6 +130,7 @@ pub(super) mod tests {
         let port = |port, protocol, backends| ServicePort {
             port,
             protocol,
+            node_port: (port == 80).then_some(30_080),
             backends,
         };
         InventoryService {
@@ -144,7 +156,10 @@ pub(super) mod tests {
             node,
         };
         match served(service, &to, Protocol::Tcp, client, |_| true) {
-            Ok(served) => format!("{} {}", served.address, served.backend.pod),
+            Ok(served) => match served.entry {
+                Entry::Service(address) => format!("{address} {}", served.backend.pod),
+                Entry::Node(node, port) => format!("{node}:{port} {}", served.backend.pod),
+            },
             Err(error) => error.to_string(),
         }
     }
@@ -158,6 +173,9 @@ pub(super) mod tests {
             ("echo", "node/n3", "n3", "198.18.128.1:80 lab/n1-a"),
             ("echo:81", "pod/lab/n1-b", "n1", "198.18.128.1:81 lab/n1-a"),
             ("echo:81", "pod/lab/n1-a", "n1", "198.18.128.1:81 lab/n1-a"),
+            ("echo@n2", "pod/lab/n1-a", "n1", "n2:30080 lab/n2-a"),
+            ("echo@n1", "pod/lab/n2-a", "n2", "n1:30080 lab/n1-a"),
+            ("echo@n1", "pod/lab/n1-a", "n1", "n1:30080 lab/n2-a"),
         ] {
             let found = chosen(&echo, &format!("service/lab/{to}"), from, node);
             assert_eq!(found, expected, "{to} {from}");
@@ -190,7 +208,13 @@ pub(super) mod tests {
             found.contains("no such TCP port; it has 80/TCP, 81/TCP, 53/UDP"),
             "{found}"
         );
-        for (to, protocol) in [("echo:53", Protocol::Udp), ("echo:81", Protocol::Tcp)] {
+        let found = told(&echo, "echo:81@n1", Protocol::Tcp);
+        assert!(found.contains("no port on nodes"), "{found}");
+        for (to, protocol) in [
+            ("echo:53", Protocol::Udp),
+            ("echo:81", Protocol::Tcp),
+            ("echo:80@n3", Protocol::Tcp),
+        ] {
             let found = told(&echo, to, protocol);
             assert!(found.contains("no ready backend"), "{found}");
         }

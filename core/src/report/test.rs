@@ -46,7 +46,9 @@ impl TestType {
     #[must_use]
     pub fn reaches(self, to: &Endpoint) -> bool {
         match to {
-            Endpoint::Service { .. } => !matches!(self, Self::PathCost | Self::HttpRr),
+            Endpoint::Service { .. } | Endpoint::NodePort { .. } => {
+                !matches!(self, Self::PathCost | Self::HttpRr)
+            }
             Endpoint::Url(_) => self == Self::HttpRr,
             _ => self != Self::HttpRr,
         }

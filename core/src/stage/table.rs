@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use About::{From, To, ToMaster};
 use Event::{Copy, GroReceive, NetifRx, Queue, Receive, StartXmit, UserReceive, UserSend, Xmit};
 use Is::{Any, Bridge, Loopback, Physical, Tunnel, Underlay, Veth};
-use Relation::{AnyDevice, ItsBridge, ItsPort, OtherDevice, OtherNode, OtherPort, Peer, Same};
+use Relation::{AnyDevice, AnyPort, ItsBridge, ItsPort, OtherDevice, OtherNode, Peer, Same};
 use StageClass::{Mixed, Wait, Work};
 
 use crate::{
@@ -39,8 +39,8 @@ pub(super) enum Relation {
     ItsBridge,
     /// A port of the earlier.
     ItsPort,
-    /// Another port of the same bridge.
-    OtherPort,
+    /// A port of the same bridge, itself too.
+    AnyPort,
     /// Another device of the same node.
     OtherDevice,
     /// A device of another node.
@@ -78,7 +78,8 @@ pub(super) struct Rule {
 ///   itself has no stable hook, so the cell's turn in softirq is in `decap`. A cell that cannot
 ///   GRO (a packet tap, a cloned packet) calls `netif_rx`, and where neither is seen the stage
 ///   ends with the receive on the tunnel and holds that wait as well, hence mixed.
-/// - What is received on a device and sent on the same one was routed back (hairpin): `forward`.
+/// - What is received on a device and sent on the same one was routed back: `forward`. On a bridge's
+///   port it was sent back by the bridge (a port in hairpin mode).
 /// - `encap` ends on whichever device the route takes: not every tunnel is bound to one.
 #[rustfmt::skip]
 pub(super) const TABLE: &[Rule] = &[
@@ -101,7 +102,7 @@ pub(super) const TABLE: &[Rule] = &[
     rule(GroReceive, Tunnel,   Same,        Receive,    Tunnel,   "gro_cells", Wait,  To),
     rule(GroReceive, Any,      Same,        Receive,    Any,      "backlog",   Wait,  To),
     rule(Receive,    Any,      ItsBridge,   Receive,    Bridge,   "bridge",    Work,  To),
-    rule(Receive,    Any,      OtherPort,   Queue,      Any,      "bridge",    Work,  ToMaster),
+    rule(Receive,    Any,      AnyPort,     Queue,      Any,      "bridge",    Work,  ToMaster),
     rule(Receive,    Any,      OtherDevice, GroReceive, Tunnel,   "decap",     Work,  To),
     rule(Receive,    Any,      OtherDevice, NetifRx,    Tunnel,   "decap",     Work,  To),
     rule(Receive,    Any,      OtherDevice, Receive,    Tunnel,   "decap",     Mixed, To),
@@ -198,9 +199,7 @@ impl Relation {
             (Peer, Some((from, to))) => from.peer == Some(to.id) || to.peer == Some(from.id),
             (ItsBridge, Some((from, to))) => from.master == Some(to.id),
             (ItsPort, Some((from, to))) => to.master == Some(from.id),
-            (OtherPort, Some((from, to))) => {
-                !same && from.master.is_some() && from.master == to.master
-            }
+            (AnyPort, Some((from, to))) => from.master.is_some() && from.master == to.master,
             (OtherDevice, Some((from, to))) => !same && from.node == to.node,
             (OtherNode, Some((from, to))) => from.node != to.node,
         }

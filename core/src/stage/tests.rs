@@ -361,6 +361,56 @@ fn the_copy_lies_within_socket_rx() {
 }
 
 #[test]
+fn a_bridge_that_sends_back_is_a_bridge() {
+    // A pod to itself: the port translates, and the bridge sends back by the port.
+    let side = run_side(way(
+        Direction::Request,
+        "queue@11:eth0 start_xmit@11:eth0 netif_rx@10:veth-a receive@10:veth-a queue@10:veth-a
+         start_xmit@10:veth-a netif_rx@11:eth0 receive@11:eth0",
+    ));
+    let found = derive(&[&side], &devices(), 11, None);
+    let line = "client request bridge cni0".to_owned();
+    assert!(lines(&found).contains(&line), "{:?}", lines(&found));
+}
+
+#[test]
+fn what_a_node_receives_without_the_tunnel_is_received_on_its_own_device() {
+    // From a node through the tunnel, and back to the node's own address.
+    let mut side = run_side(way(
+        Direction::Response,
+        "queue@20:cni0 start_xmit@20:eth0 netif_rx@10:eth0 receive@10:eth0",
+    ));
+    side.user_times = vec![user(
+        UserStage::SocketRx,
+        Side::Client,
+        Direction::Response,
+        900,
+    )];
+    let mut listed = devices();
+    for device in &mut listed {
+        device.endpoint = device.id.netns == 10 && device.name == "flannel.1";
+    }
+    let node = End {
+        node: "n1",
+        netns: 10,
+    };
+    let found = waterfall(&Journey {
+        sides: &[&side],
+        devices: &listed,
+        client: node,
+        server: End {
+            node: "n2",
+            netns: 21,
+        },
+        one_kernel: true,
+        rtt_mean_ns: None,
+        requests: REQUESTS,
+    });
+    let line = "client response socket_rx eth0".to_owned();
+    assert!(lines(&found).contains(&line), "{:?}", lines(&found));
+}
+
+#[test]
 fn devices_listed_by_both_ends_are_one() {
     let mut listed = devices();
     // The other end's listing: nothing is an endpoint or underlay there.

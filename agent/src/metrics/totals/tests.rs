@@ -26,6 +26,7 @@ fn device(netns: u32, ifindex: u32, kind: DeviceKind) -> Device {
         lower: None,
         underlay: false,
         endpoint: netns != NODE,
+        arrival: netns != NODE,
         mtu: 1500,
         vxlan_port: None,
         qdisc: None,

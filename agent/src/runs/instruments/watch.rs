@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use nettoll_core::api::FlowTuple;
+use nettoll_core::api::{Flow, FlowTuple};
 
 use super::{Counted, Instruments, lock, refused};
 use crate::{
@@ -26,7 +26,7 @@ impl Instruments {
     ) -> Result<(FlowId, u64, Stamps), RunError> {
         let mut probe = lock(&self.probe);
         let probe = probe.get(Probe::load).map_err(RunError::Probe)?;
-        let id = probe.follow(flow, way).map_err(refused)?;
+        let id = probe.follow(&Flow::from(*flow), way).map_err(refused)?;
         if let Err(error) = probe.attach(LIGHT_HOOKS) {
             // The first error is the one to tell.
             let _ = probe.unfollow(id);

@@ -53,7 +53,7 @@ fn rounds_are_deleted() {
         let agent = agent();
         let before = threads_and_descriptors();
         agent.prepare(spec("a", test, Role::Both, 0)).unwrap();
-        agent.start("a").unwrap();
+        agent.start("a", None).unwrap();
         let long = RoundSpec {
             seconds: 60.0,
             ..round(0)
@@ -99,7 +99,7 @@ fn all_states_are_deleted() {
                 server.flow("r", flow).unwrap();
             }
             if step > 1 {
-                agent.start("r").unwrap();
+                agent.start("r", None).unwrap();
             }
             if step > 2 {
                 server.begin("r", round(0)).unwrap();
@@ -135,7 +135,7 @@ fn a_vanished_peer_breaks_the_round_not_the_agent() {
             .flow
             .unwrap();
         agent.flow("s", flow).unwrap();
-        agent.start("c").unwrap();
+        agent.start("c", None).unwrap();
         agent.begin("c", round(0)).unwrap();
         agent.delete("s").unwrap();
         let side = agent.run("c", round(0)).unwrap();
@@ -161,7 +161,7 @@ fn a_silent_peer_is_not_waited_for_forever() {
         .prepare(spec("c", TestType::TcpRr, Role::Client, port))
         .unwrap();
     let asked = Instant::now();
-    let error = agent.start("c").unwrap_err();
+    let error = agent.start("c", None).unwrap_err();
     assert!(error.to_string().contains("the peer is silent"), "{error}");
     assert!(asked.elapsed() < Duration::from_secs(15));
     agent.delete("c").unwrap();

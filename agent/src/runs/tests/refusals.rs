@@ -7,7 +7,7 @@ fn requests_in_the_wrong_order_are_refused() {
     let _alone = alone();
     let agent = agent();
     let status = |result: Result<(), RunError>| result.unwrap_err().status();
-    assert_eq!(status(agent.start("none")), 404);
+    assert_eq!(status(agent.start("none", None)), 404);
     assert_eq!(status(agent.delete("none")), 404);
     agent
         .prepare(spec("a", TestType::TcpRr, Role::Both, 0))
@@ -21,9 +21,9 @@ fn requests_in_the_wrong_order_are_refused() {
     assert_eq!(nowhere.unwrap_err().status(), 400, "requests to no URL");
     assert_eq!(agent.prepared(), 2, "what is refused is no run");
     assert_eq!(status(agent.begin("a", round(0))), 409, "before the start");
-    agent.start("a").unwrap();
-    agent.start("b").unwrap();
-    assert_eq!(status(agent.start("a")), 409, "twice");
+    agent.start("a", None).unwrap();
+    agent.start("b", None).unwrap();
+    assert_eq!(status(agent.start("a", None)), 409, "twice");
     assert_eq!(
         status(agent.run("a", round(0)).map(drop)),
         409,
@@ -64,7 +64,7 @@ fn a_round_without_a_probe_to_have_fails_alone() {
     agent
         .prepare(spec("a", TestType::TcpRr, Role::Both, 0))
         .unwrap();
-    agent.start("a").unwrap();
+    agent.start("a", None).unwrap();
     let probed = RoundSpec {
         probe: true,
         ..round(0)
@@ -137,7 +137,7 @@ fn a_client_without_a_server_is_told_so() {
         agent
             .prepare(spec(id, test, Role::Client, free_port()))
             .unwrap();
-        let error = agent.start(id).unwrap_err();
+        let error = agent.start(id, None).unwrap_err();
         assert!(error.to_string().contains(words), "{error}");
         assert_eq!(error.status(), 500);
     }
@@ -161,7 +161,7 @@ fn a_server_answers_its_flow_alone() {
         ..flow
     };
     agent.flow("s", other).unwrap();
-    let error = agent.start("c").unwrap_err();
+    let error = agent.start("c", None).unwrap_err();
     assert!(
         error.to_string().starts_with("the connection broke"),
         "{error}"

@@ -12,7 +12,7 @@ fn every_test_runs_within_one_agent() {
         let flow = prepared.flow.unwrap();
         assert!(flow.client.port() != 0 && flow.server.port() != 0);
         agent.flow(id, flow).unwrap();
-        agent.start(id).unwrap();
+        agent.start(id, None).unwrap();
         for pair in 0..3 {
             let side = one_round(&agent, id, pair);
             assert_valid(&side);
@@ -61,7 +61,7 @@ fn two_agents_agree_on_what_was_sent() {
             .flow
             .unwrap();
         server.flow(id, flow).unwrap();
-        client.start(id).unwrap();
+        client.start(id, None).unwrap();
         for pair in 0..3 {
             server.begin(id, round(pair)).unwrap();
             client.begin(id, round(pair)).unwrap();
@@ -121,7 +121,7 @@ fn a_lost_request_is_counted_and_is_no_latency() {
     let mut spec = spec("u", TestType::UdpRr, Role::Client, port);
     spec.options.warmup_ms = 0;
     let flow = agent.prepare(spec).unwrap().flow.unwrap();
-    agent.start("u").unwrap();
+    agent.start("u", None).unwrap();
     let long = RoundSpec {
         seconds: 1.1,
         ..round(0)

@@ -1,14 +1,11 @@
 //! One run of a plan: its places, its id and its port.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use nettoll_core::{
     api::{Inventory, TRAFFIC_PORT_FIRST, TRAFFIC_PORT_LAST},
     endpoint::{Endpoint, Path},
-    plan,
+    plan::{self, ServiceRoute},
     report::{Options, TestType},
 };
 
@@ -26,8 +23,8 @@ pub(in crate::jobs) struct PlannedRun {
     pub(in crate::jobs) options: Options,
     pub(in crate::jobs) client: Site,
     pub(in crate::jobs) server: Site,
-    /// Where the client connects to, on a path to a service.
-    pub(in crate::jobs) service: Option<SocketAddr>,
+    /// On a path to a service.
+    pub(in crate::jobs) service: Option<ServiceRoute>,
     pub(in crate::jobs) port: u16,
 }
 
@@ -74,7 +71,7 @@ impl PlannedRun {
             options: options.clone(),
             client,
             server,
-            service: route.service.map(|service| service.address),
+            service: route.service,
             port,
         })
     }

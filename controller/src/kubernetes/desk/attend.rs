@@ -334,9 +334,7 @@ impl Attendance {
         let mut decision = decide(request);
         let (mut target, mut service) = (None, None);
         let mut request = request.clone();
-        if let Endpoint::Service {
-            namespace, name, ..
-        } = &request.to
+        if let Some((namespace, name)) = request.to.service().and_then(|(it, _)| it.object())
             && !matches!(decision, Decision::Refuse(_))
         {
             service = services::read(&self.desk.client, namespace, name).await?;

@@ -23,6 +23,7 @@ pub(super) fn devices() -> Vec<Device> {
         lower: None,
         underlay: netns % 10 == 0 && name == "eth0",
         endpoint: netns % 10 != 0 && name == "eth0",
+        arrival: netns % 10 != 0 && name == "eth0",
         mtu: 1_450,
         vxlan_port: None,
         qdisc: None,

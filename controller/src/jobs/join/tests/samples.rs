@@ -20,6 +20,7 @@ fn device(ifindex: u32, kind: DeviceKind) -> Device {
         lower: None,
         underlay: true,
         endpoint: true,
+        arrival: true,
         mtu: 1_500,
         vxlan_port: None,
         qdisc: None,
