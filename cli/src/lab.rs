@@ -10,7 +10,10 @@ use std::{
 };
 
 use clap::{Subcommand, ValueEnum};
-use nettoll_lab::{Binaries, Class, Error, Lab, Network, Options, Status, plan::POD_NAMESPACE};
+use nettoll_lab::{
+    Binaries, Class, Error, Lab, Network, Options, Status,
+    plan::{POD_NAMESPACE, Plan, Service},
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::failure::{Failure, print};
@@ -69,6 +72,9 @@ struct Up {
     /// Only the network, no agents and no controller
     #[arg(long)]
     no_processes: bool,
+    /// No services: nodes have no rules and track no connections, and nft is not needed
+    #[arg(long)]
+    no_services: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -112,6 +118,7 @@ fn build(up: Up) -> Result<(), Failure> {
         agent,
         controller,
         no_processes,
+        no_services,
     } = up;
     let processes = if no_processes {
         None
@@ -125,6 +132,7 @@ fn build(up: Up) -> Result<(), Failure> {
     let options = Options {
         nodes,
         network,
+        services: !no_services,
         processes,
         lock_wait: LOCK_WAIT,
         ..Options::default()
@@ -243,6 +251,19 @@ fn table(status: &Status) -> String {
                 addresses.join(", "),
             ]);
         }
+    }
+    for service in state.plan().iter().flat_map(Plan::services) {
+        let own = format!("{}:{}", service.address, Service::PORT);
+        let by_nodes = service.node_port.map(|port| format!("node port {port}"));
+        rows.push([
+            format!("service/{POD_NAMESPACE}/{}", service.name),
+            "-".to_owned(),
+            [Some(own), by_nodes]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(", "),
+        ]);
     }
     text.push('\n');
     text.push_str(&align(&rows));

@@ -7,7 +7,8 @@ use crate::{
     ip::{Tool, batch},
     lock::Lock,
     netns,
-    plan::{self, Node, Plan, Pod, PodNetwork, UNDERLAY_MTU, VXLAN_OVERHEAD},
+    plan::{self, Node, Plan, Pod, PodNetwork, Service, UNDERLAY_MTU, VXLAN_OVERHEAD},
+    rules,
 };
 
 /// Flannel's VNI and port.
@@ -56,6 +57,10 @@ pub(crate) fn build(
             Some(&node.netns()),
             &tunnel_ends(plan, node),
         )?;
+        if plan.has_services {
+            let rules = rules::table(plan, node);
+            batch(lock, Tool::Nft, Some(&node.netns()), &rules)?;
+        }
         for pod in &node.pods {
             batch(
                 lock,
@@ -141,6 +146,8 @@ fn host(plan: &Plan, node: &Node) -> Vec<String> {
     lines.extend([
         format!("link set eth0 mtu {UNDERLAY_MTU} up"),
         format!("address add {}/24 dev eth0", node.address()),
+        // A node's own programs need a way to services before these are translated.
+        format!("route add {} dev eth0", Service::SUBNET),
         "link set mgmt0 up".to_owned(),
         format!("address add {}/24 dev mgmt0", node.management()),
     ]);

@@ -17,7 +17,7 @@ pub enum Error {
     /// Another process builds or takes down a lab.
     #[error(transparent)]
     Lock(#[from] lock::Error),
-    /// iproute2.
+    /// iproute2 and nftables.
     #[error(transparent)]
     Ip(#[from] ip::Error),
     /// A network namespace.

@@ -1,7 +1,7 @@
-//! Runs iproute2's `ip` and `bridge` on batches of lines.
+//! Runs iproute2's `ip` and `bridge` and nftables' `nft` on batches of lines.
 //!
 //! Lines instead of netlink messages: what the lab builds can be read, compared with what
-//! flannel builds, and typed by hand.
+//! flannel and kube-proxy build, and typed by hand.
 
 use std::{
     fmt,
@@ -10,15 +10,35 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::lock::Lock;
+use crate::{lock::Lock, netns};
 
-/// One of iproute2's programs.
+/// A program that reads lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tool {
     /// `ip`.
     Ip,
     /// `bridge`.
     Bridge,
+    /// `nft`.
+    Nft,
+}
+
+impl Tool {
+    /// Debian's package that has it.
+    fn package(self) -> &'static str {
+        match self {
+            Self::Ip | Self::Bridge => "iproute2",
+            Self::Nft => "nftables",
+        }
+    }
+
+    /// What makes it read its standard input.
+    fn arguments(self) -> [&'static str; 2] {
+        match self {
+            Self::Ip | Self::Bridge => ["-batch", "-"],
+            Self::Nft => ["-f", "-"],
+        }
+    }
 }
 
 impl fmt::Display for Tool {
@@ -26,6 +46,7 @@ impl fmt::Display for Tool {
         f.pad(match self {
             Self::Ip => "ip",
             Self::Bridge => "bridge",
+            Self::Nft => "nft",
         })
     }
 }
@@ -33,12 +54,15 @@ impl fmt::Display for Tool {
 /// A batch that did not run to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// iproute2 is not installed.
-    #[error("the program '{tool}' was not found: install the package iproute2")]
+    /// It is not installed.
+    #[error("the program '{tool}' was not found: install the package {}", tool.package())]
     Missing {
         /// Which program.
         tool: Tool,
     },
+    /// Its namespace could not be entered.
+    #[error(transparent)]
+    Netns(#[from] netns::Error),
     /// It could not be started or fed.
     #[error("cannot run '{tool}': {source}")]
     Run {
@@ -67,8 +91,13 @@ pub(crate) fn batch(
     lines: &[String],
 ) -> Result<(), Error> {
     let mut command = Command::new(tool.to_string());
-    command.args(netns.iter().flat_map(|name| ["-n", name]));
-    command.args(["-batch", "-"]);
+    match netns {
+        Some(name) if tool == Tool::Nft => netns::enter_before_exec(&mut command, name)?,
+        _ => {
+            command.args(netns.iter().flat_map(|name| ["-n", name]));
+        }
+    }
+    command.args(tool.arguments());
     // A group of its own: Ctrl-C on the terminal must not end a line half-way.
     command.process_group(0);
     let failed = |source: io::Error| match source.kind() {
@@ -97,8 +126,9 @@ pub(crate) fn batch(
     let said = String::from_utf8_lossy(&output.stderr);
     let line = failed_line(&said).and_then(|number| lines.get(number - 1));
     let netns = netns.map(|name| format!(" -n {name}")).unwrap_or_default();
+    let line = line.cloned().unwrap_or_else(|| tool.arguments().join(" "));
     Err(Error::Refused {
-        command: format!("{tool}{netns} {}", line.map_or("-batch -", String::as_str)),
+        command: format!("{tool}{netns} {line}"),
         message: said.lines().next().unwrap_or("no message").to_owned(),
     })
 }

@@ -40,7 +40,10 @@ impl Lab {
     /// Any; nothing of the new lab is left then.
     pub fn up(options: &Options) -> Result<Self, Error> {
         privilege::check()?;
-        let plan = Plan::new(options.nodes, options.network, options.underlay)?;
+        let plan = Plan {
+            has_services: options.services,
+            ..Plan::new(options.nodes, options.network, options.underlay)?
+        };
         if let Some(binaries) = &options.processes {
             check_program(&binaries.agent, "agent")?;
             check_program(&binaries.controller, "controller")?;

@@ -2,7 +2,7 @@
 //! `nettoll-agent` and `nettoll-controller` processes in it.
 //!
 //! The data's way: [`Options`] say what is wanted, [`plan`] names and numbers it, `bed` builds
-//! the devices and routes with iproute2, `certificates` and `config` write what the processes
+//! the devices and routes with iproute2, `rules` those of the services with nftables, `certificates` and `config` write what the processes
 //! read, `process` starts them, `ready` waits for them. [`Lab`] holds it all together and takes
 //! it down when it is dropped, also in a panic. What was made is written to
 //! [`files::DIRECTORY`] before it is made, so that a later `up` or `down` finds the leftovers
@@ -39,6 +39,7 @@ pub mod plan;
 mod privilege;
 mod process;
 mod ready;
+mod rules;
 mod state;
 pub mod tap;
 

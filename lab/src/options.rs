@@ -21,6 +21,8 @@ pub struct Options {
     pub network: Network,
     /// What joins the nodes.
     pub underlay: Underlay,
+    /// Services, by rules that have nodes track all connections; they take `nft`.
+    pub services: bool,
     /// The programs to start; `None` for a bed without processes.
     pub processes: Option<Binaries>,
     /// How long to wait for another process that builds or takes down a lab, or for another
@@ -36,6 +38,7 @@ impl Default for Options {
             nodes: 2,
             network: Network::Both,
             underlay: Underlay::Veth,
+            services: true,
             processes: None,
             lock_wait: Duration::from_secs(10),
             stop: Arc::default(),

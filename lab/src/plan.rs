@@ -9,8 +9,10 @@
 //! | management: API and metrics | 198.18.254.N/24 on `mgmt0`, the controller at .254 |
 //! | pods, vxlan | 198.18.N.0/24: `flannel.1` .0, `cni0` .1, pods .2 and .3 |
 //! | pods, host-gw | 198.18.(100+N).0/24: `cni0` .1, pods .2 and .3 |
+//! | services | 198.18.128.0/24: `echo` .1, that of a pod .(10N+2) and .(10N+3) |
 
 mod node;
+mod service;
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -19,6 +21,7 @@ use nettoll_core::api::{Inventory, InventoryNode, InventoryPod};
 use crate::{Error, Network, Underlay};
 
 pub use node::{Node, Pod};
+pub use service::Service;
 
 /// What every network namespace of the lab begins with.
 pub const NETNS_PREFIX: &str = "nettoll-";
@@ -83,6 +86,8 @@ pub struct Plan {
     pub network: Network,
     /// What joins the nodes.
     pub underlay: Underlay,
+    /// Nodes have the rules of services.
+    pub has_services: bool,
     /// The nodes, n1 first.
     pub nodes: Vec<Node>,
 }
@@ -99,6 +104,7 @@ impl Plan {
         Ok(Self {
             network,
             underlay,
+            has_services: true,
             nodes: (1..=nodes).map(Node::new).collect(),
         })
     }
@@ -150,7 +156,7 @@ impl Plan {
                 .iter()
                 .map(|network| network.name().to_owned())
                 .collect(),
-            services: Vec::new(),
+            services: self.services().iter().map(Service::inventory).collect(),
             nodes: self
                 .nodes
                 .iter()
@@ -232,10 +238,13 @@ mod tests {
                 ]
             });
             let tunnel = PodNetwork::Vxlan.address(node.number, 0);
+            let services = plan.services().into_iter().map(|service| service.address);
+            let services = services.filter(|_| node.number == 1);
             for address in [node.address(), node.management(), tunnel]
                 .into_iter()
                 .chain(bridge)
                 .chain(pods)
+                .chain(services)
             {
                 assert_eq!(address.octets()[..2], [198, 18]);
                 assert!(seen.insert(address), "{address} twice");

@@ -22,6 +22,8 @@ pub struct State {
     pub network: Network,
     /// What joins the nodes.
     pub underlay: Underlay,
+    /// There are services.
+    pub services: bool,
     /// Names of the network namespaces.
     pub netns: Vec<String>,
     /// Agents and controller.
@@ -34,6 +36,7 @@ impl State {
             nodes,
             network: plan.network,
             underlay: plan.underlay,
+            services: plan.has_services,
             netns: plan.netns(),
             processes: Vec::new(),
         }
@@ -70,7 +73,10 @@ impl State {
     /// # Errors
     /// [`Error::Nodes`], where someone wrote into the file.
     pub fn plan(&self) -> Result<Plan, Error> {
-        Plan::new(self.nodes, self.network, self.underlay)
+        Ok(Plan {
+            has_services: self.services,
+            ..Plan::new(self.nodes, self.network, self.underlay)?
+        })
     }
 }
 

@@ -36,15 +36,25 @@ impl Session {
     /// # Errors
     /// Without root or binaries, or where the lab does not come up.
     pub fn up(network: Network, underlay: Underlay) -> Result<Self> {
+        Self::of(Options {
+            underlay,
+            ..bed::options(network)
+        })
+    }
+
+    /// Brings a lab up with processes in it, and else as these say.
+    ///
+    /// # Errors
+    /// As [`Self::up`].
+    pub fn of(options: Options) -> Result<Self> {
         require_root()?;
         let processes = Binaries {
             agent: binary("nettoll-agent")?,
             controller: binary("nettoll-controller")?,
         };
         let options = Options {
-            underlay,
             processes: Some(processes),
-            ..bed::options(network)
+            ..options
         };
         Ok(Self {
             lab: Lab::up(&options)?,
@@ -127,6 +137,13 @@ fn stolen(report: &Report) -> bool {
 /// In a report without runs.
 pub fn first(report: &Report) -> Result<&Run> {
     report.runs.first().context("a report without runs")
+}
+
+/// Requests made between the marks of the rounds with the probe.
+#[must_use]
+pub fn requests(run: &Run) -> u64 {
+    let rounds = run.rounds.iter().filter(|round| round.probe);
+    rounds.filter_map(|round| round.transactions).sum()
 }
 
 /// The row of a stage.

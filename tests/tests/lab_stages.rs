@@ -8,16 +8,7 @@ use nettoll_core::{
     report::{Round, Run},
 };
 use nettoll_lab::{Network, Underlay};
-use nettoll_tests::session::{Session, first, label, stage};
-
-/// Requests made between the marks of the rounds with the probe.
-fn requests(run: &Run) -> u64 {
-    run.rounds
-        .iter()
-        .filter(|round| round.probe)
-        .filter_map(|round| round.transactions)
-        .sum()
-}
+use nettoll_tests::session::{Session, first, label, requests, stage};
 
 fn names(run: &Run) -> String {
     run.stages

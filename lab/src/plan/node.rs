@@ -83,8 +83,8 @@ impl Node {
 pub struct Pod {
     /// `n1-a`.
     pub name: String,
-    node: u8,
-    host: u8,
+    pub(super) node: u8,
+    pub(super) host: u8,
 }
 
 impl Pod {

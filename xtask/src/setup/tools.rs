@@ -71,6 +71,12 @@ pub(crate) const TOOLS: &[Tool] = &[
         what_for: "forwarding entries of the lab's vxlan devices",
     },
     Tool {
+        command: "nft",
+        package: "nftables",
+        purpose: Purpose::Lab,
+        what_for: "rules of the lab's services",
+    },
+    Tool {
         command: "xz",
         package: "xz-utils",
         purpose: Purpose::Vm,
