@@ -24,6 +24,15 @@ pub fn options(network: Network) -> Options {
     }
 }
 
+/// The same without services, where there is no `nft`.
+#[must_use]
+pub fn without_services(network: Network) -> Options {
+    Options {
+        services: false,
+        ..options(network)
+    }
+}
+
 /// Fails where anything of a lab is there.
 ///
 /// # Errors

@@ -7,8 +7,11 @@ use nettoll_core::{
     hop::{Direction, Side},
     report::Run,
 };
-use nettoll_lab::{Network, Underlay};
-use nettoll_tests::session::{Session, first, label, stage};
+use nettoll_lab::Network;
+use nettoll_tests::{
+    bed::without_services,
+    session::{Session, first, label, requests, stage},
+};
 
 /// What a packet passes from a pod on one node to a pod on the other, in its direction: which side
 /// sees it, the stage, the device.
@@ -41,12 +44,6 @@ fn stages(run: &Run) -> String {
     run.stages.iter().flatten().map(row).collect()
 }
 
-/// Requests between the marks of the rounds with the probe.
-fn requests(run: &Run) -> u64 {
-    let probed = run.rounds.iter().filter(|round| round.probe);
-    probed.filter_map(|round| round.transactions).sum()
-}
-
 fn measure(session: &Session, test: &str) -> Result<Run> {
     let report = session.test(&[
         "--from",
@@ -65,7 +62,7 @@ fn measure(session: &Session, test: &str) -> Result<Run> {
 
 #[test]
 fn each_packet_is_seen_once_in_each_stage_and_the_stages_close() -> Result<()> {
-    let session = Session::up(Network::Vxlan, Underlay::Veth)?;
+    let session = Session::of(without_services(Network::Vxlan))?;
     for test in ["udp_rr", "tcp_rr"] {
         let run = measure(&session, test)?;
         let requests = requests(&run);
@@ -108,7 +105,7 @@ fn each_packet_is_seen_once_in_each_stage_and_the_stages_close() -> Result<()> {
 
 #[test]
 fn a_stream_shows_what_encapsulation_takes_of_the_processor() -> Result<()> {
-    let session = Session::up(Network::Vxlan, Underlay::Veth)?;
+    let session = Session::of(without_services(Network::Vxlan))?;
     let run = measure(&session, "tcp_stream")?;
     let regions: Vec<_> = run.regions.iter().flatten().collect();
     let encap = regions.iter().find(|region| region.name == "encap");

@@ -11,8 +11,9 @@ use nettoll_core::{
     hop::{Direction, Side},
     report::Run,
 };
-use nettoll_lab::{Network, Underlay, command_in, plan::PodNetwork};
+use nettoll_lab::{Network, command_in, plan::PodNetwork};
 use nettoll_tests::{
+    bed::without_services,
     output_of,
     session::{Session, first, label, stage},
 };
@@ -86,7 +87,7 @@ fn stages(run: &Run) -> String {
 }
 
 fn check(kind: &str) -> Result<()> {
-    let session = Session::up(Network::HostGw, Underlay::Veth)?;
+    let session = Session::of(without_services(Network::HostGw))?;
     join(&session, kind)?;
     let report = session.test(&[
         "--from",
