@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read},
+    io::{self, BufRead, BufReader, Read},
 };
 
 use flate2::read::GzDecoder;
@@ -12,6 +12,9 @@ use crate::context;
 
 /// The most that is read of a kernel's configuration: real ones have some 300 kB.
 const MAX_CONFIG_BYTES: u64 = 4 << 20;
+
+/// An address that is 0, or hidden.
+const HIDDEN: &str = "0000000000000000";
 
 /// An option with which a kernel is built.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -176,13 +179,20 @@ pub(crate) fn settings() -> Vec<Setting> {
 
 /// Whether this process sees the kernel's symbols with their addresses.
 fn kallsyms() -> &'static str {
-    let mut head = [0; 16];
-    let read = File::open("/proc/kallsyms").and_then(|mut file| file.read_exact(&mut head));
-    match read {
-        Err(_) => "not readable",
-        Ok(()) if head.iter().all(|digit| *digit == b'0') => "addresses hidden",
-        Ok(()) => "readable",
+    File::open("/proc/kallsyms").map_or("not readable", |file| addresses(BufReader::new(file)))
+}
+
+/// Hidden addresses are all 0. Some kernels' first symbols are at 0 by themselves: those that each
+/// CPU has its own of.
+fn addresses(symbols: impl BufRead) -> &'static str {
+    for line in symbols.lines() {
+        match line {
+            Ok(line) if line.starts_with(HIDDEN) => {}
+            Ok(_) => return "readable",
+            Err(_) => return "not readable",
+        }
     }
+    "addresses hidden"
 }
 
 /// Where samples come from.
@@ -202,6 +212,15 @@ fn sampling() -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn symbols_of_each_cpu_do_not_hide_the_others() {
+        let symbols = |text: &str| addresses(text.as_bytes());
+        let hidden = "0000000000000000 A fixed_percpu_data\n0000000000000000 T _stext\n";
+        assert_eq!(symbols(hidden), "addresses hidden");
+        let shown = "0000000000000000 A fixed_percpu_data\nffffffff81000000 T _stext\n";
+        assert_eq!(symbols(shown), "readable");
+    }
 
     #[test]
     fn values_are_of_the_whole_name() {
