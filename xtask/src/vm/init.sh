@@ -25,10 +25,18 @@ load() {
     done
 }
 
+# Through a file: the serial port is a terminal, on which it would speak in colours.
+doctor() {
+    /nettoll/nettoll-agent doctor >/tmp/doctor
+    code=$?
+    cat /tmp/doctor
+    return $code
+}
+
 part release uname -r
 part modules load
 ip link set lo up
-part doctor /nettoll/nettoll-agent doctor
+part doctor doctor
 part doctor.json /nettoll/nettoll-agent doctor -o json
 for test in /tests/*; do
     part "${test##*/}" "$test" --test-threads=1 --show-output
