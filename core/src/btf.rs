@@ -63,7 +63,7 @@ mod kind {
 /// An argument of a tracepoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Argument {
-    /// Its name in the kernel's source.
+    /// Its name; the kernel gives those of tracepoints none.
     pub name: String,
     /// Its type without qualifiers, `struct sk_buff *`.
     pub ty: String,
@@ -73,7 +73,11 @@ impl fmt::Display for Argument {
     /// As C writes it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, ty } = self;
-        let space = if ty.ends_with('*') { "" } else { " " };
+        let space = if name.is_empty() || ty.ends_with('*') {
+            ""
+        } else {
+            " "
+        };
         write!(f, "{ty}{space}{name}")
     }
 }

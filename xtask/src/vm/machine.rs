@@ -17,7 +17,7 @@ use crate::{
         guest::Contents,
         kernel::{Kernel, Suite},
         qemu::{Accel, Qemu},
-        transcript::Transcript,
+        transcript::{Part, Transcript},
     },
 };
 
@@ -38,10 +38,35 @@ pub(crate) struct Boot {
     pub(crate) transcript: Transcript,
     /// What was wrong; `None` for nothing.
     pub(crate) fault: Option<String>,
-    /// From the first instruction to the last.
+    /// From the first instruction to the last; 0 for one of an earlier call.
     pub(crate) took: Duration,
     /// The kernel's messages.
     pub(crate) log: PathBuf,
+}
+
+/// The kernel's messages, and what ran, in the suite's folder.
+const KERNEL_LOG: &str = "kernel.log";
+const OUTPUT_LOG: &str = "output.log";
+
+/// What became of the suite's last machine, by what it left.
+pub(crate) fn last(suite: &Suite, places: &Places) -> Result<Boot> {
+    let folder = places.vm().join(suite.to_string());
+    let file = folder.join(OUTPUT_LOG);
+    let text = fs::read_to_string(&file);
+    let text = text.with_context(|| format!("no machine of {suite} has run: no {file:?}"))?;
+    let mut transcript = Transcript::default();
+    for line in text.lines() {
+        transcript.take(line);
+    }
+    let release = transcript.of("release").map(Part::text);
+    Ok(Boot {
+        suite: suite.clone(),
+        release: release.with_context(|| format!("the last machine of {suite} did not boot"))?,
+        fault: transcript.fault(),
+        transcript,
+        took: Duration::ZERO,
+        log: folder.join(KERNEL_LOG),
+    })
 }
 
 /// What machines are made of, and how they run.
@@ -71,11 +96,11 @@ impl Machines {
         mut show: impl FnMut(&str, &str) + Send,
     ) -> Result<Boot> {
         let folder = places.vm().join(suite.to_string());
-        let (archive, log) = (folder.join("initrd"), folder.join("kernel.log"));
+        let (archive, log) = (folder.join("initrd"), folder.join(KERNEL_LOG));
         write(&archive, &self.contents.archive(kernel)?)?;
         // QEMU appends nothing: a log of an earlier time goes.
         write(&log, &[])?;
-        let lines = folder.join("output.log");
+        let lines = folder.join(OUTPUT_LOG);
         let mut output = File::create(&lines).with_context(|| format!("cannot make {lines:?}"))?;
 
         let begin = Instant::now();
