@@ -33,7 +33,7 @@ impl<'a> Bed<'a> {
             commands: Vec::new(),
             _down: Down::of(nettoll),
         };
-        let mut up = bed.command(&["lab", "up", "--network", "vxlan"]);
+        let mut up = bed.command(&["lab", "up", "--network", "vxlan", "--no-services"]);
         exec::run_ok(up.stdout(Stdio::null()), "nettoll lab up")?;
         Ok(bed)
     }
