@@ -53,7 +53,7 @@ fn measure(session: &Session, test: &str) -> Result<Run> {
         "--type",
         test,
         "--seconds",
-        "3",
+        "6",
         "--probe",
         "on",
     ])?;
