@@ -21,6 +21,10 @@ pub(crate) const LIMITS: Limits = Limits {
     head: Duration::from_secs(10),
 };
 
+/// Requests for stacks that are answered at a time.
+pub(crate) const MAX_WAITING: usize = 2;
+const MANY_WAIT: &str = "others wait for stacks already; ask again later\n";
+
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Answers one request. `waits_for`: what the agent cannot do its work without, if anything.
@@ -51,10 +55,10 @@ pub(crate) async fn handle(
             }
         }
         "/stacks" => match request.uri().query().unwrap_or_default().parse::<Query>() {
-            Ok(query) => {
-                let page = stacks(&source, &query).await;
-                answer(StatusCode::OK, query.format.content_type(), page)
-            }
+            Ok(query) => match stacks(&source, &query).await {
+                Some(page) => answer(StatusCode::OK, query.format.content_type(), page),
+                None => answer(StatusCode::TOO_MANY_REQUESTS, TEXT, MANY_WAIT),
+            },
             Err(error) => answer(StatusCode::BAD_REQUEST, TEXT, format!("{error}\n")),
         },
         // Told by a process that listens on both of its addresses.
@@ -71,15 +75,20 @@ pub(crate) async fn handle(
     }
 }
 
-/// What was sampled, since the agent began or while a query waits.
-async fn stacks(source: &Source, query: &Query) -> Vec<u8> {
+/// What was sampled, since the agent began or while a query waits; `None` where enough others
+/// ask: connections and time must be left for scrapes and the kubelet.
+async fn stacks(source: &Source, query: &Query) -> Option<Vec<u8>> {
+    let _place = source.waiting.try_acquire().ok()?;
     let runs = &source.agent.runs;
-    let Some(seconds) = query.seconds else {
-        return runs.stacks().page(query, None);
-    };
-    let earlier = runs.stacks();
-    tokio::time::sleep(Duration::from_secs(seconds.into())).await;
-    runs.stacks().page(query, Some(&earlier))
+    let mut earlier = None;
+    if let Some(seconds) = query.seconds {
+        earlier = Some(runs.stacks());
+        tokio::time::sleep(Duration::from_secs(seconds.into())).await;
+    }
+    let (now, query) = (runs.stacks(), query.clone());
+    // Compressing takes a while, and the runtime's threads have others to serve.
+    let page = move || now.page(&query, earlier.as_deref());
+    tokio::task::spawn_blocking(page).await.ok()
 }
 
 /// What a ready agent says.

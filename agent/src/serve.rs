@@ -15,6 +15,7 @@ use tokio::{
     runtime::Builder,
     select,
     signal::unix::{SignalKind, signal},
+    sync::Semaphore,
     time::{MissedTickBehavior, interval},
 };
 
@@ -136,6 +137,7 @@ fn serve(path: &Path, identity: Identity) -> Result<ExitCode, ServeError> {
                 agent: agent.clone(),
                 hooks,
                 without: (!probe).then_some(WITHOUT_PROBE),
+                waiting: Semaphore::new(metrics::MAX_WAITING),
             });
             let (tls, privileged) = (tls.clone(), privileged.clone());
             move |request| {

@@ -18,7 +18,7 @@ mod body;
 mod listen;
 mod lists;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
@@ -39,6 +39,8 @@ use crate::{
     mesh::Mesh,
     metrics::Metrics,
 };
+
+const MANY_WAIT: &str = "others wait for stacks already; ask again later";
 
 /// What users can ask.
 pub(crate) struct Api {
@@ -112,10 +114,13 @@ async fn common(
     match (method, uri.path()) {
         (&Method::GET, "/metrics") => scrape(metrics, headers),
         (&Method::GET, "/stacks") => match uri.query().unwrap_or_default().parse::<Query>() {
-            Ok(query) => {
-                let page = whole(stacks(metrics, &query).await.into());
-                respond(StatusCode::OK, query.format.content_type(), page)
-            }
+            Ok(query) => match metrics.stacks(&query).await {
+                Some(page) => {
+                    let kind = query.format.content_type();
+                    respond(StatusCode::OK, kind, whole(page.into()))
+                }
+                None => refuse(StatusCode::TOO_MANY_REQUESTS, MANY_WAIT.to_owned()),
+            },
             Err(error) => refuse(StatusCode::BAD_REQUEST, error.to_string()),
         },
         (&Method::GET, "/healthz" | "/readyz") => {
@@ -131,16 +136,6 @@ async fn common(
             ),
         ),
     }
-}
-
-/// What was sampled, since this instance leads or while a query waits.
-async fn stacks(metrics: &Metrics, query: &Query) -> Vec<u8> {
-    let Some(seconds) = query.seconds else {
-        return metrics.stacks().page(query, None);
-    };
-    let earlier = metrics.stacks();
-    tokio::time::sleep(Duration::from_secs(seconds.into())).await;
-    metrics.stacks().page(query, Some(&earlier))
 }
 
 /// The metrics in the format that the client takes best.

@@ -12,7 +12,7 @@ mod process;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use nettoll_core::{
@@ -22,8 +22,10 @@ use nettoll_core::{
     hop::Direction,
     mesh::Accepted,
     report::{Round, Run, Stage, TestType},
-    stacks::{Of, StackTotals},
+    stacks::{Of, Query, StackTotals},
 };
+
+use tokio::sync::Semaphore;
 
 use self::{
     capped::Capped,
@@ -32,6 +34,8 @@ use self::{
 };
 use crate::mesh::Mesh;
 
+/// Requests for stacks that are answered at a time: connections and time must be left for scrapes.
+const MAX_WAITING: usize = 2;
 /// Most edges of finished jobs.
 const MAX_EDGES: usize = 2_000;
 
@@ -39,6 +43,8 @@ const MAX_EDGES: usize = 2_000;
 pub(crate) struct Metrics {
     edges: Edges,
     recorded: Mutex<Recorded>,
+    /// Places for requests that wait for stacks.
+    waiting: Semaphore,
 }
 
 /// Whose edges have series of their own.
@@ -83,6 +89,7 @@ impl Metrics {
     fn of(edges: Edges) -> Self {
         Self {
             edges,
+            waiting: Semaphore::new(MAX_WAITING),
             recorded: Mutex::new(Recorded {
                 rtt: Histograms::new(
                     "nettoll_rtt_seconds",
@@ -121,9 +128,20 @@ impl Metrics {
         page.finish()
     }
 
-    /// What was sampled in finished jobs since this instance leads.
-    pub(crate) fn stacks(&self) -> Arc<StackTotals> {
-        self.recorded().stacks.clone()
+    /// What was sampled in finished jobs, since this instance leads or while a query waits; `None`
+    /// where enough others ask.
+    pub(crate) async fn stacks(&self, query: &Query) -> Option<Vec<u8>> {
+        let _place = self.waiting.try_acquire().ok()?;
+        let now = || Arc::clone(&self.recorded().stacks);
+        let mut earlier = None;
+        if let Some(seconds) = query.seconds {
+            earlier = Some(now());
+            tokio::time::sleep(Duration::from_secs(seconds.into())).await;
+        }
+        let (now, query) = (now(), query.clone());
+        // Compressing takes a while, and the runtime's threads have others to serve.
+        let page = move || now.page(&query, earlier.as_deref());
+        tokio::task::spawn_blocking(page).await.ok()
     }
 
     /// The same as people read it.

@@ -90,18 +90,22 @@ impl StackTotals {
                 [] => &user,
                 frames => frames,
             };
-            let mut place: Place = (self.names.numbers(frames), component(stack));
-            if !sums.contains_key(&place) {
-                if self.stacks < MAX_STACKS {
+            let component = component(stack);
+            // Once it is full no name is taken up either.
+            let known = self.names.known(frames).map(|numbers| (numbers, component));
+            let place = match known {
+                Some(place) if sums.contains_key(&place) => place,
+                _ if self.stacks < MAX_STACKS => {
                     self.stacks += 1;
-                } else {
-                    // One place more for each path and component at most.
-                    place.0 = self.names.numbers(&[LEFT_OUT_FRAME.to_owned()]);
+                    (self.names.numbers(frames), component)
                 }
-            }
+                // One place more for each path and component at most.
+                _ => (self.names.numbers(&[LEFT_OUT_FRAME.to_owned()]), component),
+            };
             let sum = sums.entry(place).or_default();
-            sum.samples += stack.samples;
-            sum.cpu_ns += stack.samples * period_ns;
+            sum.samples = sum.samples.saturating_add(stack.samples);
+            let cpu_ns = stack.samples.saturating_mul(period_ns);
+            sum.cpu_ns = sum.cpu_ns.saturating_add(cpu_ns);
         }
     }
 
@@ -143,7 +147,8 @@ impl StackTotals {
                 line.push(';');
                 line.push_str(self.names.name(number));
             }
-            *lines.entry(line).or_default() += sum.samples;
+            let count = lines.entry(line).or_default();
+            *count = count.saturating_add(sum.samples);
         }
         let lines = lines.iter();
         lines.map(|(line, sum)| format!("{line} {sum}\n")).collect()
@@ -182,6 +187,12 @@ struct Names {
 }
 
 impl Names {
+    /// The numbers of frames all of which are known.
+    fn known(&self, frames: &[String]) -> Option<Box<[u32]>> {
+        let number = |frame| self.number_of.get(frame).copied();
+        frames.iter().map(number).collect()
+    }
+
     fn numbers(&mut self, frames: &[String]) -> Box<[u32]> {
         frames.iter().map(|frame| self.number(frame)).collect()
     }

@@ -10,7 +10,7 @@ use nettoll_core::{
 use nettoll_lab::{Network, Underlay, netns, plan};
 use nettoll_tests::{
     bpftrace::Bpftrace,
-    session::{Session, first, stage},
+    session::{Session, first, requests, stage},
 };
 
 /// How many events are printed one by one, for their order.
@@ -209,6 +209,7 @@ fn bpftrace_sees_the_same_hops() -> Result<()> {
         let (from_veth, to_veth) = (format!("veth{from_pod}"), format!("veth{to_pod}"));
         // The nodes' own devices carry the baseline too.
         let mut first_hop = None;
+        let requests = requests(run);
         for (event, place, device, side, name, of) in [
             ("queue", &*from_pod, "eth0", sender, "socket_tx", "eth0"),
             ("start_xmit", &from_pod, "eth0", sender, "veth", "eth0"),
@@ -238,6 +239,10 @@ fn bpftrace_sees_the_same_hops() -> Result<()> {
                 .and_then(|stage| stage.packets)
                 .with_context(|| format!("no {side:?} {direction:?} {name} {of}"))?;
             println!("{direction:?} {event} {place} {device}: {ours}, by bpftrace {theirs}");
+            ensure!(
+                ours.abs_diff(requests) <= requests / 100,
+                "{hop:?}: {ours} of {requests} requests"
+            );
             // Theirs has the rounds of calibration too, of which no figure is kept: what must be
             // equal is how many times as many packets as the first hop had.
             let (first_theirs, first_ours) = *first_hop.get_or_insert((theirs, ours));

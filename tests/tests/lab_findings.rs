@@ -43,7 +43,8 @@ fn switch(device: &str, offload: &str, state: &str) -> Result<()> {
 #[test]
 fn what_is_made_wrong_is_found_there() -> Result<()> {
     let session = Session::up(Network::Vxlan, Underlay::Veth)?;
-    ensure!(found(&session)?.is_empty(), "{:?}", found(&session)?);
+    let nothing = found(&session)?;
+    ensure!(nothing.is_empty(), "{nothing:?}");
     for (device, offload, rule) in [
         (
             "flannel.1",
@@ -86,7 +87,11 @@ fn what_is_made_wrong_is_found_there() -> Result<()> {
     run("ip", &node)?;
     let wrong = found(&session)?;
     ensure!(
-        wrong == ["fragmented-after-encapsulation node/n1 flannel.1"],
+        wrong
+            == [
+                "fragmented-after-encapsulation node/n1 flannel.1",
+                "mtu-differs node/n1 eth0"
+            ],
         "{wrong:?}"
     );
     Ok(())

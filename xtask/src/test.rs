@@ -18,7 +18,7 @@ use crate::{
     test::{
         cluster::Cluster,
         lane::{Lane, Needs},
-        tally::{Outcome, Row},
+        tally::{Outcome, Row, Tally},
     },
     vm,
 };
@@ -60,7 +60,11 @@ pub(crate) fn run(args: Args, places: &Places) -> Result<()> {
             (Lane::Cluster, None) => lane.not_run(only.is_some(), cluster::NO_KIT.to_owned())?,
             (Lane::Vm, _) => match vm::lane(yes, places) {
                 Ok(outcome) => outcome,
-                Err(error) => lane.not_run(only.is_some(), stop::lacking(error)?)?,
+                Err(error) => match stop::lacking(error) {
+                    Ok(why) => lane.not_run(only.is_some(), why)?,
+                    // A mirror that does not answer takes no other lane with it.
+                    Err(error) => Outcome::of(Tally::default(), Some(format!("{error:#}"))),
+                },
             },
             (_, _) => lane.run(only.is_some(), Needs::of(binaries.as_deref()), places)?,
         };

@@ -22,8 +22,9 @@ pub(crate) static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
 #[map]
 static DEVICES: Array<DeviceEntry> = Array::with_max_entries(DEVICE_SLOTS as u32, 0);
 #[map(name = "FLOWS")]
+// Three tuples at most, in both directions.
 pub(crate) static FLOW_KEYS: HashMap<FlowKey, FlowRef> =
-    HashMap::with_max_entries(4 * FLOWS as u32, 0);
+    HashMap::with_max_entries(6 * FLOWS as u32, 0);
 #[map]
 static STATES: Array<FlowState> = Array::with_max_entries(FLOWS as u32, BPF_F_MMAPABLE);
 #[map]

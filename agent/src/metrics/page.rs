@@ -8,6 +8,7 @@ mod tests;
 use std::sync::Arc;
 
 use nettoll_core::exposition::{Buckets, Format, Kind, Label, Page, STAGE_BOUNDS_NS};
+use tokio::sync::Semaphore;
 
 use super::totals::{StageKey, StageTotal, Totals};
 use crate::{api::Agent, doctor::hooks::Hook, light::LightTotals};
@@ -26,6 +27,8 @@ pub(crate) struct Source {
     /// Why it shall be without the probe, where it shall: this keeps it from no work, but whoever
     /// asks whether it is ready is told.
     pub(crate) without: Option<&'static str>,
+    /// Places for requests that wait for stacks.
+    pub(crate) waiting: Semaphore,
 }
 
 impl Source {

@@ -81,15 +81,19 @@ impl Probe {
         state.generation.store(self.generation, Ordering::Release);
 
         let keys = flow_keys(flow);
+        // Known from here on, so that a key that does not fit leaves none behind.
+        self.flows
+            .insert(index, keys.iter().map(|(key, _)| *key).collect());
         for (key, direction) in &keys {
             let entry = FlowRef {
                 flow: index,
                 direction: *direction,
             };
-            self.flow_table.insert(key, entry, 0)?;
+            if let Err(error) = self.flow_table.insert(key, entry, 0) {
+                self.unfollow(FlowId(index))?;
+                return Err(error.into());
+            }
         }
-        self.flows
-            .insert(index, keys.into_iter().map(|(key, _)| key).collect());
         Ok(FlowId(index))
     }
 

@@ -317,3 +317,38 @@ async fn the_socket_is_its_owners_and_replaces_a_stale_one() {
     let refused = Listener::bind(&Listen::Unix(stale)).await;
     assert!(matches!(refused, Err(ListenError::NoSocket(_))));
 }
+
+#[tokio::test]
+async fn few_may_wait_for_stacks() {
+    let api = Fixture::new(nobody().await).await;
+    let folded = "/stacks?format=folded";
+    assert_eq!(api.ask(Method::GET, folded, "").await, (200, String::new()));
+    let (status, told) = api.ask(Method::GET, "/stacks?format=svg", "").await;
+    assert!(status == 400 && told.contains("pprof and folded"), "{told}");
+    // Who waits long, in connections of their own.
+    let wait = "/stacks?format=folded&seconds=120";
+    let request = move || Request::get(wait).body(Full::new(Bytes::new())).unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        let mut sender = api.connect().await;
+        waiting.push(tokio::spawn(
+            async move { sender.send_request(request()).await },
+        ));
+    }
+    let refused = async {
+        loop {
+            // Until both are there, a third would wait as they do.
+            let asked =
+                tokio::time::timeout(Duration::from_millis(100), api.ask(Method::GET, wait, ""));
+            if let Ok(answer) = asked.await {
+                return answer;
+            }
+        }
+    };
+    let (status, told) = tokio::time::timeout(Duration::from_secs(10), refused)
+        .await
+        .unwrap();
+    assert!(status == 429 && told.contains("ask again later"), "{told}");
+    assert_eq!(api.ask(Method::GET, "/metrics", "").await.0, 200);
+    assert!(waiting.iter().all(|request| !request.is_finished()));
+}

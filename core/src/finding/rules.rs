@@ -20,7 +20,7 @@ pub(super) fn of_side(way: &Way<'_>, mss: Option<u32>) -> Vec<Finding> {
         found.extend(segmented_before_encapsulation(tunnel));
         found.extend(checksums_before_encapsulation(tunnel));
         found.extend(not_merged(tunnel));
-        for endpoint in way.endpoint() {
+        for endpoint in way.pod() {
             found.extend(larger_than_the_tunnel(endpoint, tunnel, mss));
         }
         for underlay in way.underlay() {
@@ -44,10 +44,11 @@ pub(super) fn of_both(ways: &[Way<'_>]) -> Option<Finding> {
     let [client, server] = ways else {
         return None;
     };
-    let ends = client.endpoint().zip(server.endpoint());
-    let (ours, theirs) = ends
-        .into_iter()
-        .find(|(ours, theirs)| ours.mtu != theirs.mtu && ours.kind == theirs.kind)?;
+    // Like with like: a pod behind a tunnel and a node must differ.
+    let pods = client.pod().next().zip(server.pod().next());
+    let nodes = client.underlay().next().zip(server.underlay().next());
+    let mut pairs = [pods, nodes].into_iter().flatten();
+    let (ours, theirs) = pairs.find(|(ours, theirs)| ours.mtu != theirs.mtu)?;
     Some(finding(
         "mtu-differs",
         Severity::Problem,

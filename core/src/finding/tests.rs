@@ -112,11 +112,33 @@ fn what_does_not_fit_is_found() {
     let mut report = sample();
     device(&mut report, "node/n1", "eth0").mtu = 1499;
     let fragmented = row("fragmented-after-encapsulation", "node/n1", "flannel.1");
-    assert_eq!(found(&report), [fragmented]);
+    let differs = row("mtu-differs", "node/n1", "eth0");
+    assert_eq!(found(&report), [fragmented, differs.clone()]);
     device(&mut report, "node/n1", "eth0").mtu = 9000;
-    assert_eq!(found(&report), [row("mtu-unused", "node/n1", "flannel.1")]);
+    let unused = row("mtu-unused", "node/n1", "flannel.1");
+    assert_eq!(found(&report), [differs.clone(), unused]);
     device(&mut report, "node/n1", "eth0").mtu = 1599;
+    assert_eq!(found(&report), [differs]);
+}
+
+#[test]
+fn a_pod_and_a_node_must_differ() {
+    let mut report = sample();
+    for run in &mut report.runs {
+        run.path.to = "node/n2".parse().unwrap();
+    }
     assert_eq!(found(&report), []);
+}
+
+#[test]
+fn a_services_end_is_its_backend() {
+    let mut report = sample();
+    device(&mut report, "pod/lab/n2-a", "eth0").mtu = 1400;
+    for run in &mut report.runs {
+        run.backend = Some(run.path.to.clone());
+        run.path.to = "service/lab/echo".parse().unwrap();
+    }
+    assert_eq!(found(&report), [row("mtu-differs", "pod/lab/n1-a", "eth0")]);
 }
 
 #[test]

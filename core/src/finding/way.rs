@@ -24,7 +24,9 @@ pub struct Way<'a> {
 /// Both sides' devices that the run's stages name. A side whose node nobody knows is left out.
 #[must_use]
 pub fn ways<'a>(report: &'a Report, run: &'a Run) -> Vec<Way<'a>> {
-    let sides = [(Side::Client, &run.path.from), (Side::Server, &run.path.to)];
+    // A service is no place: its backend is.
+    let to = run.backend.as_ref().unwrap_or(&run.path.to);
+    let sides = [(Side::Client, &run.path.from), (Side::Server, to)];
     let way = |(side, endpoint): (Side, &Endpoint)| {
         let stages = run.stages.iter().flatten();
         let here = stages.filter(|stage| stage.side == Some(side));
@@ -59,9 +61,11 @@ pub fn ways<'a>(report: &'a Report, run: &'a Run) -> Vec<Way<'a>> {
 }
 
 impl<'a> Way<'a> {
-    /// The devices of the endpoint itself, where the way begins or ends.
-    pub(super) fn endpoint(&self) -> impl Iterator<Item = &'a DeviceContext> {
-        self.devices.iter().take(self.own).copied()
+    /// The devices of the endpoint's own namespace, where that is a pod's: a node's are not told
+    /// from those that packets only pass.
+    pub(super) fn pod(&self) -> impl Iterator<Item = &'a DeviceContext> {
+        let own = self.devices.iter().take(self.own).copied();
+        own.filter(|device| device.place.starts_with("pod/"))
     }
 
     /// The tunnels.

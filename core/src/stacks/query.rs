@@ -18,7 +18,7 @@ pub struct Query {
 }
 
 /// The longest that a query waits.
-const MAX_SECONDS: u16 = 600;
+const MAX_SECONDS: u16 = 120;
 
 /// The form of stacks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -83,8 +83,8 @@ fn a_query_that_makes_no_sense_is_told_what_does() {
         ("path=vxlan", "pod-to-pod"),
         ("test=ping", "tcp_rr"),
         ("format=svg", "folded"),
-        ("seconds=0", "1 to 600"),
-        ("seconds=1.5", "1 to 600"),
+        ("seconds=0", "1 to 120"),
+        ("seconds=1.5", "1 to 120"),
         ("path", "the kinds are"),
     ] {
         let error = text.parse::<Query>().unwrap_err().to_string();
@@ -107,6 +107,8 @@ fn beyond_the_bound_nothing_is_lost() {
     totals.add(of, &many);
     let page = folded(&totals, "");
     assert_eq!(page.lines().count(), MAX_STACKS + 1);
+    // The stacks, the frame that they have in common, and what stands for the others.
+    assert_eq!(totals.names.ordered.len(), MAX_STACKS + 2);
     assert!(page.contains(&format!(";{LEFT_OUT_FRAME} 200\n")), "{page}");
 }
 
