@@ -1,5 +1,8 @@
 use super::*;
-use crate::{device::DeviceKind, report::DeviceContext};
+use crate::{
+    device::DeviceKind,
+    report::{DeviceContext, TestType},
+};
 
 fn sample() -> Report {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../cli/tests/data/report.json");
@@ -36,7 +39,8 @@ fn switch_off(device: &mut DeviceContext, offload: &str) {
 
 /// Rule, place and device of what is found on the path over vxlan.
 fn found(report: &Report) -> Vec<(String, String, String)> {
-    let over_vxlan = |run: &&Run| run.path.network.is_some() && run.stages.is_some();
+    // Both directions, so that both nodes send on the wire.
+    let over_vxlan = |run: &&Run| run.path.network.is_some() && run.test == TestType::TcpRr;
     let run = report.runs.iter().find(over_vxlan).unwrap();
     let found = findings(report, [run]);
     for finding in &found {
