@@ -81,6 +81,20 @@ impl Session {
     /// # Errors
     /// Where it fails.
     pub fn test(&self, arguments: &[&str]) -> Result<Report> {
+        self.ask(arguments, |_| false)
+    }
+
+    /// The same for who counts packets and adds stages up: a run that the hypervisor disturbed is
+    /// an answer too where it has a closure, which is of its good rounds.
+    ///
+    /// # Errors
+    /// Where it fails.
+    pub fn packets(&self, arguments: &[&str]) -> Result<Report> {
+        let closed = |report: &Report| report.runs.iter().all(|run| run.closure.is_some());
+        self.ask(arguments, closed)
+    }
+
+    fn ask(&self, arguments: &[&str], enough: impl Fn(&Report) -> bool) -> Result<Report> {
         let mut all = vec!["test", "-o", "json"];
         all.extend(arguments);
         loop {
@@ -94,6 +108,12 @@ impl Session {
             let report = serde_json::from_slice::<Report>(&output.stdout);
             if output.status.success() {
                 return Ok(report?);
+            }
+            if let Ok(report) = &report
+                && stolen(report)
+                && enough(report)
+            {
+                return Ok(report.clone());
             }
             if report.as_ref().is_ok_and(stolen)
                 && let Some(left) = self.patience.get().checked_sub(PAUSE)

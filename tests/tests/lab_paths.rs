@@ -146,7 +146,7 @@ fn check(case: &Case, run: &Run) -> Result<()> {
 fn measure(session: &Session, case: &Case) -> Result<()> {
     for test in ["tcp_rr", "udp_rr"] {
         let (from, to) = (case.from, case.to);
-        let report = session.test(&[
+        let report = session.packets(&[
             "--from",
             from,
             "--to",

@@ -34,7 +34,7 @@ fn check_closure(run: &Run) -> Result<()> {
 fn a_round_trip_over_vxlan_is_closed() -> Result<()> {
     let session = Session::up(Network::Vxlan, Underlay::Veth)?;
     for test in ["tcp_rr", "udp_rr"] {
-        let report = session.test(&[
+        let report = session.packets(&[
             "--from",
             "pod/lab/n1-a",
             "--to",
@@ -125,7 +125,7 @@ fn paths_without_a_tunnel_show_none() -> Result<()> {
         ("node/n1", "node/n1", "vxlan", "loopback", "wire"),
     ] {
         for test in ["path_cost", "tcp_rr"] {
-            let report = session.test(&[
+            let report = session.packets(&[
                 "--from",
                 from,
                 "--to",
