@@ -170,6 +170,32 @@ pub fn requests(run: &Run) -> u64 {
     rounds.filter_map(|round| round.transactions).sum()
 }
 
+/// What a packet over vxlan passes from a pod on one node to a pod on the other, in its direction: which side
+/// sees it, the stage, the device.
+#[must_use]
+pub fn over_vxlan(sender: Side, receiver: Side) -> [(Side, &'static str, &'static str); 13] {
+    let port = if sender == Side::Client {
+        "vethn1-a"
+    } else {
+        "vethn2-a"
+    };
+    [
+        (sender, "socket_tx", "eth0"),
+        (sender, "veth", "eth0"),
+        (sender, "backlog", port),
+        (sender, "bridge", "cni0"),
+        (sender, "forward", "flannel.1"),
+        (sender, "encap", "flannel.1"),
+        (sender, "wire", "eth0"),
+        (receiver, "backlog", "eth0"),
+        (receiver, "decap", "flannel.1"),
+        (receiver, "gro_cells", "flannel.1"),
+        (receiver, "forward", "cni0"),
+        (receiver, "bridge", "cni0"),
+        (receiver, "socket_rx", "eth0"),
+    ]
+}
+
 /// The row of a stage.
 #[must_use]
 pub fn stage<'a>(

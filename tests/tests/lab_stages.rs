@@ -8,7 +8,7 @@ use nettoll_core::{
     report::{Round, Run},
 };
 use nettoll_lab::{Network, Underlay};
-use nettoll_tests::session::{Session, first, label, requests, stage};
+use nettoll_tests::session::{Session, first, label, over_vxlan, requests, stage};
 
 fn names(run: &Run) -> String {
     run.stages
@@ -53,29 +53,7 @@ fn a_round_trip_over_vxlan_is_closed() -> Result<()> {
             (Side::Client, Side::Server, Direction::Request),
             (Side::Server, Side::Client, Direction::Response),
         ] {
-            for (side, name, device) in [
-                (sender, "socket_tx", "eth0"),
-                (sender, "veth", "eth0"),
-                (
-                    sender,
-                    "backlog",
-                    if sender == Side::Client {
-                        "vethn1-a"
-                    } else {
-                        "vethn2-a"
-                    },
-                ),
-                (sender, "bridge", "cni0"),
-                (sender, "forward", "flannel.1"),
-                (sender, "encap", "flannel.1"),
-                (sender, "wire", "eth0"),
-                (receiver, "backlog", "eth0"),
-                (receiver, "decap", "flannel.1"),
-                (receiver, "gro_cells", "flannel.1"),
-                (receiver, "forward", "cni0"),
-                (receiver, "bridge", "cni0"),
-                (receiver, "socket_rx", "eth0"),
-            ] {
+            for (side, name, device) in over_vxlan(sender, receiver) {
                 let found = stage(run, side, direction, name, Some(device)).with_context(|| {
                     format!(
                         "{test}: no {side:?} {direction:?} {name} {device}\n{}",

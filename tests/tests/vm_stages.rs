@@ -10,33 +10,8 @@ use nettoll_core::{
 use nettoll_lab::Network;
 use nettoll_tests::{
     bed::without_services,
-    session::{Session, first, label, requests, stage},
+    session::{Session, first, label, over_vxlan, requests, stage},
 };
-
-/// What a packet passes from a pod on one node to a pod on the other, in its direction: which side
-/// sees it, the stage, the device.
-fn way(sender: Side, receiver: Side) -> [(Side, &'static str, &'static str); 13] {
-    let port = if sender == Side::Client {
-        "vethn1-a"
-    } else {
-        "vethn2-a"
-    };
-    [
-        (sender, "socket_tx", "eth0"),
-        (sender, "veth", "eth0"),
-        (sender, "backlog", port),
-        (sender, "bridge", "cni0"),
-        (sender, "forward", "flannel.1"),
-        (sender, "encap", "flannel.1"),
-        (sender, "wire", "eth0"),
-        (receiver, "backlog", "eth0"),
-        (receiver, "decap", "flannel.1"),
-        (receiver, "gro_cells", "flannel.1"),
-        (receiver, "forward", "cni0"),
-        (receiver, "bridge", "cni0"),
-        (receiver, "socket_rx", "eth0"),
-    ]
-}
 
 /// All stages with their packets, for messages.
 fn stages(run: &Run) -> String {
@@ -73,7 +48,7 @@ fn each_packet_is_seen_once_in_each_stage_and_the_stages_close() -> Result<()> {
             (Side::Client, Side::Server, Direction::Request),
             (Side::Server, Side::Client, Direction::Response),
         ] {
-            for (side, name, device) in way(sender, receiver) {
+            for (side, name, device) in over_vxlan(sender, receiver) {
                 let found = stage(&run, side, direction, name, Some(device));
                 let found = found.with_context(|| {
                     format!(

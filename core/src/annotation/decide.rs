@@ -36,6 +36,17 @@ impl Default for Policy {
 }
 
 impl Policy {
+    fn allows_node(&self, name: &str) -> Result<(), Refusal> {
+        let mut allow = self.allow_nodes.iter();
+        if allow.any(|allowed| allowed == "*" || allowed == name) {
+            return Ok(());
+        }
+        Err(Refusal(format!(
+            "node/{name} is not in on_demand.allow_nodes of the controller's configuration; ask who \
+             runs nettoll to add it"
+        )))
+    }
+
     /// Whether a namespace that used so much may have this request besides.
     pub fn limit(&self, namespace: &str, request: &Request, usage: Usage) -> Result<(), Refusal> {
         let Usage { tests, seconds } = Usage::of(request);
@@ -123,19 +134,12 @@ fn allowed(
     match &request.to {
         to @ (Endpoint::Pod { .. } | Endpoint::Service { .. } | Endpoint::NodePort { .. }) => {
             opted_in(to.namespace().unwrap_or_default(), cluster)?;
-        }
-        Endpoint::Node(name) => {
-            let allow = &policy.allow_nodes;
-            if !allow
-                .iter()
-                .any(|allowed| allowed == "*" || allowed == name)
-            {
-                return Err(Refusal(format!(
-                    "node/{name} is not in on_demand.allow_nodes of the controller's \
-                     configuration; ask who runs nettoll to add it"
-                )));
+            // A node's port is asked for at the node's own address.
+            if let Endpoint::NodePort { node, .. } = to {
+                policy.allows_node(node)?;
             }
         }
+        Endpoint::Node(name) => policy.allows_node(name)?,
         Endpoint::Url(url) => {
             if !policy.allow_urls.contains(url) {
                 return Err(Refusal(format!(
@@ -330,6 +334,10 @@ mod tests {
     fn nodes_and_urls_come_from_lists() {
         let cluster = bed();
         refused(decided("node/n3", &cluster), "on_demand.allow_nodes");
+        // By a service's port on a node as well.
+        let port = |node| decided(&format!("service/shop/web@{node}"), &cluster);
+        refused(port("n3"), "on_demand.allow_nodes");
+        assert_eq!(port("n2"), Decision::Run);
         refused(decided("node/n1", &cluster), "its own node");
         refused(
             decided("url/https://shop.example/other", &cluster),
