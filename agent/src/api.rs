@@ -37,6 +37,7 @@ use crate::{
 pub(crate) const LIMITS: Limits = Limits {
     connections: 32,
     head: Duration::from_secs(2 * RUN_IDLE_SECONDS),
+    unread: Duration::from_secs(20),
 };
 /// The agent and its version, in each answer's header `server`: see [`nettoll_core::version`].
 const SERVER: &str = concat!("nettoll-agent/", env!("CARGO_PKG_VERSION"));

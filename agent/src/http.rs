@@ -8,6 +8,7 @@ use hyper::{
     Request, Response, StatusCode, body::Incoming, header, server::conn::http1, service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -36,6 +37,8 @@ pub(crate) struct Limits {
     pub(crate) connections: usize,
     /// Until a request's head is complete, from the one before it on: an idle connection ends.
     pub(crate) head: Duration,
+    /// Until the peer takes what was sent to it; then its connection ends.
+    pub(crate) unread: Duration,
 }
 
 /// Serves all connections of `listener` with `handle`, over TLS if `tls` is there: then those that
@@ -53,7 +56,7 @@ where
 {
     let free = Arc::new(Semaphore::new(limits.connections));
     loop {
-        let (stream, permit) = match accept(&listener, &free).await {
+        let (stream, permit) = match accept(&listener, limits, &free).await {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!("cannot accept a connection: {error}");
@@ -94,6 +97,7 @@ where
 
 async fn accept(
     listener: &TcpListener,
+    limits: Limits,
     free: &Arc<Semaphore>,
 ) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
     let permit = free
@@ -103,6 +107,8 @@ async fn accept(
         .map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     stream.set_nodelay(true)?;
+    // Also where the peer's window stays shut: tcp_probe_timer() of net/ipv4/tcp_timer.c.
+    SockRef::from(&stream).set_tcp_user_timeout(Some(limits.unread))?;
     Ok((stream, permit))
 }
 
@@ -135,4 +141,49 @@ pub(crate) fn answer(status: StatusCode, content: &'static str, body: impl Into<
         header::HeaderValue::from_static(content),
     );
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_that_does_not_read_keeps_no_other_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let limits = Limits {
+            connections: 1,
+            head: Duration::from_secs(60),
+            unread: Duration::from_secs(1),
+        };
+        let server = tokio::spawn(serve(listener, None, limits, |request| async move {
+            // More than the sockets' buffers hold.
+            let bytes = if request.uri().path() == "/much" {
+                64 << 20
+            } else {
+                1
+            };
+            answer(StatusCode::OK, "text/plain", vec![b'x'; bytes])
+        }));
+        let ask = async |page: &str| {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = format!("GET {page} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            stream
+        };
+        let stuck = ask("/much").await;
+        stuck.readable().await.unwrap();
+        let mut told = String::new();
+        let mut waits = ask("/little").await;
+        let read = waits.read_to_string(&mut told);
+        timeout(Duration::from_secs(20), read)
+            .await
+            .expect("the peer that does not read has the only place still")
+            .unwrap();
+        assert!(told.starts_with("HTTP/1.1 200 OK"), "{told}");
+        drop(stuck);
+        server.abort();
+    }
 }

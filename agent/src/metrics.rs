@@ -19,6 +19,7 @@ use crate::{
 pub(crate) const LIMITS: Limits = Limits {
     connections: 16,
     head: Duration::from_secs(10),
+    unread: Duration::from_secs(20),
 };
 
 /// Requests for stacks that are answered at a time.

@@ -125,8 +125,9 @@ fn serve(path: &Path, identity: Identity) -> Result<ExitCode, ServeError> {
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,
         );
-        let api = listen(&privileged, "listen", config.listen).await?;
+        // The API last: who reaches it finds the metrics, too.
         let metrics = listen(&privileged, "metrics_listen", config.metrics_listen).await?;
+        let api = listen(&privileged, "listen", config.listen).await?;
         tracing::info!(node = config.node, api = %config.listen, "the agent serves");
         let commands = {
             let (agent, privileged) = (agent.clone(), privileged.clone());

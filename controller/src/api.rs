@@ -32,7 +32,7 @@ use serde::Serialize;
 use tokio::sync::mpsc::Receiver;
 
 use self::body::Body;
-pub(crate) use self::listen::{ListenError, Listener};
+pub(crate) use self::listen::{Limits, ListenError, Listener};
 use crate::{
     directory::DirectoryError,
     jobs::{Archive, Jobs, SubmitError},
@@ -40,6 +40,8 @@ use crate::{
     metrics::Metrics,
 };
 
+/// What users have besides a scrape's pages.
+const PAGES: &str = "POST /api/v1/jobs, GET /api/v1/inventory, nodes, pairs, runs, runs/ID, stacks/ID and metrics, ";
 const MANY_WAIT: &str = "others wait for stacks already; ask again later";
 
 /// What users can ask.
@@ -69,7 +71,7 @@ pub(crate) async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Respons
         (Method::GET, "/api/v1/metrics") => scrape(jobs.metrics(), &head.headers),
         (method, path) => match kept(jobs.archive(), path) {
             Some(kept) if method == Method::GET => kept,
-            _ => common(jobs.metrics(), &method, &head.uri, &head.headers).await,
+            _ => common(jobs.metrics(), &method, &head.uri, &head.headers, PAGES).await,
         },
     }
 }
@@ -102,14 +104,16 @@ pub(crate) async fn answer_scrape(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let (method, uri) = (request.method(), request.uri());
-    common(&metrics, method, uri, request.headers()).await
+    common(&metrics, method, uri, request.headers(), "GET ").await
 }
 
+/// Pages that both listeners have, besides others that begin with `pages`.
 async fn common(
     metrics: &Metrics,
     method: &Method,
     uri: &Uri,
     headers: &HeaderMap,
+    pages: &str,
 ) -> Response<Body> {
     match (method, uri.path()) {
         (&Method::GET, "/metrics") => scrape(metrics, headers),
@@ -130,9 +134,7 @@ async fn common(
         (_, path) => refuse(
             StatusCode::NOT_FOUND,
             format!(
-                "there is no {method} {path}; there are POST /api/v1/jobs, GET /api/v1/inventory, \
-                 nodes, pairs, runs, runs/ID, stacks/ID and metrics, /metrics, /stacks, /healthz \
-                 and /readyz"
+                "there is no {method} {path}; there are {pages}/metrics, /stacks, /healthz and /readyz"
             ),
         ),
     }

@@ -50,7 +50,7 @@ use self::{
     secrets::{Material, Secrets},
 };
 use crate::{
-    api::{self, Api, ListenError, Listener},
+    api::{self, Api, Limits, ListenError, Listener},
     config::Config,
     jobs::Jobs,
     mesh::{Ground, Mesh},
@@ -121,7 +121,7 @@ pub(crate) async fn serve(
     let scrapes = Listener::tcp(config.metrics_listen).await?;
     let shown = Arc::new(Mutex::new(Arc::new(Metrics::of_process())));
     let for_scrapes = Arc::clone(&shown);
-    tokio::spawn(scrapes.serve(move |request| {
+    tokio::spawn(scrapes.serve(Limits::COMMON, move |request| {
         let shown = for_scrapes.lock().unwrap_or_else(PoisonError::into_inner);
         let metrics = Arc::clone(&shown);
         drop(shown);
@@ -189,7 +189,7 @@ async fn lead(
         mesh.set(config.mesh.clone());
     };
     tokio::select! {
-        () = users.serve(move |request| api::answer(Arc::clone(&for_users), request)) => {}
+        () = users.serve(Limits::COMMON, move |request| api::answer(Arc::clone(&for_users), request)) => {}
         () = watches::feed(&client, &place.namespace, &live, &desk, running) => {}
         never = Arc::clone(&mesh).stream(Arc::clone(&jobs)) => match never {},
         never = renew(&secrets, material, &live) => match never {},

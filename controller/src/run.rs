@@ -6,7 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     agents::{Connector, Fleet, TlsError},
-    api::{self, Api, ListenError, Listener},
+    api::{self, Api, Limits, ListenError, Listener},
     config::{Config, ConfigError},
     directory::Known,
     inventory::{self, InventoryError},
@@ -154,8 +154,8 @@ async fn serve(config: Config, jobs: Arc<Jobs>) -> Result<(), RunError> {
         mesh: None,
     });
     tokio::select! {
-        () = users.serve(move |request| api::answer(Arc::clone(&for_users), request)) => {}
-        () = scrapes.serve(move |request| {
+        () = users.serve(Limits::COMMON, move |request| api::answer(Arc::clone(&for_users), request)) => {}
+        () = scrapes.serve(Limits::COMMON, move |request| {
             api::answer_scrape(Arc::clone(for_scrapes.metrics()), request)
         }) => {}
         () = stop.wanted() => {}

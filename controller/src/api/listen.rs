@@ -5,14 +5,17 @@ use std::{
     net::SocketAddr,
     os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener, UnixStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 
 use super::body::Body;
@@ -22,6 +25,23 @@ use crate::config::Listen;
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// Pause after a failed accept (no file descriptors left), so as not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a listener lets its clients do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Connections at a time; further ones wait to be accepted.
+    pub(crate) connections: usize,
+    /// Until a client over TCP takes what was sent to it; then its connection ends.
+    pub(crate) unread: Duration,
+}
+
+impl Limits {
+    /// Users' commands, or a few scrapers and probes.
+    pub(crate) const COMMON: Self = Self {
+        connections: 64,
+        unread: Duration::from_secs(20),
+    };
+}
 
 /// Why nothing listens.
 #[derive(Debug, thiserror::Error)]
@@ -126,31 +146,47 @@ impl Listener {
     }
 
     /// Answers with `handle` until dropped.
-    pub(crate) async fn serve<H, F>(self, handle: H)
+    pub(crate) async fn serve<H, F>(self, limits: Limits, handle: H)
     where
         H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
-        loop {
-            let accepted = match &self {
-                Self::Unix { listener, .. } => listener
-                    .accept()
-                    .await
-                    .map(|(stream, _)| spawn(stream, handle.clone())),
-                Self::Tcp(listener) => listener
-                    .accept()
-                    .await
-                    .map(|(stream, _)| spawn(stream, handle.clone())),
-            };
-            if let Err(error) = accepted {
+        let free = Arc::new(Semaphore::new(limits.connections));
+        while let Ok(permit) = Arc::clone(&free).acquire_owned().await {
+            if let Err(error) = self.accept(limits, permit, handle.clone()).await {
                 tracing::warn!("cannot accept a connection: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
+
+    /// Waits for a client and answers it beside the caller.
+    async fn accept<H, F>(
+        &self,
+        limits: Limits,
+        permit: OwnedSemaphorePermit,
+        handle: H,
+    ) -> io::Result<()>
+    where
+        H: Fn(Request<Incoming>) -> F + Send + 'static,
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        match self {
+            Self::Unix { listener, .. } => {
+                let (stream, _) = listener.accept().await?;
+                spawn(stream, permit, handle);
+            }
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                SockRef::from(&stream).set_tcp_user_timeout(Some(limits.unread))?;
+                spawn(stream, permit, handle);
+            }
+        }
+        Ok(())
+    }
 }
 
-fn spawn<S, H, F>(stream: S, handle: H)
+fn spawn<S, H, F>(stream: S, permit: OwnedSemaphorePermit, handle: H)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Fn(Request<Incoming>) -> F + Send + 'static,
@@ -168,5 +204,6 @@ where
         if let Err(error) = connection.await {
             tracing::debug!("a client's connection ended: {error}");
         }
+        drop(permit);
     });
 }

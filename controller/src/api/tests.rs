@@ -7,7 +7,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use nettoll_core::api::NodeSummary;
 use tokio::{
-    net::{TcpListener, UnixStream},
+    net::{TcpListener, TcpStream, UnixStream},
     task::JoinHandle,
 };
 
@@ -43,7 +43,9 @@ impl Fixture {
             jobs: Arc::clone(&jobs),
             mesh: None,
         });
-        let serve = listener.serve(move |request| answer(Arc::clone(&served), request));
+        let serve = listener.serve(Limits::COMMON, move |request| {
+            answer(Arc::clone(&served), request)
+        });
         Self {
             folder,
             server: tokio::spawn(serve),
@@ -351,4 +353,50 @@ async fn few_may_wait_for_stacks() {
     assert!(status == 429 && told.contains("ask again later"), "{told}");
     assert_eq!(api.ask(Method::GET, "/metrics", "").await.0, 200);
     assert!(waiting.iter().all(|request| !request.is_finished()));
+}
+
+#[tokio::test]
+async fn few_connections_at_a_time_and_none_that_reads_nothing() {
+    let listener = Listener::tcp("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let Listener::Tcp(bound) = &listener else {
+        panic!("a TCP listener");
+    };
+    let address = bound.local_addr().unwrap();
+    let limits = Limits {
+        connections: 1,
+        unread: Duration::from_secs(1),
+    };
+    let server = tokio::spawn(listener.serve(limits, |request| async move {
+        // More than the sockets' buffers hold.
+        let bytes = if request.uri().path() == "/much" {
+            64 << 20
+        } else {
+            1
+        };
+        respond(
+            StatusCode::OK,
+            "text/plain",
+            whole(vec![b'x'; bytes].into()),
+        )
+    }));
+    let ask = async |page: &str| {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (mut sender, driver) = handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(driver);
+        let request = Request::get(page).body(Full::new(Bytes::new())).unwrap();
+        (sender.send_request(request).await.unwrap(), sender)
+    };
+    // Its body is never read.
+    let stuck = ask("/much").await;
+    let begin = std::time::Instant::now();
+    let answered = tokio::time::timeout(Duration::from_secs(20), ask("/little"))
+        .await
+        .expect("the client that does not read has the only place still");
+    assert_eq!(answered.0.status(), 200);
+    assert!(
+        begin.elapsed() > Duration::from_millis(500),
+        "two at a time"
+    );
+    drop(stuck);
+    server.abort();
 }
