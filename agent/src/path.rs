@@ -179,22 +179,19 @@ impl Node {
         let space = find(&asked).ok_or_else(|| self.unknown(&request.endpoint))?;
         let leaves_by = route(space, request.peer_address, Some(request.local_address))?;
         mark(space, leaves_by, |device| device.endpoint = true);
-        let arrives_at = if Some(leaves_by) == loopback(space) {
-            leaves_by
-        } else {
-            holder(space, request.local_address)
-                .filter(|&device| Some(device) != loopback(space))
-                .unwrap_or(leaves_by)
-        };
-        mark(space, arrives_at, |device| device.arrival = true);
+        let mut underlay = None;
         if let Some(peer) = request.peer_node_address
-            && let Some(space) = find(&Endpoint::Node(self.name.clone()))
+            && let Some(own) = find(&Endpoint::Node(self.name.clone()))
         {
-            mark(space, route(space, peer, None)?, |device| {
+            let device = route(own, peer, None)?;
+            mark(own, device, |device| {
                 // A node's own address is no way to another node.
                 device.underlay = device.kind != DeviceKind::Loopback;
             });
+            underlay = (own.inode == space.inode).then_some(device);
         }
+        let arrives_at = arrives_at(space, leaves_by, request.local_address, underlay);
+        mark(space, arrives_at, |device| device.arrival = true);
         let netns = space.inode;
         Ok(Resolved { netns, devices })
     }
@@ -290,6 +287,29 @@ fn loopback(space: &Space) -> Option<u32> {
     let mut links = space.links.iter();
     let lo = links.find(|link| link.kind == DeviceKind::Loopback)?;
     Some(lo.ifindex)
+}
+
+/// The index of the device by which packets for an address of the namespace come in, where others
+/// leave by `leaves_by`: the same, but for a tunnel. A node sends through it to a pod, and what the
+/// pod sends to the node's own address comes as it is, over the nodes' network, by `underlay`.
+/// Addresses of the tunnel, or of a bridge of pods, are in the pods' network and stay in the tunnel.
+fn arrives_at(space: &Space, leaves_by: u32, address: IpAddr, underlay: Option<u32>) -> u32 {
+    let kind = |ifindex| {
+        let mut links = space.links.iter();
+        links
+            .find(|link| link.ifindex == ifindex)
+            .map(|link| link.kind)
+    };
+    if !kind(leaves_by).is_some_and(DeviceKind::is_tunnel) {
+        return leaves_by;
+    }
+    match (holder(space, address), underlay) {
+        (Some(holder), Some(underlay)) if holder != leaves_by => {
+            let of_pods = holder != underlay && kind(holder) == Some(DeviceKind::Bridge);
+            if of_pods { leaves_by } else { underlay }
+        }
+        _ => leaves_by,
+    }
 }
 
 /// The index of the device that has an address of the namespace, as the kernel's table of local

@@ -82,7 +82,7 @@ pub struct Device {
     /// It is in an endpoint's namespace and carries the route to the other endpoint (`lo`
     /// for loopback): where a packet's way begins.
     pub endpoint: bool,
-    /// It has the endpoint's address (`lo` for loopback): where a packet's way ends. On a node that
+    /// Packets for the endpoint come by it (`lo` for loopback): where their way ends. On a node that
     /// may be another device than [`Self::endpoint`]: what it sends to a pod through a tunnel is
     /// answered without.
     #[serde(default)]
