@@ -198,6 +198,8 @@ mod tests {
     fn the_defaults_are_in_order() {
         assert_eq!(Settings::default().check(), Ok(()));
         assert_eq!(Settings::default().sending_ms(), 500);
+        // Without a controller agents go on for ten minutes.
+        assert_eq!(Settings::default().idle_seconds, 600);
     }
 
     #[test]

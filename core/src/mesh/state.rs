@@ -28,7 +28,8 @@ const KINDS: [PathKind; 2] = [PathKind::HostToHost, PathKind::PodToPod];
 /// After so many periods without a round that both probes followed there is no closure any more.
 const CLOSURE_PERIODS: u64 = 20;
 
-/// When so many pairs that ended are known, they are forgotten. A node that comes or goes ends a few.
+/// So many pairs that ended last are known at least, and at most twice as many but for one plan's. A
+/// node that comes or goes ends a few.
 const MAX_ENDED: usize = 10_000;
 
 /// The plan and what came of it.
@@ -39,8 +40,8 @@ pub struct State {
     pub(super) members: HashMap<String, usize>,
     /// Where each pair is in the plan, by id.
     pub(super) ids: HashMap<u64, usize>,
-    /// Pairs of the plans before that are not in this one, by id.
-    ended: HashSet<u64>,
+    /// Pairs of the plans before that are not in this one, by id: the last ones, and those before.
+    ended: [HashSet<u64>; 2],
     /// Those of the plan's pairs. Each plan has them in an order of its own: only boxes are moved.
     #[expect(
         clippy::vec_box,
@@ -105,13 +106,15 @@ impl State {
             self.pairs.push(state);
             self.ids.insert(pair.id, index);
         }
-        if self.ended.len() > MAX_ENDED {
-            self.ended.clear();
+        let [last, earlier] = &mut self.ended;
+        if last.len() > MAX_ENDED {
+            *earlier = std::mem::take(last);
         }
         let ids = &self.ids;
-        self.ended.retain(|id| !ids.contains_key(id));
-        let ended = known.into_keys().filter(|id| !ids.contains_key(id));
-        self.ended.extend(ended);
+        for ended in [&mut *last, earlier] {
+            ended.retain(|id| !ids.contains_key(id));
+        }
+        last.extend(known.into_keys().filter(|id| !ids.contains_key(id)));
         let agents = plan.members().iter().chain(plan.bystanders()).enumerate();
         self.members = agents
             .map(|(index, member)| (member.name.clone(), index))
@@ -246,7 +249,8 @@ impl State {
     fn unplanned(&self, edge: &str) -> Round {
         let ended = |(id, _, protocol)| {
             let planned = self.plan.settings.protocols().contains(&protocol);
-            self.ended.contains(&id) || self.ids.contains_key(&id) && !planned
+            self.ended.iter().any(|ended| ended.contains(&id))
+                || self.ids.contains_key(&id) && !planned
         };
         match light::pair_of(edge) {
             Some(pair) if ended(pair) => Round::Ended,
