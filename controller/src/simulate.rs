@@ -1,6 +1,7 @@
 //! A cluster of any size on one machine: the real state machine, planner, results and encoder, and
 //! made-up rounds. For `cargo xtask bench controller`, which says what the figures shall be.
 
+mod growth;
 mod made_up;
 mod took;
 
@@ -45,6 +46,9 @@ pub struct Args {
     /// Rounds over TCP besides
     #[arg(long)]
     tcp_rr: bool,
+    /// Only compare planning with that of smaller clusters, as many as have the same nodes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    beside: Option<u32>,
 }
 
 /// What it took.
@@ -94,6 +98,11 @@ pub fn run(args: &Args) -> Result<(), serde_json::Error> {
         cluster_bits_per_second: u64::MAX,
         ..Settings::default()
     };
+    if let Some(small) = args.beside {
+        let growth = growth::growth(args.nodes, small, args.zones, &settings);
+        println!("{}", serde_json::to_string_pretty(&growth)?);
+        return Ok(());
+    }
     let mut figures = Figures {
         nodes: args.nodes,
         neighbours: args.neighbours,
@@ -133,14 +142,9 @@ fn grow(cluster: &mut Cluster, args: &Args, figures: &mut Figures) {
 fn plan(cluster: &Cluster, settings: &Settings, mesh: &Mesh, figures: &mut Figures) {
     let members = || cluster.members().cloned().collect::<Vec<_>>();
     figures.members = least(members);
-    // As they go out: one after the other.
-    let orders = |plan: &Plan| {
-        let orders = (0..plan.members().len()).map(|member| plan.light(member));
-        orders.map(|order| order.edges.len()).sum::<usize>()
-    };
-    figures.round = least(|| orders(&Plan::new(cluster, settings)));
+    figures.round = least(|| planned(&Plan::new(cluster, settings)));
     let plan = Plan::new(cluster, settings);
-    figures.orders = least(|| orders(&plan));
+    figures.orders = least(|| planned(&plan));
     let members = plan.members().len();
     figures.versions = least(|| {
         let versions = (0..members).filter_map(|member| plan.version(member));
@@ -151,6 +155,12 @@ fn plan(cluster: &Cluster, settings: &Settings, mesh: &Mesh, figures: &mut Figur
     let of_node = (0..members).map(|member| plan.pairs_from(member).len());
     figures.most_pairs_of_a_node = of_node.max().unwrap_or(0);
     mesh.state().replan(plan);
+}
+
+/// All agents' orders, as they go out: one after the other.
+fn planned(plan: &Plan) -> usize {
+    let orders = (0..plan.members().len()).map(|member| plan.light(member));
+    orders.map(|order| order.edges.len()).sum()
 }
 
 /// Enough rounds for all windows to be full.

@@ -10,10 +10,14 @@
 
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use super::figure::{Figure, render};
+use super::{
+    comparison::{Comparison, Goal, Met},
+    figure::{Figure, render},
+    table,
+};
 use crate::{build::linkage::Linkage, exec, output::Output, places::Places};
 
 /// Of this bench.
@@ -66,6 +70,7 @@ pub(super) fn run(args: &Args, places: &Places) -> Result<()> {
         let args = ["--nodes", &nodes, "--neighbours", &neighbours];
         simulated.push(example("simulate", &args)?);
     }
+    let growth = growth(&example("simulate", &GROWTH)?)?;
     let page = example("page", &[])?;
     let [small, large, usual, least] = simulated.as_slice() else {
         bail!("not all clusters were simulated");
@@ -82,10 +87,17 @@ pub(super) fn run(args: &Args, places: &Places) -> Result<()> {
         });
     }
     match args.output {
-        Output::Table => print!("{}", render(&figures)),
+        Output::Table => {
+            print!(
+                "{}\n{}",
+                render(&figures),
+                table::render(std::slice::from_ref(&growth), &[])
+            );
+        }
         Output::Json => {
             let figures: Vec<_> = figures.iter().map(Figure::to_json).collect();
-            let all = json!({ "figures": figures, "simulated": simulated, "page": page });
+            let all = json!({ "figures": figures, "comparisons": [growth.to_json()],
+                              "simulated": simulated, "page": page });
             println!("{}", serde_json::to_string_pretty(&all)?);
         }
     }
@@ -97,7 +109,28 @@ pub(super) fn run(args: &Args, places: &Places) -> Result<()> {
             figure.name
         );
     }
+    ensure!(
+        growth.met() != Some(Met::No),
+        "planning grows more than the nodes do"
+    );
     Ok(())
+}
+
+/// Planning a large cluster beside as many small ones as have its nodes.
+const GROWTH: [&str; 6] = ["--nodes", "5000", "--neighbours", "16", "--beside", "500"];
+
+fn growth(told: &Value) -> Result<Comparison> {
+    let pairs: Vec<[f64; 2]> = serde_json::from_value(told["pairs_cpu_ms"].clone())?;
+    let name = format!(
+        "planning {} nodes over {} clusters of 500",
+        told["nodes"], told["clusters"]
+    );
+    Ok(Comparison::of_pairs(
+        name,
+        "ms",
+        &pairs,
+        Some(Goal::AtMost(1.0)),
+    )?)
 }
 
 /// The figure at a path of keys.
@@ -149,21 +182,10 @@ fn figures([small, large, usual, least]: [&Value; 4]) -> Result<Vec<Figure>> {
             )?,
         ])
     };
-    // At most linear: ten times the nodes.
-    let linear = Some(10.0);
-    let growth = |name: &str, key: &str, most: Option<f64>| {
-        Ok::<_, anyhow::Error>(Figure {
-            name: format!("{name}: 5000 nodes over 500"),
-            value: of(large, key)? / of(small, key)?,
-            most,
-        })
-    };
     let neighbours = of(large, "neighbours")?;
     let ms = Some(1_000.0);
     let mut figures = Vec::new();
     figures.extend(both(large, "round", "planning a full round", Some(100.0))?);
-    figures.push(growth("the same", "round/cpu_ms", linear)?);
-    figures.push(growth("the same by the clock", "round/wall_ms", None)?);
     figures.extend(both(large, "orders", "of it, all agents' orders", None)?);
     figures.extend(both(large, "versions", "the versions of all orders", None)?);
     figures.extend(both(large, "join", "planning for a node more", None)?);
@@ -224,7 +246,12 @@ fn figures([small, large, usual, least]: [&Value; 4]) -> Result<Vec<Figure>> {
         )?,
         named(large, "memory_mib", "memory, MiB", None)?,
         named(large, "memory_peak_mib", "memory, MiB, most", Some(300.0))?,
-        growth("memory", "memory_peak_mib", linear)?,
+        // At most linear: ten times the nodes.
+        Figure {
+            name: "memory: 5000 nodes over 500".to_owned(),
+            value: of(large, "memory_peak_mib")? / of(small, "memory_peak_mib")?,
+            most: Some(10.0),
+        },
         named(usual, "series", "series", Some(150_000.0))?,
         named(
             usual,
