@@ -20,7 +20,7 @@ mod transcript;
 
 use std::{
     env::consts::ARCH,
-    fs,
+    fs::{self, File, TryLockError},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -49,6 +49,24 @@ const LANE: [&str; 2] = ["bookworm", "trixie"];
 /// How long a machine of the lane may run.
 const LIMIT: Duration = Duration::from_secs(300);
 
+/// Kernels, transcripts and half-made roots are in one folder: two calls at once wait for each other.
+///
+/// # Errors
+/// Where there can be no file.
+fn alone(places: &Places) -> Result<File> {
+    let folder = places.vm();
+    fs::create_dir_all(&folder)?;
+    let lock = File::create(folder.join("lock"))?;
+    if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+        eprintln!(
+            "vm: another call uses {}; waiting for its end",
+            folder.display()
+        );
+        lock.lock()?;
+    }
+    Ok(lock)
+}
+
 /// `cargo xtask vm`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -76,6 +94,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, places: &Places) -> Result<()> {
+    let _alone = alone(places)?;
     if args.write_fixtures {
         for suite in &args.suite {
             fixture::write(&Kernel::bring(suite, args.update, places)?, places)?;
@@ -105,6 +124,7 @@ pub(crate) fn run(args: Args, places: &Places) -> Result<()> {
 /// # Errors
 /// [`Stop::Prerequisite`] where this machine cannot run it.
 pub(crate) fn lane(yes: bool, places: &Places) -> Result<Outcome> {
+    let _alone = alone(places)?;
     let machines = Machines {
         contents: contents(yes, places)?,
         qemu: Qemu::bring(false, places)?,
