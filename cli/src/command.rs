@@ -1,6 +1,7 @@
 //! The commands that measure and show: arguments become a job, its answer becomes text and
 //! files.
 
+pub(crate) mod compare;
 pub(crate) mod doctor;
 pub(crate) mod flame;
 pub(crate) mod path;

@@ -66,6 +66,14 @@ impl From<Error> for Failure {
 
 /// Reads a report and the stacks that lie beside it.
 pub(crate) fn read(path: &Path) -> Result<Rendering, Error> {
+    let report = report(path)?;
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let folded = folded_beside(&report, directory)?;
+    Ok(Rendering { report, folded })
+}
+
+/// Reads a report alone.
+pub(crate) fn report(path: &Path) -> Result<Report, Error> {
     let text = fs::read_to_string(path).map_err(|source| Error::Unreadable {
         path: path.to_owned(),
         source,
@@ -82,9 +90,7 @@ pub(crate) fn read(path: &Path) -> Result<Rendering, Error> {
             report.schema
         )));
     }
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let folded = folded_beside(&report, directory)?;
-    Ok(Rendering { report, folded })
+    Ok(report)
 }
 
 /// The folded stacks of a report's runs that lie in a directory.

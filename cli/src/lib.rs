@@ -21,7 +21,7 @@ use std::{env, ffi::OsStr, path::Path, process::ExitCode};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use command::{doctor, flame, path, report, test, toll};
+use command::{compare, doctor, flame, path, report, test, toll};
 
 /// Shows what the network charges on the way, where, and in which currency.
 #[derive(Debug, Parser)]
@@ -45,6 +45,8 @@ enum Command {
     Flame(Box<flame::Args>),
     /// Show a saved report, or a run that the controller still has
     Report(report::Args),
+    /// Say what became better or worse between two saved reports, for people and for CI
+    Compare(compare::Args),
     /// Say what this machine lets nettoll measure, and what is missing
     Doctor(doctor::Args),
 }
@@ -64,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Path(args) => path::run(args),
         Command::Flame(args) => flame::run(*args),
         Command::Report(args) => report::run(args),
+        Command::Compare(args) => compare::run(args),
         Command::Doctor(args) => doctor::run(args),
     };
     match result {

@@ -73,9 +73,91 @@ fn an_invalid_run_ends_with_1_and_its_files() {
     assert!(out.join("report.html").is_file());
 }
 
+/// The sample report, changed.
+fn changed(change: impl Fn(&mut serde_json::Value)) -> tempfile::NamedTempFile {
+    let mut report = serde_json::from_slice(&fs::read(REPORT).unwrap()).unwrap();
+    change(&mut report);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), report.to_string()).unwrap();
+    file
+}
+
+#[test]
+fn a_regression_ends_with_1_and_its_figures() {
+    let output = run(&["compare", REPORT, REPORT]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("\n0 regressed, 0 improved, "), "{text}");
+
+    // Half the throughput, beyond doubt, on the path over vxlan alone.
+    let slower = changed(|report| {
+        for toll in report["tolls"].as_array_mut().unwrap() {
+            if toll["metric"] == "throughput" && toll["path"]["network"] == "vxlan" {
+                let half = |value: &serde_json::Value| (value.as_f64().unwrap() / 2.0).into();
+                toll["ratio"] = half(&toll["ratio"]);
+                for end in 0..2 {
+                    toll["ci95"][end] = half(&toll["ci95"][end]);
+                }
+            }
+        }
+    });
+    let new = slower.path().to_str().unwrap();
+    let tolls = ["--figures", "tolls"];
+    let output = run(&[&["compare", REPORT, new], &tolls[..]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let told = error_of(&output);
+    assert!(
+        told.contains("figures are worse by more than 5 %"),
+        "{told}"
+    );
+    let text = String::from_utf8(output.stdout).unwrap();
+    let row = text
+        .lines()
+        .find(|line| line.ends_with("regressed"))
+        .unwrap();
+    assert!(
+        row.trim_start().starts_with("throughput") && row.contains("+50.0 %"),
+        "{row}"
+    );
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 80),
+        "{text}"
+    );
+
+    let json = run(&[
+        &["compare", REPORT, new, "-o", "json", "--tolerance", "60%"],
+        &tolls[..],
+    ]
+    .concat());
+    assert_eq!(json.status.code(), Some(0));
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["schema"], "nettoll.compare/v1");
+    assert_eq!(
+        (&json["regressed"], &json["tolerance_percent"]),
+        (&0.into(), &60.0.into())
+    );
+}
+
+#[test]
+fn a_gate_does_not_pass_because_nothing_was_compared() {
+    let empty = changed(|report| {
+        report["tolls"] = serde_json::json!([]);
+        report["runs"] = serde_json::json!([]);
+    });
+    let empty = empty.path().to_str().unwrap();
+    for (old, new, says) in [
+        (REPORT, empty, "cannot be compared"),
+        (empty, empty, "nothing to compare"),
+    ] {
+        let output = run(&["compare", old, new]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(error_of(&output).contains(says), "{}", error_of(&output));
+    }
+}
+
 #[test]
 fn wrong_usage_ends_with_2_and_names_what_is_valid() {
-    let cases: [(&[&str], &str); 13] = [
+    let cases: [(&[&str], &str); 15] = [
         (&["path", "--from", "node/n1"], "--to <ENDPOINT>"),
         (&["flame"], "--from <ENDPOINT>"),
         (&["flame", "--from", "node/n1"], "--to <ENDPOINT>"),
@@ -114,6 +196,11 @@ fn wrong_usage_ends_with_2_and_names_what_is_valid() {
             "cannot read /nonexistent: No such file or directory (os error 2); give a report.json",
         ),
         (&["report", "/"], "give a report.json"),
+        (&["compare", REPORT, "/"], "give a report.json"),
+        (
+            &["compare", REPORT, REPORT, "--tolerance", "x"],
+            "give percent from 0 to 1000",
+        ),
     ];
     for (arguments, told) in cases {
         let output = run(arguments);

@@ -15,7 +15,7 @@
 //!    the one source of chance, and repeatable).
 //! 7. [`toll`]: what a path costs beyond its baseline.
 //! 8. [`report`]: `nettoll.report/v1`, the result that users keep; [`finding`]: what on its paths is
-//!    not as it could be.
+//!    not as it could be; [`change`]: what became better or worse between two results.
 //! 9. [`turns`]: which jobs may run beside each other.
 //! 10. [`exposition`]: pages of metrics for Prometheus, which agents and controllers write.
 //! 11. [`kernel`]: what the probe needs of a kernel, and whether one has it by its [`btf`].
@@ -30,6 +30,7 @@
 pub mod annotation;
 pub mod api;
 pub mod btf;
+pub mod change;
 pub mod component;
 pub mod device;
 pub mod endpoint;

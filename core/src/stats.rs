@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`estimate`]: mean over rounds | Student's t |
 //! | [`paired_ratio`]: path over baseline | mean log ratio: Student's t, from 20 pairs on bootstrap |
+//! | [`unpaired_ratio`]: rounds of one run over those of another | Welch's, of mean logarithms |
 //! | [`share_ci95`]: share of samples | Wilson's score interval |
 //!
 //! All are deterministic. Input that has no logarithm or no mean is an error, never a NaN.
@@ -13,9 +14,11 @@ use crate::report::Estimate;
 mod bootstrap;
 mod paired;
 mod student;
+mod unpaired;
 
 pub use paired::{BOOTSTRAP_PAIRS, MIN_PAIRS, PairedRatio, paired_ratio};
 pub use student::{student_t, student_t_quantile};
+pub use unpaired::{UnpairedRatio, unpaired_ratio};
 
 /// The confidence of every interval in a report.
 pub const CONFIDENCE: f64 = 0.95;

@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// Why there is no toll.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -127,7 +127,7 @@ pub fn probe_cost(run: &Run) -> Result<ProbeCost, TollError> {
 }
 
 /// The figures of a run's good rounds in one state of the probe, by pair.
-fn figures(run: &Run, metric: TollMetric, probe: bool) -> BTreeMap<u32, f64> {
+pub(crate) fn figures(run: &Run, metric: TollMetric, probe: bool) -> BTreeMap<u32, f64> {
     let good = run
         .rounds
         .iter()

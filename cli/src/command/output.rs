@@ -25,6 +25,14 @@ enum Format {
 /// What writes a report as tables for people.
 pub(super) type Table = fn(&Report, text::Style) -> String;
 
+/// Tables as the terminal takes them.
+pub(super) fn style() -> text::Style {
+    text::Style {
+        columns: terminal::columns(),
+        colour: terminal::colour(),
+    }
+}
+
 /// Where a report goes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct OutputArgs {
@@ -75,13 +83,7 @@ impl OutputArgs {
         };
         let report = &rendering.report;
         print(&match self.output {
-            Format::Table => {
-                let style = text::Style {
-                    columns: terminal::columns(),
-                    colour: terminal::colour(),
-                };
-                table(report, style)
-            }
+            Format::Table => table(report, style()),
             Format::Json => files::json(report)?,
             Format::Csv => csv::report(report),
         })?;

@@ -1,5 +1,6 @@
 //! A report for terminals and tickets: plain text of 80 columns or more.
 
+mod changes;
 mod context;
 mod cpu;
 mod found;
@@ -10,6 +11,7 @@ mod tolls;
 
 use nettoll_core::report::Report;
 
+pub(crate) use changes::changes;
 pub(crate) use path::path;
 
 use super::{headline, view};

@@ -7,7 +7,14 @@ use crate::{
 };
 
 /// A run with rounds in `pairs`, whose figures are `scale` times those of pair and state.
-fn run(id: &str, kind: PathKind, test: TestType, pairs: u32, scale: f64, states: &[bool]) -> Run {
+pub(crate) fn run(
+    id: &str,
+    kind: PathKind,
+    test: TestType,
+    pairs: u32,
+    scale: f64,
+    states: &[bool],
+) -> Run {
     let round = |pair: u32, probe: bool| {
         // Rounds of a pair share what disturbs them, up to 1 % that they do not.
         let shared = 1.0 + f64::from(pair % 7) / 10.0;
