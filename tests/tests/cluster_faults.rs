@@ -15,7 +15,7 @@ use nettoll_tests::cluster::{
     authority::{Authority, Life, secret},
     configuration::Configured,
     eventually,
-    fault::{CutLink, ForeignSecret, OtherVersion, StoppedApi, kill},
+    fault::{CutLink, Drained, ForeignSecret, OtherVersion, StoppedApi, kill},
     is_ready, kubectl,
     leader::{leader, metrics, value},
     on, pair, pods,
@@ -437,6 +437,33 @@ fn the_other_pod_is_deleted_halfway() -> Result<()> {
         ensure!(space.pod("two").is_err(), "two is still there");
         Ok(())
     })?;
+    space.start("two", "n2")?;
+    space.ready("two")?;
+    works_again(&space, "second")
+}
+
+/// The other pod goes, and a controller may go with it.
+#[test]
+fn a_node_is_drained_in_a_run() -> Result<()> {
+    let (space, _) = pair("nettoll-fault-drain")?;
+    ask(&space, 10, "first")?;
+    runs(&space)?;
+    let drained = Drained::new("n2")?;
+    ensure!(space.pod("two").is_err(), "two is still there");
+    assert_eq!(ends(&space)?, "failed");
+    let events = space.events("one")?.join("\n");
+    assert!(events.contains("pod/nettoll-fault-drain/two"), "{events}");
+    // The agents stay, and so does the mesh between the nodes.
+    eventually(BACK, || {
+        ensure!(members("answers")? == 2.0, "an agent does not answer");
+        let page =
+            NodeAgent::of(&on("agent", "n2")?, &Authority::of_cluster()?)?.page("/metrics")?;
+        let edges = value(&page.1, "nettoll_agent_light_edges", &[])?;
+        ensure!(edges > 0.0, "the drained node probes nobody");
+        Ok(())
+    })?;
+    drop(drained);
+    back(Instant::now())?;
     space.start("two", "n2")?;
     space.ready("two")?;
     works_again(&space, "second")

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use nettoll_lab::netns;
 use nettoll_tests::{
     cluster::{
-        NAMESPACE, NETNS, Space, TOOLS, apply, eventually, get, kubectl, kubectl_with, pair, pods,
-        ready,
+        NETNS, Space, TOOLS, apply, configuration::Configured, eventually, kubectl, kubectl_with,
+        pair, ready,
     },
     deploy,
 };
@@ -97,51 +97,58 @@ fn a_service_is_measured_through_its_address() -> Result<()> {
     })
 }
 
-/// The controllers' configuration with something more; taken back when this goes.
-struct Configured(String);
+/// A node's own address is what `on_demand.allow_nodes` is about, by whichever name it is asked for.
+#[test]
+fn a_port_of_a_node_is_measured_where_the_node_is_allowed() -> Result<()> {
+    let (space, _) = pair("nettoll-test-port")?;
+    apply(&json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": { "name": "port", "namespace": space.name() },
+        "spec": {
+            "type": "NodePort",
+            "selector": { "pod": "two" },
+            "ports": [{ "protocol": "TCP", "port": 80, "targetPort": 9480 }],
+        },
+    }))?;
+    let to = "service/nettoll-test-port/port@n2";
+    let (status, _, events) = asked(&space, to, "tcp_rr")?;
+    let told = |events: &[String]| {
+        let mut refused = events
+            .iter()
+            .filter(|told| told.starts_with("NettollRefused: "));
+        refused.any(|told| told.contains("node/n2 is not in on_demand.allow_nodes"))
+    };
+    ensure!(status == "refused", "{status} {events:?}");
+    eventually(PATIENCE, || {
+        let events = space.events("one")?;
+        ensure!(told(&events), "{events:?}");
+        Ok(())
+    })?;
 
-impl Configured {
-    fn with(more: &str) -> Result<Self> {
-        let map = get(&["configmap", "-n", NAMESPACE, CONFIGURATION])?;
-        let before = map["data"]["controller.toml"].as_str();
-        let configured = Self(before.context("no configuration")?.to_owned());
-        configure(&format!("{}\n{more}\n", configured.0))?;
-        Ok(configured)
-    }
-}
-
-impl Drop for Configured {
-    fn drop(&mut self) {
-        let _ = configure(&self.0);
-    }
-}
-
-const CONFIGURATION: &str = "nettoll-controller";
-
-fn configure(text: &str) -> Result<()> {
-    let patch = json!({ "data": { "controller.toml": text } }).to_string();
-    kubectl(&[
-        "patch",
-        "configmap",
-        "-n",
-        NAMESPACE,
-        CONFIGURATION,
-        "-p",
-        &patch,
-    ])?;
-    // Kubelet looks at a pod's volumes once a minute, or when the pod changes.
-    let stamp = format!("changed={}", text.len());
-    for pod in pods("controller")? {
-        kubectl(&[
-            "annotate",
-            "pod",
-            "-n",
-            NAMESPACE,
-            "--overwrite",
-            &pod.name,
-            &stamp,
-        ])?;
-    }
+    let _configured = Configured::with("[on_demand]\nallow_nodes = [\"n2\"]\n")?;
+    // Until the configuration is there it is refused, and asked for again.
+    let mut run = 0;
+    let results = eventually(PATIENCE * 2, || {
+        run += 1;
+        space.annotate(
+            "one",
+            &json!({ "nettoll.dev/run": format!("allowed-{run}") }),
+        )?;
+        let (status, pod) = space.answered("one", PATIENCE)?;
+        ensure!(status == "done", "{status} {:?}", space.events("one")?);
+        let results = pod.annotation("nettoll.dev/result").context("no result")?;
+        Ok(serde_json::from_str::<Vec<Value>>(results)?)
+    })?;
+    println!("{:?}", space.events("one")?.last());
+    let result = results.first().context("no result")?;
+    ensure!(
+        result["backend"] == "pod/nettoll-test-port/two" && result["value"].as_f64() > Some(0.0),
+        "{result}"
+    );
+    // No other node than the listed one.
+    let (status, _, events) = asked(&space, "service/nettoll-test-port/port@n1", "tcp_rr")?;
+    ensure!(status == "refused", "{status} {events:?}");
     Ok(())
 }
 
@@ -177,7 +184,7 @@ fn the_sample_measures_the_way_to_the_api_server() -> Result<()> {
     ready()?;
     serve_names()?;
     let url = "https://kubernetes.default.svc/version";
-    let _configured = Configured::with(&format!("[on_demand]\nallow_urls = [\"{url}\"]"))?;
+    let _configured = Configured::with(&format!("[on_demand]\nallow_urls = [\"{url}\"]\n"))?;
     let sample = deploy::read("samples/api-server-path.yaml")?;
     ensure!(sample.contains(&format!("pair: url/{url}\n")), "{sample}");
     let space = Space::new("nettoll-test-url", true)?;

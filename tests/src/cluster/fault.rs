@@ -83,6 +83,33 @@ fn set(node: &str, state: &str) -> Result<()> {
     Ok(())
 }
 
+/// A node that is being emptied, as before it is taken out of service.
+pub struct Drained {
+    node: String,
+}
+
+impl Drained {
+    /// Cordons it and evicts its pods, those of DaemonSets left out; they are gone when this
+    /// returns.
+    ///
+    /// # Errors
+    /// As [`kubectl`], and where a pod does not go in time.
+    pub fn new(node: &str) -> Result<Self> {
+        let drained = Self {
+            node: node.to_owned(),
+        };
+        let timeout = format!("--timeout={}s", REPLACED.as_secs());
+        kubectl(&["drain", node, "--ignore-daemonsets", "--force", &timeout])?;
+        Ok(drained)
+    }
+}
+
+impl Drop for Drained {
+    fn drop(&mut self) {
+        let _ = kubectl(&["uncordon", &self.node]);
+    }
+}
+
 /// Puts a certificate in the place of the agents' one, in their Secret.
 ///
 /// # Errors
