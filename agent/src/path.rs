@@ -140,19 +140,7 @@ impl Node {
     /// The settings of all devices.
     pub(crate) fn device_contexts(&self) -> Result<Vec<DeviceContext>, PathError> {
         let spaces = self.spaces(None)?;
-        let mut contexts = Vec::new();
-        for space in &spaces {
-            contexts.extend(space.links.iter().map(|link| DeviceContext {
-                place: space.place.to_string(),
-                name: link.name.clone(),
-                kind: link.kind,
-                mtu: link.mtu,
-                qdisc: link.qdisc.clone(),
-                driver: ethtool::driver(&space.control, &link.name).ok(),
-                offloads: ethtool::offloads(&space.control, &link.name).ok(),
-            }));
-        }
-        Ok(contexts)
+        Ok(spaces.iter().flat_map(settings).collect())
     }
 
     /// All devices of the node, with `endpoint` and `underlay` set for one path.
@@ -192,8 +180,15 @@ impl Node {
         }
         let arrives_at = arrives_at(space, leaves_by, request.local_address, underlay);
         mark(space, arrives_at, |device| device.arrival = true);
-        let netns = space.inode;
-        Ok(Resolved { netns, devices })
+        let settings = match request.pod_uid {
+            Some(_) => settings(space).collect(),
+            None => Vec::new(),
+        };
+        Ok(Resolved {
+            netns: space.inode,
+            devices,
+            settings,
+        })
     }
 
     /// The endpoint by the name under which it is configured.
@@ -262,6 +257,19 @@ impl Node {
         }
         Ok(spaces)
     }
+}
+
+/// How the devices of a namespace are set.
+fn settings(space: &Space) -> impl Iterator<Item = DeviceContext> {
+    space.links.iter().map(|link| DeviceContext {
+        place: space.place.to_string(),
+        name: link.name.clone(),
+        kind: link.kind,
+        mtu: link.mtu,
+        qdisc: link.qdisc.clone(),
+        driver: ethtool::driver(&space.control, &link.name).ok(),
+        offloads: ethtool::offloads(&space.control, &link.name).ok(),
+    })
 }
 
 /// The index of the device that carries the route: `lo` where `to` is local to the namespace.

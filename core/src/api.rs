@@ -51,7 +51,7 @@ use crate::{
     device::Device,
     endpoint::{Endpoint, Path},
     hop::{Edge, SelfTime},
-    report::{NodeContext, Options, TestType},
+    report::{DeviceContext, NodeContext, Options, TestType},
 };
 
 /// Port of the agents' API.
@@ -124,6 +124,9 @@ pub struct Resolved {
     /// All devices in all namespaces of this node, with `underlay` and `endpoint` set for the
     /// asked path.
     pub devices: Vec<Device>,
+    /// Settings of the endpoint's own devices, where it is a pod that is known by its UID: those of
+    /// all others are in [`AgentInfo::context`].
+    pub settings: Vec<DeviceContext>,
 }
 
 /// What an agent does in a run.

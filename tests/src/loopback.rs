@@ -25,7 +25,7 @@ pub fn loopback(agent: &Agent, node: &Node, id: &str, test: TestType) -> Result<
         peer_address: address,
         peer_node_address: None,
     };
-    let Resolved { netns, devices } = agent.ask("POST", "/v1/resolve", &ask)?;
+    let Resolved { netns, devices, .. } = agent.ask("POST", "/v1/resolve", &ask)?;
     let place = Place {
         endpoint: endpoint.clone(),
         pod_uid: None,

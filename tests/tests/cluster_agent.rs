@@ -87,8 +87,19 @@ fn a_pod_is_found_by_its_uid() -> Result<()> {
     ] {
         let (status, body) = resolve(pod, in_space, &pod.uid)?;
         ensure!(status == 200, "{status} {body}");
-        let Resolved { netns, devices } = serde_json::from_str(&body)?;
+        let Resolved {
+            netns,
+            devices,
+            settings,
+        } = serde_json::from_str(&body)?;
         assert_eq!(u64::from(netns), Process::of(&pod.uid, program)?.netns()?);
+        let names: Vec<_> = settings.iter().map(|device| &*device.name).collect();
+        assert!(names.contains(&"eth0"), "{names:?}");
+        let place = format!("pod/{in_space}/{}", pod.name);
+        assert!(
+            settings.iter().all(|device| device.place == place),
+            "{settings:?}"
+        );
         let kinds: Vec<_> = devices.iter().map(|device| device.kind.as_str()).collect();
         assert!(devices.iter().any(|device| device.endpoint), "{devices:?}");
         for kind in ["veth", "bridge", "vxlan"] {

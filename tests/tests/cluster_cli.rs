@@ -10,10 +10,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use nettoll_core::{endpoint::PathKind, report::Report};
+use nettoll_core::{endpoint::PathKind, finding::findings, report::Report};
 use nettoll_tests::{
     BIN_DIR, binary,
-    cluster::{NAMESPACE, Space, apply, eventually, kit, kubectl, kubectl_with, pair, pods},
+    cluster::{
+        NAMESPACE, Space, apply, eventually, kit, kubectl, kubectl_with, pair, pods,
+        process::Process,
+    },
     deploy, signal,
 };
 use serde_json::{Value, json};
@@ -129,7 +132,7 @@ fn refused(output: &Output, words: &str) -> Result<()> {
 
 #[test]
 fn whoever_may_forward_the_leaders_port_measures_any_pods() -> Result<()> {
-    let (space, _) = pair(SPACE)?;
+    let (space, [_, two]) = pair(SPACE)?;
     let user = User::new(&space)?;
     let sample = deploy::read("samples/user.yaml")?;
 
@@ -164,6 +167,23 @@ fn whoever_may_forward_the_leaders_port_measures_any_pods() -> Result<()> {
     ensure!(encap > 0, "no encap in {:?}", run.stages);
     // No toll is asked of a second on a machine that may be busy.
     ensure!(run.rtt_ns.is_some(), "no round trips");
+
+    // What is wrong on a pod's own device is found, though no agent lists pods.
+    let device = ["-n", "ip", "link", "set", "eth0", "mtu", "1300"];
+    let pid = Process::of(&two.uid, "sleep")?.id().context("no process")?;
+    let status = Command::new("nsenter")
+        .args(["-t", &pid.to_string()])
+        .args(device)
+        .status()?;
+    ensure!(status.success(), "{status}");
+    let output = user.nettoll(&TEST)?;
+    let narrow: Report = serde_json::from_slice(&output.stdout).context("no report")?;
+    let differs = |report: &Report| {
+        let found = findings(report, &report.runs);
+        let rules: Vec<_> = found.iter().map(|found| found.rule).collect();
+        rules.contains(&"mtu-differs")
+    };
+    assert_eq!([differs(&report), differs(&narrow)], [false, true]);
 
     // The controller still has it, as it was.
     let kept = user.nettoll(&["report", "--run", &run.id, "-o", "json"])?;

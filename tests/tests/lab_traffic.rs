@@ -67,7 +67,7 @@ impl Bed {
             peer_address: address(other),
             peer_node_address: Some(self.node(other).address().into()),
         };
-        let Resolved { netns, devices } = agent.ask("POST", "/v1/resolve", &ask)?;
+        let Resolved { netns, devices, .. } = agent.ask("POST", "/v1/resolve", &ask)?;
         let place = Place {
             endpoint: ask.endpoint,
             pod_uid: None,

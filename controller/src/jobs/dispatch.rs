@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use nettoll_core::{
     api::{Calibrate, Place, Resolved, Role, RoundSide, RoundSpec, RunSpec},
     device::Device,
-    report::TestType,
+    report::{DeviceContext, TestType},
 };
 
 use super::{
@@ -50,6 +50,8 @@ pub(super) struct LiveRun<'a> {
     server: Option<&'a Agent>,
     /// Of both nodes.
     pub(super) devices: Vec<Device>,
+    /// How those of pods are set that their agents tell of only when asked, by node.
+    pub(super) settings: Vec<(&'a str, DeviceContext)>,
     /// Inodes of the client's and the server's network namespace.
     pub(super) netns: [u32; 2],
     pub(super) rounds: Vec<MeasuredRound>,
@@ -73,6 +75,12 @@ impl<'a> LiveRun<'a> {
         let [at_client, at_server] = resolve::requests(plan);
         let client_resolved = client.resolve(&at_client).await?;
         let server_resolved = far.resolve(&at_server).await?;
+        let settings = [(from, &client_resolved), (to, &server_resolved)];
+        let settings = settings.into_iter().flat_map(|(site, resolved)| {
+            let of_site = move |one: &DeviceContext| (site.node.as_str(), one.clone());
+            resolved.settings.iter().map(of_site)
+        });
+        let settings = settings.collect();
         let place = |site: &Site, resolved: &Resolved| Place {
             endpoint: site.endpoint.clone(),
             pod_uid: site.pod_uid.clone(),
@@ -104,6 +112,7 @@ impl<'a> LiveRun<'a> {
             client,
             server: (!one_agent).then_some(far),
             devices: spec.devices.clone(),
+            settings,
             netns: [spec.client.netns, spec.server.netns],
             rounds: Vec::new(),
             broken: None,

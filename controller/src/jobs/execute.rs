@@ -9,7 +9,7 @@ use std::{
 use nettoll_core::{
     api::{AgentInfo, Job, JobEvent, JobResult, ProbeMode, RoundSpec},
     plan::{self, Blocks, PlannedRound},
-    report::{Context, Report, SCHEMA, TestType},
+    report::{Context, DeviceContext, Report, SCHEMA, TestType},
 };
 use tokio::{sync::mpsc::Sender, time::timeout};
 
@@ -77,8 +77,9 @@ impl Execution<'_> {
             runs,
             tolls,
             stacks,
+            settings,
         } = measured;
-        let context = context(started, job, &infos);
+        let context = context(started, job, &infos, settings);
         let report = Report {
             schema: SCHEMA.to_owned(),
             context,
@@ -290,8 +291,24 @@ fn hosts(run: &PlannedRun, probe: ProbeMode, infos: &Infos) -> Hosts {
     }
 }
 
-fn context(started: SystemTime, job: &Job, infos: &Infos) -> Context {
+/// `settings`: of devices that the agents' own contexts do not have, by node.
+fn context(
+    started: SystemTime,
+    job: &Job,
+    infos: &Infos,
+    settings: Vec<(String, DeviceContext)>,
+) -> Context {
     let job = serde_json::to_string(job).unwrap_or_default();
+    let mut nodes: Vec<_> = infos.values().map(|info| info.context.clone()).collect();
+    for (node, device) in settings {
+        let place = (&device.place, &device.name);
+        // Runs have pods in common.
+        if let Some(context) = nodes.iter_mut().find(|context| context.node == node)
+            && !(context.devices.iter()).any(|known| (&known.place, &known.name) == place)
+        {
+            context.devices.push(device);
+        }
+    }
     Context {
         nettoll_version: env!("CARGO_PKG_VERSION").to_owned(),
         started: clock::rfc3339(started),
@@ -300,7 +317,7 @@ fn context(started: SystemTime, job: &Job, infos: &Infos) -> Context {
             .into_iter()
             .chain([job])
             .collect(),
-        nodes: infos.values().map(|info| info.context.clone()).collect(),
+        nodes,
     }
 }
 

@@ -11,7 +11,7 @@ use nettoll_core::{
     api::{RoundSide, RunSide, Stacks},
     device::Device,
     endpoint::PathKind,
-    report::{Cpu, NodeContext, Probe, ProbeCost, Run, TestType, Toll},
+    report::{Cpu, DeviceContext, NodeContext, Probe, ProbeCost, Run, TestType, Toll},
     stage::{self, End, Journey, Waterfall},
     toll::{self, Tolls},
 };
@@ -30,6 +30,8 @@ pub(super) struct Measured {
     pub(super) tolls: Vec<Toll>,
     /// By run id.
     pub(super) stacks: BTreeMap<String, Stacks>,
+    /// How the devices of pods are set that no agent's own context has, by node.
+    pub(super) settings: Vec<(String, DeviceContext)>,
 }
 
 impl Measured {
@@ -38,6 +40,7 @@ impl Measured {
         self.runs.extend(other.runs);
         self.tolls.extend(other.tolls);
         self.stacks.extend(other.stacks);
+        self.settings.extend(other.settings);
     }
 
     /// Adds a run with its stacks.
@@ -59,6 +62,9 @@ impl Measured {
             finished: finished.as_ref(),
             broken: live.broken.as_deref(),
         }));
+        for (node, device) in &live.settings {
+            self.settings.push(((*node).to_owned(), device.clone()));
+        }
         if let Some(stacks) = finished.as_ref().and_then(samples::all) {
             self.stacks.insert(live.plan.id.clone(), stacks);
         }

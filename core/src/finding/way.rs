@@ -84,7 +84,7 @@ impl<'a> Way<'a> {
 }
 
 /// The node of an endpoint: the one that knows it, else the one that has most of the devices that
-/// were passed there. (In a cluster an agent knows a pod while it is tested, and not before.)
+/// were passed there.
 fn node_of<'a>(
     endpoint: &Endpoint,
     passed: &BTreeSet<&str>,
