@@ -65,7 +65,8 @@ fn a_few_privileges_are_enough_for_tests() -> Result<()> {
     let (space, _) = pair("nettoll-test-minimal")?;
     let before = pods("agent")?;
     let _minimal = Minimal::apply()?;
-    let agents = eventually(PROMISE, || {
+    // One node's agent after the other's.
+    let agents = eventually(2 * PROMISE, || {
         is_ready()?;
         let agents = pods("agent")?;
         let old = |uid: &String| before.iter().any(|pod| pod.uid == *uid);

@@ -1,9 +1,11 @@
 //! A ConfigMap of the product, changed for a test.
 
-use anyhow::{Context as _, Result};
+use std::{fs, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
-use super::{NAMESPACE, get, kubectl, pods};
+use super::{NAMESPACE, eventually, get, kubectl, pods, process::Process};
 
 /// Other settings of the controllers, until this is dropped.
 #[derive(Debug)]
@@ -13,19 +15,36 @@ pub struct Configured {
 
 const MAP: &str = "nettoll-controller";
 const FILE: &str = "controller.toml";
+/// Where controllers have it.
+const PATH: &str = "/etc/nettoll/config/controller.toml";
+/// A kubelet that missed the change of the pod looks again within a minute and a half.
+const SEEN: Duration = Duration::from_secs(90);
 
 impl Configured {
-    /// Adds to the controllers' file. They take it up within some seconds.
+    /// Adds to the controllers' file, and waits until all of them see it. They take it up within some
+    /// seconds.
     ///
     /// # Errors
-    /// As [`kubectl`].
+    /// As [`kubectl`], and where one does not see it in time.
     pub fn with(more: &str) -> Result<Self> {
         let map = get(&["configmap", MAP, "-n", NAMESPACE])?;
         let before = map["data"][FILE].as_str().context("no configuration")?;
         let this = Self {
             before: before.to_owned(),
         };
-        write(&format!("{before}\n{more}"))?;
+        let text = format!("{before}\n{more}");
+        write(&text)?;
+        eventually(SEEN, || {
+            for pod in pods("controller")? {
+                let file = Process::of(&pod.uid, "nettoll-control")?.file(PATH);
+                ensure!(
+                    fs::read_to_string(file)? == text,
+                    "{} has the old one",
+                    pod.name
+                );
+            }
+            Ok(())
+        })?;
         Ok(this)
     }
 }
