@@ -17,6 +17,7 @@
 mod client;
 mod clock;
 mod cpu;
+mod greeting;
 pub(crate) mod header;
 mod http;
 mod interval;
@@ -26,7 +27,6 @@ mod recorder;
 mod round;
 mod rr;
 mod server;
-mod service;
 mod socket;
 mod stream;
 mod tcp;
@@ -94,8 +94,8 @@ pub(crate) enum TrafficError {
         /// How the last one ended.
         last: io::Error,
     },
-    /// The server of a service knows its client by the greeting alone.
-    #[error("no client has greeted by way of the service yet; prepare the client first")]
+    /// Where addresses may be translated, the server knows its client by the greeting alone.
+    #[error("no client has greeted yet; prepare the client first")]
     Unknown,
     /// A request over HTTP without an answer.
     #[error("{0}: {1}")]

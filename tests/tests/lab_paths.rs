@@ -179,13 +179,33 @@ fn every_kind_of_path_has_its_stages_and_no_others() -> Result<()> {
     CASES.iter().try_for_each(|case| measure(&session, case))
 }
 
-/// What a CNI that masquerades (flannel with `--ip-masq`) does with what pods send to nodes.
+/// What a CNI that masquerades (flannel with `--ip-masq`) does on node n1 with what leaves the pod
+/// network, or comes into it from elsewhere.
 const MASQUERADE: &str = "table ip test-masquerade {
+set pods { type ipv4_addr; flags interval; elements = { 198.18.1.0/24, 198.18.2.0/24 }; }
 chain postrouting {
 type nat hook postrouting priority srcnat;
-ip saddr 198.18.1.0/24 ip daddr 198.18.0.0/24 masquerade fully-random
+ip saddr @pods ip daddr @pods return
+ip saddr @pods ip daddr != 224.0.0.0/4 masquerade fully-random
+ip saddr != @pods ip daddr 198.18.1.0/24 return
+ip saddr != @pods ip daddr @pods masquerade fully-random
 }
 }";
+
+#[test]
+fn what_a_cni_masquerades_is_followed_all_the_way() -> Result<()> {
+    let session = Session::up(Network::Vxlan, Underlay::Veth)?;
+    let mut nft = nettoll_lab::command_in("n1", "nft")?;
+    output_of(nft.args(["-f", "-"]), "nft", MASQUERADE)?;
+    // The node's own address goes to nodes, that of its tunnel to pods, and answers come back there.
+    for case in [
+        case(A, "node/n2", PathKind::PodToHost, [ROUTED; 2]),
+        case(N1, "pod/lab/n2-a", PathKind::HostToPod, [OVERLAY; 2]),
+    ] {
+        measure(&session, &case)?;
+    }
+    Ok(())
+}
 
 #[test]
 fn a_flow_that_both_nodes_translate_is_followed_between_them() -> Result<()> {

@@ -13,11 +13,11 @@ use nettoll_core::{
 use socket2::Socket;
 
 use super::{
-    Interval, Plan, Seen, Stop, Target, TrafficError,
+    Interval, Plan, Seen, Stop, Target, TrafficError, greeting,
     http::HttpRr,
     path_cost::PathCost,
     round::Round,
-    rr, service,
+    rr,
     socket::{self, PATIENCE},
     stream::Stream,
     tcp,
@@ -62,8 +62,8 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Binds the client's socket: its port is known, but nothing is sent, but for what finds the
-    /// backend of a service.
+    /// Binds the client's socket: its port is known, but nothing is sent, but for the
+    /// greeting where addresses may be translated.
     pub(crate) fn open(netns: &Netns, plan: &Plan, stop: &Stop) -> Result<Self, TrafficError> {
         Self::opened(netns, plan, stop, |socket, plan| match plan.test {
             TestType::TcpStream => Box::new(Stream::new(socket, plan, stop)),
@@ -119,9 +119,10 @@ impl Client {
         generator: impl FnOnce(Arc<Socket>, &Plan) -> Box<dyn Generator>,
     ) -> Result<Self, TrafficError> {
         let protocol = plan.protocol();
-        let socket = match plan.service {
-            Some(service) => service::connect(netns, plan, service)?,
-            None => socket::open(netns, protocol, plan.client)?,
+        let socket = if plan.greets {
+            greeting::connect(netns, plan)?
+        } else {
+            socket::open(netns, protocol, plan.client)?
         };
         let open = |source| TrafficError::Open {
             address: plan.client,

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use nettoll_core::{
     api::{Protocol, Role, RunSpec},
-    endpoint::Endpoint,
+    endpoint::{Endpoint, PathKind},
     report::TestType,
 };
 
@@ -59,6 +59,8 @@ pub(crate) struct Plan {
     pub(super) server: SocketAddr,
     /// Where the client connects to instead, on a path to a service.
     pub(super) service: Option<SocketAddr>,
+    /// Rules on the way may translate addresses: the client greets.
+    pub(super) greets: bool,
     /// Unmeasured traffic: RR tests once at the start, streams in each round.
     pub(super) warmup: Duration,
     /// Bytes of one request, or of one write call of a stream.
@@ -130,6 +132,7 @@ impl Plan {
             client: SocketAddr::new(client, 0),
             server: SocketAddr::new(server, spec.port),
             service: spec.service,
+            greets: spec.service.is_some() || is_masqueraded(spec),
             warmup: Duration::from_millis(options.warmup_ms.into()),
             request_bytes,
             response_bytes,
@@ -151,4 +154,10 @@ impl Plan {
     pub(crate) fn protocol(&self) -> Protocol {
         self.test.protocol()
     }
+}
+
+/// What CNIs give another source: what goes from pods to nodes, and from nodes to pods.
+fn is_masqueraded(spec: &RunSpec) -> bool {
+    matches!(spec.path.kind, PathKind::PodToHost | PathKind::HostToPod)
+        && spec.test != TestType::PathCost
 }

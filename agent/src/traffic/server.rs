@@ -19,7 +19,7 @@ use nettoll_core::{
 use socket2::Socket;
 
 use super::{
-    Interval, Plan, Seen, Stop, TrafficError, clock::now_ns, rr, service, socket, stream,
+    Interval, Plan, Seen, Stop, TrafficError, clock::now_ns, greeting, rr, socket, stream,
     tcp::TcpInfo,
 };
 use crate::{
@@ -140,8 +140,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Opens the server's socket. It does not answer yet, but for the greeting of a client that
-    /// comes by way of a service.
+    /// Opens the server's socket. It does not answer yet, but for the greeting of a client
+    /// where addresses may be translated.
     pub(crate) fn listen(netns: &Netns, plan: &Plan, stop: &Stop) -> Result<Self, TrafficError> {
         let open = |source| TrafficError::Open {
             address: plan.server,
@@ -169,7 +169,7 @@ impl Server {
             thread: None,
             began: None,
         };
-        if plan.service.is_some() {
+        if plan.greets {
             server.answer(None)?;
         }
         Ok(server)
@@ -193,10 +193,11 @@ impl Server {
         }
     }
 
-    /// Answers the client's flow from now on, and nobody else: the flow as it is here. By way of a
-    /// service the client is known by its greeting, and may be another one than it is to itself.
+    /// Answers the client's flow from now on, and nobody else: the flow as it is here. Where
+    /// addresses may be translated the client is known by its greeting, and may be another one than it
+    /// is to itself.
     pub(crate) fn serve(&mut self, flow: &FlowTuple) -> Result<FlowTuple, TrafficError> {
-        if self.plan.service.is_none() {
+        if !self.plan.greets {
             self.answer(Some(flow.client))?;
             return Ok(*flow);
         }
@@ -219,11 +220,11 @@ impl Server {
         let serve = move || {
             let connect = || match client {
                 Some(client) => socket.connect(&client.into()),
-                None => service::accept_datagrams(&socket, plan.run, &shared.greeted, &stop),
+                None => greeting::accept_datagrams(&socket, plan.run, &shared.greeted, &stop),
             };
             let accept = || match client {
                 Some(client) => accept(&socket, client, &stop),
-                None => service::accept(&socket, plan.run, &shared.greeted, &stop),
+                None => greeting::accept(&socket, plan.run, &shared.greeted, &stop),
             };
             let served = match plan.test {
                 TestType::UdpRr => connect().and_then(|()| {
@@ -346,7 +347,7 @@ impl Server {
             let arrived = match TcpInfo::of(connection) {
                 Ok(info) => info
                     .bytes_received
-                    .saturating_sub(service::greeting_bytes(&self.plan)),
+                    .saturating_sub(greeting::greeting_bytes(&self.plan)),
                 Err(error) => return Some(format!("cannot read the server's TCP_INFO: {error}")),
             };
             let ended = self.shared.failure.get().is_some() || self.stop.ended();

@@ -1,10 +1,13 @@
-//! Paths to a service: the client connects to an address that the cluster's rules translate into
-//! that of one backend, which they choose for each connection anew.
+//! Paths on which a node's rules may translate addresses: the client greets with the run's header, and
+//! the server greets back.
 //!
-//! The test listens on one backend. So the client greets with the run's header, and the server
-//! greets back: whoever else answers, or refuses, is another backend, and the client tries again
-//! from another port. The server knows its client by the greeting, since the rules may translate
-//! the client's address too (hairpins).
+//! The server knows its client by the greeting alone, for the rules may give it another address: that
+//! of a hairpin, or what a CNI masquerades, which is what pods send to nodes and nodes to pods (flannel
+//! with `--ip-masq`).
+//!
+//! To a service the client connects to an address that the rules translate into that of one backend,
+//! which they choose for each connection anew. The test listens on one. Whoever else answers, or
+//! refuses, is another backend, and the client tries again from another port.
 
 use std::{
     io::{self, Read, Write},
@@ -25,28 +28,34 @@ use crate::netns::Netns;
 
 /// Most connections on the search for the backend: each of the others gets its share of them.
 const ATTEMPTS: u32 = 256;
+/// A greeting without a service is lost at most so often.
+const LOSSES: u32 = 3;
 /// How long a greeting is waited for.
 const GREETING: Duration = Duration::from_secs(1);
 
-/// A client's socket that is connected to the run's own server by way of `service`.
-pub(super) fn connect(
-    netns: &Netns,
-    plan: &Plan,
-    service: SocketAddr,
-) -> Result<Socket, TrafficError> {
+/// A client's socket that is connected to the run's own server, by way of the service if there is one.
+pub(super) fn connect(netns: &Netns, plan: &Plan) -> Result<Socket, TrafficError> {
+    let most = plan.service.map_or(LOSSES, |_| ATTEMPTS);
     let until = Instant::now() + PATIENCE;
     let mut attempts = 0;
     loop {
         attempts += 1;
         let socket = socket::open(netns, plan.protocol(), plan.client)?;
-        match greet(&socket, service, plan.run) {
+        match greet(&socket, plan.target(), plan.run) {
             Ok(()) => return Ok(socket),
-            Err(last) if attempts == ATTEMPTS || Instant::now() > until => {
-                return Err(TrafficError::OtherBackend {
-                    service,
-                    server: plan.server,
-                    attempts,
-                    last,
+            Err(last) if attempts == most || Instant::now() > until => {
+                return Err(match plan.service {
+                    Some(service) => TrafficError::OtherBackend {
+                        service,
+                        server: plan.server,
+                        attempts,
+                        last,
+                    },
+                    None => TrafficError::Connect {
+                        from: plan.client,
+                        to: plan.server,
+                        source: last,
+                    },
                 });
             }
             Err(_) => {}
@@ -55,8 +64,8 @@ pub(super) fn connect(
 }
 
 /// Connects and says whose run it is.
-fn greet(socket: &Socket, service: SocketAddr, run: u32) -> io::Result<()> {
-    socket.connect_timeout(&service.into(), PATIENCE)?;
+fn greet(socket: &Socket, to: SocketAddr, run: u32) -> io::Result<()> {
+    socket.connect_timeout(&to.into(), PATIENCE)?;
     socket.set_read_timeout(Some(GREETING))?;
     let greeting = message(run, HEADER_BYTES);
     let mut answer = [0; HEADER_BYTES];
@@ -138,8 +147,9 @@ pub(super) fn accept_datagrams(
 
 /// Bytes of a connection that are the greeting and no traffic.
 pub(super) fn greeting_bytes(plan: &Plan) -> u64 {
-    match (plan.service, plan.protocol()) {
-        (Some(_), Protocol::Tcp) => HEADER_BYTES as u64,
-        _ => 0,
+    if plan.greets && plan.protocol() == Protocol::Tcp {
+        HEADER_BYTES as u64
+    } else {
+        0
     }
 }
