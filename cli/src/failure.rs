@@ -12,6 +12,9 @@ pub(crate) enum Failure {
     /// A run failed or is invalid: 1.
     #[error("{0}")]
     Run(String),
+    /// `compare` found a regression: 3.
+    #[error("{0}")]
+    Regressed(String),
     /// Wrong usage, a missing privilege or prerequisite: 2.
     #[error("{0}")]
     Prerequisite(String),
@@ -27,6 +30,7 @@ impl Failure {
         ExitCode::from(match self {
             Self::Run(_) => 1,
             Self::Prerequisite(_) => 2,
+            Self::Regressed(_) => 3,
             Self::Interrupted => 130,
         })
     }

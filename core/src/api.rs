@@ -126,6 +126,7 @@ pub struct Resolved {
     pub devices: Vec<Device>,
     /// Settings of the endpoint's own devices, where it is a pod that is known by its UID: those of
     /// all others are in [`AgentInfo::context`].
+    #[serde(default)]
     pub settings: Vec<DeviceContext>,
 }
 

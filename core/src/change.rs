@@ -1,17 +1,21 @@
 //! What became better or worse between two reports.
 //!
 //! Runs of the same test on the same path with the same options are compared by their good rounds
-//! without the probe, and tolls with each other. A toll is a path over its baseline of the same
-//! minutes, so that a slower machine or a busier hour is in both and cancels: it is the better
-//! figure where reports are of different days. A change is a regression where all of its 95 %
-//! interval is worse than the tolerance; what the interval does not decide is called unclear.
+//! in the same state of the probe, and the tolls of such runs with each other ([`pairing`] says which
+//! runs these are). A toll is a path over its baseline of the same minutes, so that a slower machine
+//! or a busier hour is in both and cancels: it is the better figure where reports are of different
+//! days. A change is a regression where all of its 95 % interval is worse than the tolerance; what
+//! the interval does not decide is called unclear.
+
+mod pairing;
 
 use serde::Serialize;
 
+use self::pairing::{Pairing, state};
 use crate::{
     endpoint::Path,
     report::{Report, Run, TestType, Toll, TollMetric},
-    stats::{StatsError, UnpairedRatio, unpaired_ratio},
+    stats::{UnpairedRatio, unpaired_ratio},
     toll,
 };
 
@@ -47,6 +51,8 @@ impl Verdict {
 pub struct Change {
     /// The path.
     pub path: Path,
+    /// The path in the new report, where pods have other names there; else `null`.
+    pub new_path: Option<Path>,
     /// What the path is compared with in each report; `null` where the figure is the path's own.
     pub baseline: Option<Path>,
     /// The type of traffic.
@@ -79,6 +85,15 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// Changes whose intervals reach beyond the tolerance on the worse side, but not as a whole.
+    #[must_use]
+    pub fn doubtful(&self, tolerance_percent: f64) -> usize {
+        let doubtful = |change: &&Change| {
+            change.verdict == Verdict::Unclear && change.worse_percent_ci95[1] > tolerance_percent
+        };
+        self.changes.iter().filter(doubtful).count()
+    }
+
     /// How many changes are so.
     #[must_use]
     pub fn count(&self, verdict: Verdict) -> usize {
@@ -98,126 +113,111 @@ pub enum Figures {
     All,
 }
 
-/// Compares all that is in both reports. `tolerance`: a part, 0.05 for 5 %.
+/// Compares all of the old report's with the new one's.
 #[must_use]
-pub fn changes(old: &Report, new: &Report, figures: Figures, tolerance: f64) -> Changes {
+pub fn changes(old: &Report, new: &Report, figures: Figures, tolerance_percent: f64) -> Changes {
     let mut found = Changes::default();
+    let pairing = Pairing::new(old, new);
+    let runs: Vec<_> = (old.runs.iter().zip(pairing.partners))
+        .filter_map(|(run, partner)| match partner {
+            Ok(partner) => Some((run, partner)),
+            Err(missing) => {
+                found.missing.push(missing);
+                None
+            }
+        })
+        .collect();
     if figures != Figures::Paths {
         for toll in &old.tolls {
-            match of_toll(toll, new, tolerance) {
-                Ok(change) => found.changes.push(change),
-                Err(missing) => found.missing.push(missing),
-            }
+            of_toll(toll, new, &runs, tolerance_percent, &mut found);
         }
     }
     if figures != Figures::Tolls {
-        for run in &old.runs {
-            match counterpart(run, new) {
-                Ok(other) => of_run(run, other, tolerance, &mut found),
-                Err(missing) => found.missing.push(missing),
-            }
+        for (old, new) in &runs {
+            of_run(old, new, tolerance_percent, &mut found);
         }
     }
     found
 }
 
-fn of_toll(old: &Toll, new: &Report, tolerance: f64) -> Result<Change, String> {
-    let same = |toll: &&Toll| (toll.test, toll.metric) == (old.test, old.metric);
-    let ways = |toll: &Toll| vec![toll.path.clone(), toll.baseline.clone()];
-    let other = on_the_same_way(&ways(old), new.tolls.iter().filter(same), ways).pop();
-    let other = other.ok_or_else(|| {
-        let [path, baseline] = [&old.path, &old.baseline].map(Path::label);
-        let (test, metric) = (old.test, old.metric.as_str());
-        format!("{path} against {baseline}, {test}: no toll of {metric} in the new report")
-    })?;
-    let ratio = UnpairedRatio::of_ratios((other.ratio, other.ci95), (old.ratio, old.ci95));
-    let baseline = Some(old.baseline.clone());
-    let what = (old.path.clone(), baseline, old.test, old.metric);
-    Ok(change(what, [old.ratio, other.ratio], ratio, tolerance))
-}
+/// Runs that can be compared: of the old report, of the new one.
+type Partners<'a> = [(&'a Run, &'a Run)];
 
-/// The valid run of the new report that is of the same test, path and options.
-fn counterpart<'a>(old: &Run, new: &'a Report) -> Result<&'a Run, String> {
-    let what = || format!("{}, {}", old.path.label(), old.test);
-    if !old.valid {
-        return Err(format!("{}: invalid in the old report", what()));
-    }
-    let ways = |run: &Run| vec![run.path.clone()];
-    let of_test = new.runs.iter().filter(|run| run.test == old.test);
-    let mut found = on_the_same_way(&ways(old), of_test, ways);
-    if found.is_empty() {
-        return Err(format!("{}: not in the new report", what()));
-    }
-    found.retain(|run| traffic(run) == traffic(old));
-    let run = found
-        .pop()
-        .ok_or_else(|| format!("{}: measured with other options in the new report", what()))?;
-    if run.valid {
-        Ok(run)
-    } else {
-        let why = run.invalid_reasons.join("; ");
-        Err(format!("{}: invalid in the new report ({why})", what()))
-    }
-}
-
-/// Those on these very paths; where there are none, those of the same kinds on the same networks, if
-/// all of them are on the same paths: pods have other names after a while.
-fn on_the_same_way<'a, T>(
-    wanted: &[Path],
-    all: impl Iterator<Item = &'a T>,
-    ways: impl Fn(&T) -> Vec<Path>,
-) -> Vec<&'a T> {
-    let kinds = |paths: &[Path]| -> Vec<_> {
-        let kind = |path: &Path| (path.kind, path.network.clone());
-        paths.iter().map(kind).collect()
+fn of_toll(old: &Toll, new: &Report, runs: &Partners<'_>, tolerance: f64, into: &mut Changes) {
+    let partners =
+        [&old.run_id, &old.baseline_run_id].map(|id| runs.iter().find(|(run, _)| run.id == *id));
+    // Those that have none are missing already.
+    let [Some((run, path)), Some((baseline, new_baseline))] = partners else {
+        return;
     };
-    let (mut very, mut alike) = (Vec::new(), Vec::new());
-    for one in all {
-        let its = ways(one);
-        if its == wanted {
-            very.push(one);
-        } else if kinds(&its) == kinds(wanted) {
-            alike.push(one);
-        }
+    let what = || {
+        let (metric, test) = (old.metric.as_str(), old.test);
+        let (path, baseline) = (old.path.label(), old.baseline.label());
+        format!("{path} against {baseline}, {test}: {metric}")
+    };
+    let is = |toll: &&Toll| {
+        (toll.metric, &toll.run_id, &toll.baseline_run_id)
+            == (old.metric, &path.id, &new_baseline.id)
+    };
+    let Some(other) = new.tolls.iter().find(is) else {
+        into.missing
+            .push(format!("{} has no toll in the new report", what()));
+        return;
+    };
+    // Tolls are of rounds without the probe, where both runs have such.
+    if state(&[run, baseline], old.metric) != state(&[path, new_baseline], old.metric) {
+        into.missing.push(format!(
+            "{} is of rounds with the probe in one report alone",
+            what()
+        ));
+        return;
     }
-    if very.is_empty() && alike.windows(2).all(|two| ways(two[0]) == ways(two[1])) {
-        return alike;
+    match UnpairedRatio::of_ratios((other.ratio, other.ci95), (old.ratio, old.ci95)) {
+        Ok(ratio) => into.changes.push(change(
+            Compared {
+                paths: [&old.path, &other.path],
+                baseline: Some(&old.baseline),
+                test: old.test,
+                metric: old.metric,
+            },
+            [old.ratio, other.ratio],
+            ratio,
+            tolerance,
+        )),
+        Err(error) => into.missing.push(format!("{} is no toll: {error}", what())),
     }
-    very
-}
-
-/// What shapes a run's traffic; for how long and in how many rounds is nothing to compare.
-fn traffic(run: &Run) -> [u32; 3] {
-    let options = &run.options;
-    [
-        options.message_bytes,
-        options.request_bytes,
-        options.response_bytes,
-    ]
 }
 
 fn of_run(old: &Run, new: &Run, tolerance: f64, into: &mut Changes) {
-    // Of the same state of the probe: without it where both have such rounds.
-    let probe = ![old, new]
-        .iter()
-        .all(|run| run.rounds.iter().any(|round| !round.probe));
     for &metric in toll::metrics(old.test) {
-        let [before, after] = [old, new]
-            .map(|run| -> Vec<f64> { toll::figures(run, metric, probe).into_values().collect() });
+        let what = || format!("{}, {}: {}", old.path.label(), old.test, metric.as_str());
+        let probe = state(&[old, new], metric);
+        let [before, after] = [old, new].map(|run| -> Vec<f64> {
+            let figures = toll::figures(run, metric, probe);
+            figures.into_values().collect()
+        });
+        let measured = [false, true].map(|probe| !toll::figures(old, metric, probe).is_empty());
+        if measured == [false, false] {
+            // Not measured in the old report: nothing that could have changed.
+            continue;
+        }
         match unpaired_ratio(&after, &before) {
-            Ok(ratio) => {
-                let means = [&before, &after].map(|values| geometric_mean(values));
-                let what = (old.path.clone(), None, old.test, metric);
-                into.changes.push(change(what, means, ratio, tolerance));
-            }
-            // Not measured on either side: nothing that could have changed.
-            Err(StatsError::Empty) if before.is_empty() => {}
-            Err(error) => into.missing.push(format!(
-                "{}, {}: no {} of both: {error}",
-                old.path.label(),
-                old.test,
-                metric.as_str()
+            Ok(ratio) => into.changes.push(change(
+                Compared {
+                    paths: [&old.path, &new.path],
+                    baseline: None,
+                    test: old.test,
+                    metric,
+                },
+                [&before, &after].map(|values| geometric_mean(values)),
+                ratio,
+                tolerance,
             )),
+            Err(error) => {
+                let probe = if probe { "with" } else { "without" };
+                into.missing
+                    .push(format!("{}, {probe} the probe: {error}", what()));
+            }
         }
     }
 }
@@ -227,42 +227,58 @@ fn geometric_mean(values: &[f64]) -> f64 {
     (sum / values.len() as f64).exp()
 }
 
+/// What a change is of.
+struct Compared<'a> {
+    /// In the old and in the new report.
+    paths: [&'a Path; 2],
+    baseline: Option<&'a Path>,
+    test: TestType,
+    metric: TollMetric,
+}
+
 fn change(
-    (path, baseline, test, metric): (Path, Option<Path>, TestType, TollMetric),
+    Compared {
+        paths: [path, new_path],
+        baseline,
+        test,
+        metric,
+    }: Compared<'_>,
     [old, new]: [f64; 2],
     UnpairedRatio { ratio, ci95 }: UnpairedRatio,
-    tolerance: f64,
+    tolerance_percent: f64,
 ) -> Change {
     let worse = |ratio: f64| {
-        if metric.higher_is_better() {
+        let part = if metric.higher_is_better() {
             1.0 - ratio
         } else {
             ratio - 1.0
-        }
+        };
+        part * 100.0
     };
     let mut ends = ci95.map(worse);
     ends.sort_by(f64::total_cmp);
     let [low, high] = ends;
-    let verdict = if low > tolerance {
+    let verdict = if low > tolerance_percent {
         Verdict::Regressed
-    } else if high < -tolerance {
+    } else if high < -tolerance_percent {
         Verdict::Improved
-    } else if -tolerance <= low && high <= tolerance {
+    } else if -tolerance_percent <= low && high <= tolerance_percent {
         Verdict::Same
     } else {
         Verdict::Unclear
     };
     Change {
-        path,
-        baseline,
+        path: path.clone(),
+        new_path: (path != new_path).then(|| new_path.clone()),
+        baseline: baseline.cloned(),
         test,
         metric,
         old,
         new,
         ratio,
         ci95,
-        worse_percent: worse(ratio) * 100.0,
-        worse_percent_ci95: [low * 100.0, high * 100.0],
+        worse_percent: worse(ratio),
+        worse_percent_ci95: ends,
         verdict,
     }
 }

@@ -18,7 +18,7 @@ mod unpaired;
 
 pub use paired::{BOOTSTRAP_PAIRS, MIN_PAIRS, PairedRatio, paired_ratio};
 pub use student::{student_t, student_t_quantile};
-pub use unpaired::{UnpairedRatio, unpaired_ratio};
+pub use unpaired::{MIN_ROUNDS, UnpairedRatio, unpaired_ratio};
 
 /// The confidence of every interval in a report.
 pub const CONFIDENCE: f64 = 0.95;
@@ -39,6 +39,14 @@ pub enum StatsError {
     TooFewPairs {
         /// As many as there were.
         pairs: usize,
+    },
+    /// Too few rounds of two runs that nothing pairs.
+    #[error(
+        "{rounds} good rounds of one side are too few; at least {MIN_ROUNDS} are needed: measure more, or see why rounds are invalid"
+    )]
+    TooFewRounds {
+        /// As many as there were on the side with fewer.
+        rounds: usize,
     },
     /// One list is longer.
     #[error("{path} rounds of the path cannot be paired with {baseline} of the baseline")]

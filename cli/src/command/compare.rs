@@ -17,11 +17,13 @@ const SCHEMA: &str = "nettoll.compare/v1";
 
 const EXAMPLES: &str = "\
 Examples:
-  nettoll toll --out before; …; nettoll toll --out after
+  nettoll toll --out before             # then change something
+  nettoll toll --out after
   nettoll compare before/report.json after/report.json
-  nettoll compare before/report.json after/report.json --tolerance 2% --figures tolls
+  nettoll compare before/report.json after/report.json --tolerance 2% --figures tolls --strict
 
-Exit codes: 0 nothing regressed; 1 something did, or cannot be compared; 2 wrong usage, or no report.";
+Exit codes: 0 nothing regressed; 1 something of OLD cannot be compared, or the intervals decide
+nothing (with --strict: not all); 2 wrong usage, or no report; 3 something regressed.";
 
 /// Arguments of `nettoll compare`.
 #[derive(Debug, clap::Args)]
@@ -33,12 +35,15 @@ pub(crate) struct Args {
     /// The report.json that is judged
     #[arg(value_name = "NEW")]
     new: PathBuf,
-    /// How much worse is no regression
+    /// A figure has regressed where all of its 95 % interval is worse by more than this
     #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = tolerance)]
     tolerance: f64,
-    /// Tolls stay the same on a slower machine, the paths' own figures do not
+    /// Which figures to compare
     #[arg(long, value_enum, value_name = "WHICH", default_value = "all")]
     figures: Which,
+    /// Fail also where a figure may be worse by more than the tolerance
+    #[arg(long)]
+    strict: bool,
     /// What to write to standard output
     #[arg(
         short,
@@ -52,9 +57,9 @@ pub(crate) struct Args {
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Which {
-    /// What paths cost beyond their baselines
+    /// What paths cost beyond their baselines: the same on a slower machine
     Tolls,
-    /// Throughput, times and processor time of each path alone
+    /// Throughput, times and processor time of each path, baselines too
     Paths,
     /// Both
     All,
@@ -68,12 +73,12 @@ enum Format {
     Json,
 }
 
-/// `5%`, `0.5 %` or `5`: a part.
+/// `5%`, `0.5 %` or `5`, in percent. Throughput cannot be worse by more than 100 %.
 fn tolerance(text: &str) -> Result<f64, String> {
     let percent = text.trim().trim_end_matches('%').trim_end();
     match percent.parse::<f64>() {
-        Ok(percent) if (0.0..=1_000.0).contains(&percent) => Ok(percent / 100.0),
-        _ => Err("give percent from 0 to 1000, such as 5%".to_owned()),
+        Ok(percent) if (0.0..=99.0).contains(&percent) => Ok(percent),
+        _ => Err("give percent from 0 to 99, such as 5%".to_owned()),
     }
 }
 
@@ -84,6 +89,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         new,
         tolerance,
         figures,
+        strict,
         output,
     } = args;
     let [old, new] = [files::report(&old)?, files::report(&new)?];
@@ -97,13 +103,13 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Format::Table => text::changes(&found, tolerance, output::style()),
         Format::Json => json(&found, tolerance)?,
     })?;
-    judged(&found, tolerance)
+    judged(&found, tolerance, strict)
 }
 
 fn json(found: &Changes, tolerance: f64) -> Result<String, files::Error> {
     let all = json!({
         "schema": SCHEMA,
-        "tolerance_percent": tolerance * 100.0,
+        "tolerance_percent": tolerance,
         "regressed": found.count(Verdict::Regressed),
         "improved": found.count(Verdict::Improved),
         "same": found.count(Verdict::Same),
@@ -114,22 +120,30 @@ fn json(found: &Changes, tolerance: f64) -> Result<String, files::Error> {
     Ok(serde_json::to_string_pretty(&all)? + "\n")
 }
 
-/// A gate that passes because nothing was compared is none.
-fn judged(found: &Changes, tolerance: f64) -> Result<(), Failure> {
-    let regressed = found.count(Verdict::Regressed);
+/// A gate that passes because nothing was compared, or nothing decided, is none.
+fn judged(found: &Changes, tolerance: f64, strict: bool) -> Result<(), Failure> {
+    let all = found.changes.len();
     let mut faults = Vec::new();
-    if regressed > 0 {
-        let (all, percent) = (found.changes.len(), tolerance * 100.0);
+    if !found.missing.is_empty() {
+        faults.push("not all of the old report can be compared".to_owned());
+    }
+    let doubtful = found.doubtful(tolerance);
+    if all == 0 {
+        faults.push("there is nothing to compare: measure the same paths and tests".to_owned());
+    } else if found.count(Verdict::Unclear) == all {
+        faults.push("the intervals are too wide to decide anything: measure longer".to_owned());
+    } else if strict && doubtful > 0 {
         faults.push(format!(
-            "{regressed} of {all} figures are worse by more than {percent} %"
+            "{doubtful} of {all} figures may be worse by more than {tolerance} %"
         ));
     }
-    if !found.missing.is_empty() {
-        let count = found.missing.len();
-        faults.push(format!("{count} of the old report cannot be compared"));
-    }
-    if found.changes.is_empty() {
-        faults.push("there is nothing to compare; measure the same paths and tests".to_owned());
+    let regressed = found.count(Verdict::Regressed);
+    if regressed > 0 {
+        faults.insert(
+            0,
+            format!("{regressed} of {all} figures are worse by more than {tolerance} %"),
+        );
+        return Err(Failure::Regressed(faults.join("; ")));
     }
     if faults.is_empty() {
         Ok(())
@@ -144,10 +158,10 @@ mod tests {
 
     #[test]
     fn tolerances_are_percent() {
-        for (text, part) in [("5%", 0.05), ("0.5 %", 0.005), ("20", 0.2), ("0", 0.0)] {
-            assert!((tolerance(text).unwrap() - part).abs() < 1e-12, "{text}");
+        for (text, percent) in [("5%", 5.0), ("0.5 %", 0.5), ("7", 7.0), ("0", 0.0)] {
+            assert_eq!(tolerance(text), Ok(percent), "{text}");
         }
-        for text in ["", "%", "-1%", "x", "nan", "1001"] {
+        for text in ["", "%", "-1%", "x", "nan", "100"] {
             assert!(tolerance(text).is_err(), "{text}");
         }
     }

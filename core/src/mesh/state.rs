@@ -28,8 +28,8 @@ const KINDS: [PathKind; 2] = [PathKind::HostToHost, PathKind::PodToPod];
 /// After so many periods without a round that both probes followed there is no closure any more.
 const CLOSURE_PERIODS: u64 = 20;
 
-/// So many pairs that ended last are known at least, and at most twice as many but for one plan's. A
-/// node that comes or goes ends a few.
+/// So many pairs that ended last are known at least, and of those before not many more. A node that
+/// comes or goes ends a few.
 const MAX_ENDED: usize = 10_000;
 
 /// The plan and what came of it.

@@ -2,6 +2,9 @@
 
 use super::{CONFIDENCE, Moments, StatsError, student_t_quantile};
 
+/// Fewer rounds on a side say nothing of how much rounds differ.
+pub const MIN_ROUNDS: usize = 5;
+
 /// A figure over another one, with the 95 % interval of their ratio.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct UnpairedRatio {
@@ -18,14 +21,15 @@ pub struct UnpairedRatio {
 /// differs within each run and nothing of what differs between days.
 ///
 /// # Errors
-/// With fewer than two values on a side, or values that have no logarithm.
+/// With fewer than [`MIN_ROUNDS`] values on a side, or values that have no logarithm.
 pub fn unpaired_ratio(new: &[f64], old: &[f64]) -> Result<UnpairedRatio, StatsError> {
+    let rounds = new.len().min(old.len());
+    if rounds < MIN_ROUNDS {
+        return Err(StatsError::TooFewRounds { rounds });
+    }
     let [new, old] = [logarithms(new)?, logarithms(old)?];
-    let squares = [&new, &old].map(|moments| moments.standard_error().map(|error| error * error));
-    let [Some(of_new), Some(of_old)] = squares else {
-        let pairs = new.n.min(old.n);
-        return Err(StatsError::TooFewPairs { pairs });
-    };
+    let square = |moments: &Moments| moments.standard_error().unwrap_or_default().powi(2);
+    let [of_new, of_old] = [square(&new), square(&old)];
     let sum = of_new + of_old;
     let part = |square: f64, moments: &Moments| square * square / (moments.n - 1) as f64;
     let degrees = sum * sum / (part(of_new, &new) + part(of_old, &old));
@@ -41,10 +45,20 @@ pub fn unpaired_ratio(new: &[f64], old: &[f64]) -> Result<UnpairedRatio, StatsEr
 impl UnpairedRatio {
     /// The ratio of two ratios with their 95 % intervals, each of which is symmetric on the scale of
     /// logarithms: half-widths of independent figures add up by their squares.
-    #[must_use]
-    pub fn of_ratios((new, new_ci95): (f64, [f64; 2]), (old, old_ci95): (f64, [f64; 2])) -> Self {
-        let half = |[low, high]: [f64; 2]| (high.ln() - low.ln()) / 2.0;
-        Self::of(new.ln() - old.ln(), half(new_ci95).hypot(half(old_ci95)))
+    ///
+    /// # Errors
+    /// Where one is no ratio.
+    pub fn of_ratios(
+        (new, new_ci95): (f64, [f64; 2]),
+        (old, old_ci95): (f64, [f64; 2]),
+    ) -> Result<Self, StatsError> {
+        let [new_low, new_high] = new_ci95;
+        let [old_low, old_high] = old_ci95;
+        let all = [new, new_low, new_high, old, old_low, old_high];
+        positive(&all)?;
+        let [new, new_low, new_high, old, old_low, old_high] = all.map(f64::ln);
+        let half = ((new_high - new_low) / 2.0).hypot((old_high - old_low) / 2.0);
+        Ok(Self::of(new - old, half))
     }
 
     fn of(log: f64, half: f64) -> Self {
@@ -55,12 +69,16 @@ impl UnpairedRatio {
     }
 }
 
-fn logarithms(values: &[f64]) -> Result<Moments, StatsError> {
-    let bad = |value: &f64| !(value.is_finite() && *value > 0.0);
-    if let Some(index) = values.iter().position(bad) {
-        let value = values[index];
-        return Err(StatsError::Value { index, value });
+fn positive(values: &[f64]) -> Result<(), StatsError> {
+    let bad = |(_, value): &(usize, &f64)| !(value.is_finite() && **value > 0.0);
+    match values.iter().enumerate().find(bad) {
+        Some((index, &value)) => Err(StatsError::Value { index, value }),
+        None => Ok(()),
     }
+}
+
+fn logarithms(values: &[f64]) -> Result<Moments, StatsError> {
+    positive(values)?;
     let logs: Vec<f64> = values.iter().map(|value| value.ln()).collect();
     Moments::of(&logs).ok_or(StatsError::Empty)
 }
@@ -72,12 +90,13 @@ mod tests {
 
     #[test]
     fn the_interval_is_welchs() {
-        // Logarithms 1 ± 0.2 (n = 4, standard error 0.11547) and 0 ± 0.1 (n = 2, 0.1): the degrees
-        // of freedom are 3.42, and Student's t at 3 is 3.1824.
+        // Logarithms 1 ± 0.2 (n = 6, standard error 0.2 / √5) and ±0.1 and 0 (n = 5, 0.1 / √5): the
+        // degrees of freedom are 7.25, and Student's t at 7 is 2.3646.
         let of = |logs: &[f64]| logs.iter().map(|log: &f64| log.exp()).collect::<Vec<_>>();
-        let found = unpaired_ratio(&of(&[0.8, 1.2, 0.8, 1.2]), &of(&[-0.1, 0.1])).unwrap();
+        let new = of(&[0.8, 1.2, 0.8, 1.2, 0.8, 1.2]);
+        let found = unpaired_ratio(&new, &of(&[-0.1, 0.1, -0.1, 0.1, 0.0])).unwrap();
         assert!((found.ratio - 1.0_f64.exp()).abs() < 1e-12);
-        let half = 3.182_446 * (0.115_470_f64.powi(2) + 0.01).sqrt();
+        let half = 2.364_624 * (0.04_f64 / 5.0 + 0.01 / 5.0).sqrt();
         assert!((found.ci95[1].ln() - 1.0 - half).abs() < 1e-4, "{found:?}");
         assert!((found.ci95[0].ln() - 1.0 + half).abs() < 1e-4, "{found:?}");
     }
@@ -104,7 +123,7 @@ mod tests {
     #[test]
     fn ratios_add_their_half_widths_by_squares() {
         let ratio = |log: f64, half: f64| (log.exp(), [(log - half).exp(), (log + half).exp()]);
-        let found = UnpairedRatio::of_ratios(ratio(0.5, 0.03), ratio(0.2, 0.04));
+        let found = UnpairedRatio::of_ratios(ratio(0.5, 0.03), ratio(0.2, 0.04)).unwrap();
         assert!((found.ratio.ln() - 0.3).abs() < 1e-12);
         assert!((found.ci95[0].ln() - 0.25).abs() < 1e-12);
         assert!((found.ci95[1].ln() - 0.35).abs() < 1e-12);
@@ -112,11 +131,13 @@ mod tests {
 
     #[test]
     fn bad_input_is_an_error() {
-        assert_eq!(unpaired_ratio(&[], &[1.0, 2.0]), Err(StatsError::Empty));
-        let few = unpaired_ratio(&[1.0], &[1.0, 2.0]);
-        assert_eq!(few, Err(StatsError::TooFewPairs { pairs: 1 }));
-        let bad = unpaired_ratio(&[1.0, 2.0], &[1.0, 0.0]);
+        let few = |rounds| Err(StatsError::TooFewRounds { rounds });
+        assert_eq!(unpaired_ratio(&[], &[1.0; 9]), few(0));
+        assert_eq!(unpaired_ratio(&[1.0; 4], &[1.0; 5]), few(4));
+        let bad = unpaired_ratio(&[1.0; 5], &[1.0, 0.0, 1.0, 1.0, 1.0]);
         assert!(matches!(bad, Err(StatsError::Value { index: 1, .. })));
-        assert_eq!(unpaired_ratio(&[2.0; 3], &[1.0; 3]).unwrap().ci95, [2.0; 2]);
+        assert_eq!(unpaired_ratio(&[2.0; 5], &[1.0; 5]).unwrap().ci95, [2.0; 2]);
+        let bad = UnpairedRatio::of_ratios((1.0, [0.9, 1.1]), (-1.0, [0.9, 1.1]));
+        assert!(matches!(bad, Err(StatsError::Value { index: 3, .. })));
     }
 }

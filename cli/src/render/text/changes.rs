@@ -40,9 +40,13 @@ pub(crate) fn changes(found: &Changes, tolerance: f64, style: Style) -> String {
 
 fn title(change: &Change) -> String {
     let path = change.path.label();
-    match &change.baseline {
+    let title = match &change.baseline {
         Some(baseline) => format!("Toll: {path} against {}, {}", baseline.label(), change.test),
         None => format!("{path}, {}", change.test),
+    };
+    match &change.new_path {
+        Some(new) => format!("{title}\n  new from {} to {}", new.from, new.to),
+        None => title,
     }
 }
 
@@ -89,7 +93,7 @@ fn summary(found: &Changes, tolerance: f64) -> String {
         count(Verdict::Regressed),
         count(Verdict::Improved),
         count(Verdict::Same),
-        tolerance * 100.0,
+        tolerance,
         count(Verdict::Unclear),
         found.missing.len()
     );
