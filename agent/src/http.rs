@@ -175,6 +175,7 @@ mod tests {
         };
         let stuck = ask("/much").await;
         stuck.readable().await.unwrap();
+        let begin = std::time::Instant::now();
         let mut told = String::new();
         let mut waits = ask("/little").await;
         let read = waits.read_to_string(&mut told);
@@ -183,6 +184,10 @@ mod tests {
             .expect("the peer that does not read has the only place still")
             .unwrap();
         assert!(told.starts_with("HTTP/1.1 200 OK"), "{told}");
+        assert!(
+            begin.elapsed() > Duration::from_millis(500),
+            "two at a time"
+        );
         drop(stuck);
         server.abort();
     }

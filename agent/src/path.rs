@@ -298,9 +298,12 @@ fn loopback(space: &Space) -> Option<u32> {
 }
 
 /// The index of the device by which packets for an address of the namespace come in, where others
-/// leave by `leaves_by`: the same, but for a tunnel. A node sends through it to a pod, and what the
-/// pod sends to the node's own address comes as it is, over the nodes' network, by `underlay`.
-/// Addresses of the tunnel, or of a bridge of pods, are in the pods' network and stay in the tunnel.
+/// leave by `leaves_by`. `underlay`: by which packets leave for the peer's node.
+///
+/// What comes over the nodes' network comes by the card that has the address, or by `underlay` where
+/// none has it (a dummy device). That is also the way from a pod to the node's own address, where the
+/// node sends to the pod through a tunnel; but addresses of the tunnel, or of a bridge of pods, are in
+/// the pods' network and stay in the tunnel. All else comes by the device by which it leaves.
 fn arrives_at(space: &Space, leaves_by: u32, address: IpAddr, underlay: Option<u32>) -> u32 {
     let kind = |ifindex| {
         let mut links = space.links.iter();
@@ -308,15 +311,16 @@ fn arrives_at(space: &Space, leaves_by: u32, address: IpAddr, underlay: Option<u
             .find(|link| link.ifindex == ifindex)
             .map(|link| link.kind)
     };
-    if !kind(leaves_by).is_some_and(DeviceKind::is_tunnel) {
+    let (Some(holder), Some(underlay)) = (holder(space, address), underlay) else {
         return leaves_by;
-    }
-    match (holder(space, address), underlay) {
-        (Some(holder), Some(underlay)) if holder != leaves_by => {
-            let of_pods = holder != underlay && kind(holder) == Some(DeviceKind::Bridge);
-            if of_pods { leaves_by } else { underlay }
-        }
-        _ => leaves_by,
+    };
+    let of_pods = holder != underlay && kind(holder) == Some(DeviceKind::Bridge);
+    let by_tunnel = kind(leaves_by).is_some_and(DeviceKind::is_tunnel);
+    let over_nodes = leaves_by == underlay || by_tunnel && holder != leaves_by && !of_pods;
+    match kind(holder) {
+        _ if !over_nodes => leaves_by,
+        Some(DeviceKind::Physical | DeviceKind::Veth) => holder,
+        _ => underlay,
     }
 }
 

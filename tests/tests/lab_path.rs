@@ -15,6 +15,8 @@ use nettoll_tests::{
 
 /// An address of node n1 that is on no card, as nodes have it whose routes come by BGP.
 const OF_DUMMY: &str = "198.18.0.77";
+/// One of another card.
+const OF_CARD: &str = "198.18.0.78";
 
 struct Bed {
     agents: Vec<Agent>,
@@ -127,6 +129,12 @@ fn a_paths_ends_follow_its_routes() -> Result<()> {
     ip(&["link", "add", "dummy0", "type", "dummy"])?;
     ip(&["address", "add", OF_DUMMY, "dev", "dummy0"])?;
     ip(&["link", "set", "dummy0", "up"])?;
+    // Another card, whose network is the answers' way.
+    ip(&[
+        "link", "add", "eth1", "type", "veth", "peer", "name", "peer1",
+    ])?;
+    ip(&["address", "add", OF_CARD, "dev", "eth1"])?;
+    ip(&["link", "set", "eth1", "up"])?;
     for (endpoint, local, peer, end) in [
         (
             "pod/lab/n1-a",
@@ -161,6 +169,7 @@ fn a_paths_ends_follow_its_routes() -> Result<()> {
         ("node/n1", "198.18.1.1", "198.18.2.2", "node/n1 flannel.1"),
         ("node/n1", OF_DUMMY, "198.18.0.2", "node/n1 eth0"),
         ("node/n1", OF_DUMMY, "198.18.2.2", "node/n1 flannel.1"),
+        ("node/n1", OF_CARD, "198.18.0.2", "node/n1 eth0"),
     ] {
         let resolved = bed.resolve(endpoint, local, peer)?;
         assert_eq!(
@@ -171,10 +180,10 @@ fn a_paths_ends_follow_its_routes() -> Result<()> {
         assert_eq!(those(&resolved, |device| device.underlay), ["node/n1 eth0"]);
         // A node's own address is on the nodes' network, whatever device has it; a tunnel is only
         // for what goes to pods.
-        let arrival = if ["198.18.0.1", OF_DUMMY].contains(&local) && end.ends_with("flannel.1") {
-            "node/n1 eth0"
-        } else {
-            end
+        let arrival = match local {
+            "198.18.0.1" | OF_DUMMY if end.ends_with("flannel.1") => "node/n1 eth0",
+            OF_CARD => "node/n1 eth1",
+            _ => end,
         };
         assert_eq!(
             those(&resolved, |device| device.arrival),
