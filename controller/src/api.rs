@@ -18,7 +18,7 @@ mod body;
 mod listen;
 mod lists;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
@@ -29,7 +29,7 @@ use nettoll_core::{
     stacks::Query,
 };
 use serde::Serialize;
-use tokio::sync::mpsc::Receiver;
+use tokio::{sync::mpsc::Receiver, time::timeout};
 
 use self::body::Body;
 pub(crate) use self::listen::{Limits, ListenError, Listener};
@@ -42,6 +42,8 @@ use crate::{
 
 /// What users have besides a scrape's pages.
 const PAGES: &str = "POST /api/v1/jobs, GET /api/v1/inventory, nodes, pairs, runs, runs/ID, stacks/ID and metrics, ";
+/// How long a client has to send a job.
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
 const MANY_WAIT: &str = "others wait for stacks already; ask again later";
 
 /// What users can ask.
@@ -149,14 +151,15 @@ fn scrape(metrics: &Metrics, headers: &HeaderMap) -> Response<Body> {
 }
 
 async fn submit(jobs: &Arc<Jobs>, body: Incoming) -> Result<Receiver<JobEvent>, Response<Body>> {
-    let body = Limited::new(body, MAX_BODY_BYTES)
-        .collect()
+    let refused = |error: String| {
+        let what = format!("cannot read the job: {error}; it has {MAX_BODY_BYTES} bytes at most");
+        refuse(StatusCode::BAD_REQUEST, what)
+    };
+    let body = Limited::new(body, MAX_BODY_BYTES).collect();
+    let body = timeout(BODY_DEADLINE, body)
         .await
-        .map_err(|error| {
-            let what =
-                format!("cannot read the job: {error}; it has {MAX_BODY_BYTES} bytes at most");
-            refuse(StatusCode::BAD_REQUEST, what)
-        })?;
+        .map_err(|_| refused(format!("it was not there within {BODY_DEADLINE:?}")))?
+        .map_err(|error| refused(error.to_string()))?;
     let job: Job = serde_json::from_slice(&body.to_bytes()).map_err(|error| {
         let what = format!("this is no job: {error}; send {{\"toll\": …}} or {{\"test\": …}}");
         refuse(StatusCode::BAD_REQUEST, what)

@@ -57,12 +57,16 @@ fn alone(places: &Places) -> Result<File> {
     let folder = places.vm();
     fs::create_dir_all(&folder)?;
     let lock = File::create(folder.join("lock"))?;
-    if let Err(TryLockError::WouldBlock) = lock.try_lock() {
-        eprintln!(
-            "vm: another call uses {}; waiting for its end",
-            folder.display()
-        );
-        lock.lock()?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            eprintln!(
+                "vm: another call uses {}; waiting for its end",
+                folder.display()
+            );
+            lock.lock()?;
+        }
+        Err(TryLockError::Error(error)) => return Err(error.into()),
     }
     Ok(lock)
 }

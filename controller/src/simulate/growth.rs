@@ -1,6 +1,6 @@
 //! Whether planning grows as the nodes do: one large cluster beside as many small ones as have its
-//! nodes in all, in turn. So both sides are as long, have the same memory to go through, and meet
-//! the same neighbours of the machine.
+//! nodes in all, in turn. So both sides are as long, go through as much memory, and meet the same
+//! neighbours of the machine.
 
 use nettoll_core::{
     inventory::Cluster,
@@ -18,6 +18,8 @@ const PAIRS: usize = 41;
 pub(super) struct Growth {
     nodes: u32,
     clusters: u32,
+    /// In the orders of the large cluster's agents and of those of all small ones.
+    edges: [usize; 2],
     /// Of the large cluster and of all small ones, in ms.
     pairs_cpu_ms: Vec<[f64; 2]>,
 }
@@ -38,22 +40,29 @@ pub(super) fn growth(nodes: u32, small: u32, zones: u32, settings: &Settings) ->
     let all_small: Vec<_> = (0..clusters)
         .map(|number| cluster(number * small, small))
         .collect();
+    // Plans are kept until all of a side are made: both sides have as much memory to go through.
     let plan = |clusters: &[Cluster]| {
-        let edges = (clusters.iter()).map(|cluster| planned(&Plan::new(cluster, settings)));
-        edges.sum::<usize>()
+        let plan = |cluster: &Cluster| Plan::new(cluster, settings);
+        let plans: Vec<_> = clusters.iter().map(plan).collect();
+        let edges = plans.iter().map(planned).sum::<usize>();
+        (plans, edges)
     };
-    let pair = |number: usize| {
+    let mut edges = [0; 2];
+    let mut pair = |number: usize| {
         let mut took = [0.0; 2];
         // Each is first as often as the other.
         for side in [number % 2, 1 - number % 2] {
             let clusters = if side == 0 { &large[..] } else { &all_small };
-            took[side] = once(|| plan(clusters)).0.cpu_ms;
+            let (time, (_plans, made)) = once(|| plan(clusters));
+            (took[side], edges[side]) = (time.cpu_ms, made);
         }
         took
     };
+    let pairs_cpu_ms = (0..PAIRS).map(&mut pair).skip(1).collect();
     Growth {
         nodes: small * clusters,
         clusters,
-        pairs_cpu_ms: (0..PAIRS).map(pair).skip(1).collect(),
+        edges,
+        pairs_cpu_ms,
     }
 }

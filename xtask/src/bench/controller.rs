@@ -119,8 +119,18 @@ pub(super) fn run(args: &Args, places: &Places) -> Result<()> {
 /// Planning a large cluster beside as many small ones as have its nodes.
 const GROWTH: [&str; 6] = ["--nodes", "5000", "--neighbours", "16", "--beside", "500"];
 
+/// Linear is a ratio of 1. A planner that is exactly so has half its figures above: this is as much as the
+/// measure leaves in doubt.
+const LINEAR: f64 = 1.03;
+
 fn growth(told: &Value) -> Result<Comparison> {
     let pairs: Vec<[f64; 2]> = serde_json::from_value(told["pairs_cpu_ms"].clone())?;
+    let [large, small]: [f64; 2] = serde_json::from_value(told["edges"].clone())?;
+    // Small clusters have more pairs between zones, which each has a few of.
+    ensure!(
+        (0.98..=1.0).contains(&(large / small)),
+        "the sides plan {large} and {small} edges"
+    );
     let name = format!(
         "planning {} nodes over {} clusters of 500",
         told["nodes"], told["clusters"]
@@ -129,7 +139,7 @@ fn growth(told: &Value) -> Result<Comparison> {
         name,
         "ms",
         &pairs,
-        Some(Goal::AtMost(1.0)),
+        Some(Goal::AtMost(LINEAR)),
     )?)
 }
 
