@@ -145,12 +145,6 @@ fn each_pair_has_its_stream() -> Result<()> {
 fn a_stream_that_fails_keeps_no_other_one() -> Result<()> {
     let _configured = Configured::with(&day_of(10))?;
     let authority = Authority::of_cluster()?;
-    let pod = on("agent", "n2")?;
-    let agent = NodeAgent::of(&pod, &authority)?;
-    let runs = || {
-        let page = agent.page("/metrics")?.1;
-        value(&page, "nettoll_agent_runs_total", &[])
-    };
     let ended = |outcome: &str| {
         let outcome = format!("outcome=\"{outcome}\"");
         let name = "nettoll_tests_total";
@@ -158,17 +152,29 @@ fn a_stream_that_fails_keeps_no_other_one() -> Result<()> {
         let page = metrics()?;
         Ok(value(&page, name, &["test=\"tcp_stream\"", &outcome]).unwrap_or_default())
     };
-    let process = Process::of(&pod.uid, "nettoll-agent")?;
-    let (before, failed) = (runs()?, ended("failed")?);
-    eventually(PATIENCE, || {
-        ensure!(runs()? > before, "no stream begins");
-        Ok(())
-    })?;
-    kill(&process)?;
-    let valid = eventually(PATIENCE, || {
-        ensure!(ended("failed")? >= failed + 2.0, "it has not failed");
-        ended("valid")
-    })?;
+    let failed = ended("failed")?;
+    // On a busy machine a stream may be over before its agent is: then there is another one.
+    let mut valid = Err(anyhow::anyhow!("no agent was killed"));
+    for _ in 0..3 {
+        let pod = on("agent", "n2")?;
+        let agent = NodeAgent::of(&pod, &authority)?;
+        let runs = || value(&agent.page("/metrics")?.1, "nettoll_agent_runs_total", &[]);
+        let process = Process::of(&pod.uid, "nettoll-agent")?;
+        let before = eventually(PATIENCE, runs)?;
+        eventually(PATIENCE, || {
+            ensure!(runs()? > before, "no stream begins");
+            Ok(())
+        })?;
+        kill(&process)?;
+        valid = eventually(PATIENCE / 3, || {
+            ensure!(ended("failed")? >= failed + 2.0, "it has not failed");
+            ended("valid")
+        });
+        if valid.is_ok() {
+            break;
+        }
+    }
+    let valid = valid?;
     eventually(PATIENCE, || {
         let more = ended("valid")? - valid;
         ensure!(

@@ -34,27 +34,29 @@ impl Configured {
         };
         let text = format!("{before}\n{more}");
         write(&text)?;
-        eventually(SEEN, || {
-            for pod in pods("controller")? {
-                let file = Process::of(&pod.uid, "nettoll-control")?.file(PATH);
-                ensure!(
-                    fs::read_to_string(file)? == text,
-                    "{} has the old one",
-                    pod.name
-                );
-            }
-            Ok(())
-        })?;
+        seen(&text)?;
         Ok(this)
     }
 }
 
 impl Drop for Configured {
     fn drop(&mut self) {
-        if let Err(error) = write(&self.before) {
+        if let Err(error) = write(&self.before).and_then(|()| seen(&self.before)) {
             eprintln!("the controllers keep another configuration: {error:#}");
         }
     }
+}
+
+/// Waits until all controllers that there are have it.
+fn seen(text: &str) -> Result<()> {
+    eventually(SEEN, || {
+        for pod in pods("controller")? {
+            let file = Process::of(&pod.uid, "nettoll-control")?.file(PATH);
+            let told = fs::read_to_string(file)?;
+            ensure!(told == text, "{} has another one", pod.name);
+        }
+        Ok(())
+    })
 }
 
 fn write(text: &str) -> Result<()> {
