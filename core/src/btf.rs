@@ -1,11 +1,12 @@
 //! A reader of BTF, the kernel's description of its own types.
 //!
 //! Only what the probe needs: the offset of a (possibly nested) member, the existence of a
-//! function, the prototype of a tracepoint. The format is that of the kernel's
+//! function, the prototype of a tracepoint, the values of an enumeration. The format is that of the kernel's
 //! `Documentation/bpf/btf.rst`. Truncated or inconsistent input is an error, never a panic. [`cut`]
 //! makes small descriptions of large ones, for tests.
 
 pub mod cut;
+mod enumerators;
 
 use std::fmt;
 
@@ -379,9 +380,9 @@ pub(crate) mod tests {
     use super::*;
 
     /// `struct s { int a; struct { int b; const u_t c; }; int bits:3; }` with
-    /// `typedef struct { int d; int e; } u_t`, a function and a tracepoint.
+    /// `typedef struct { int d; int e; } u_t`, a function, a tracepoint and an `enum en`.
     pub(crate) fn blob() -> Vec<u8> {
-        let strings = b"\0s\0a\0b\0c\0bits\0u_t\0d\0e\0int\0fn\0btf_trace_tp\0";
+        let strings = b"\0s\0a\0b\0c\0bits\0u_t\0d\0e\0int\0fn\0btf_trace_tp\0en\0EN_A\0EN_B\0";
         let at = |name: &str| {
             let mut pattern = vec![0];
             pattern.extend(name.bytes());
@@ -420,6 +421,7 @@ pub(crate) mod tests {
         ty(&[at("btf_trace_tp"), 8 << 24, 9]); // 10
         ty(&[0, 10 << 24, 6]); // 11 const struct s
         ty(&[0, 2 << 24, 11]); // 12 pointer
+        ty(&[at("en"), 6 << 24 | 2, 4, at("EN_A"), 0, at("EN_B"), 7]); // 13
         let type_bytes = 4 * types.len() as u32;
         let header = [
             u32::from(MAGIC) | 1 << 16,
@@ -460,6 +462,9 @@ pub(crate) mod tests {
         let arguments: Vec<_> = arguments.into_iter().map(text).collect();
         assert_eq!(arguments, ["struct s *s", "int a"]);
         assert_eq!(btf.prototype("fn").unwrap(), None);
+        let enumerators = [("EN_A".to_owned(), 0), ("EN_B".to_owned(), 7)];
+        assert_eq!(btf.enumerators("en").unwrap().unwrap(), enumerators);
+        assert_eq!(btf.enumerators("s").unwrap(), None);
     }
 
     #[test]
@@ -477,6 +482,7 @@ pub(crate) mod tests {
                 if let Ok(btf) = Btf::parse(bytes) {
                     let _ = btf.offset("s", "c.e");
                     let _ = btf.prototype("tp");
+                    let _ = btf.enumerators("en");
                 }
             }
         }

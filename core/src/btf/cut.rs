@@ -9,13 +9,20 @@ use super::{Btf, BtfError, MAGIC, Type, kind};
 /// Bytes of the header, and words of it.
 const HEADER: u32 = 24;
 
-/// The description with these members (structure, path) and these tracepoints alone.
+/// The description with these members (structure, path), these tracepoints, and the enumerations
+/// of these that there are, alone.
 ///
 /// # Errors
-/// Where one is missing.
-pub fn cut(btf: &Btf, members: &[(&str, &str)], tracepoints: &[&str]) -> Result<Vec<u8>, BtfError> {
+/// Where a member or a tracepoint is missing.
+pub fn cut(
+    btf: &Btf,
+    members: &[(&str, &str)],
+    tracepoints: &[&str],
+    enumerations: &[&str],
+) -> Result<Vec<u8>, BtfError> {
     let mut cut = Cut {
         btf,
+        enumerations,
         whole: BTreeMap::new(),
         ids: BTreeMap::new(),
         types: Vec::new(),
@@ -38,11 +45,19 @@ pub fn cut(btf: &Btf, members: &[(&str, &str)], tracepoints: &[&str]) -> Result<
         let id = btf.tracepoint(name)?;
         cut.take(id.ok_or_else(|| BtfError::NoStruct(format!("btf_trace_{name}")))?)?;
     }
+    for id in 1..=btf.types.len() as u32 {
+        let ty = btf.get(id)?;
+        if ty.kind == kind::ENUM && cut.wants(&ty)? {
+            cut.take(id)?;
+        }
+    }
     Ok(cut.finish())
 }
 
 struct Cut<'a> {
     btf: &'a Btf,
+    /// Those whose values are kept.
+    enumerations: &'a [&'a str],
     /// Structures that are wanted, and which of their members.
     whole: BTreeMap<u32, BTreeSet<Vec<u8>>>,
     /// New ids by old ones.
@@ -66,6 +81,12 @@ impl Cut<'_> {
             self.keep(self.btf.plain(ty)?, rest)?;
         }
         Ok(())
+    }
+
+    /// Whether the values of an enumeration are asked for.
+    fn wants(&self, ty: &Type) -> Result<bool, BtfError> {
+        let name = self.btf.string(ty.name)?;
+        Ok(self.enumerations.iter().any(|it| it.as_bytes() == name))
     }
 
     /// The new id of a type.
@@ -105,6 +126,15 @@ impl Cut<'_> {
             kind::INT => {
                 let encoding = self.btf.word(ty.at + 12)?;
                 vec![name, info(ty.kind, 0), ty.size_or_type, encoding]
+            }
+            kind::ENUM if self.wants(&ty)? => {
+                let mut words = vec![name, info(ty.kind, ty.count as usize), ty.size_or_type];
+                for index in 0..ty.count as usize {
+                    let at = ty.at + 12 + 8 * index;
+                    words.push(self.name(self.btf.word(at)?)?);
+                    words.push(self.btf.word(at + 4)?);
+                }
+                words
             }
             kind::ENUM | kind::ENUM64 => vec![name, kind::ENUM << 24, ty.size_or_type],
             kind::FWD => vec![name, info(ty.kind, 0), 0],
@@ -193,7 +223,7 @@ mod tests {
     #[test]
     fn what_was_asked_for_stays_and_the_rest_goes() {
         let whole = Btf::parse(blob()).unwrap();
-        let small = cut(&whole, &[("s", "c.e")], &["tp"]).unwrap();
+        let small = cut(&whole, &[("s", "c.e")], &["tp"], &["en", "absent"]).unwrap();
         let small = Btf::parse(small).unwrap();
         assert_eq!(small.offset("s", "c.e").unwrap(), 12);
         assert_eq!(
@@ -205,7 +235,14 @@ mod tests {
             Err(BtfError::NoMember { .. })
         ));
         assert_eq!(small.function("fn").unwrap(), None);
-        assert!(cut(&whole, &[("s", "nothing")], &[]).is_err());
-        assert!(cut(&whole, &[], &["nothing"]).is_err());
+        assert_eq!(
+            small.enumerators("en").unwrap(),
+            whole.enumerators("en").unwrap()
+        );
+        let none = cut(&whole, &[], &[], &[]).unwrap();
+        let none = Btf::parse(none).unwrap().enumerators("en").unwrap();
+        assert_eq!(none, None, "nobody asked for it");
+        assert!(cut(&whole, &[("s", "nothing")], &[], &[]).is_err());
+        assert!(cut(&whole, &[], &["nothing"], &[]).is_err());
     }
 }

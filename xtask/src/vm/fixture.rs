@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use nettoll_core::{
     btf::{Btf, cut::cut},
-    kernel::{MEMBERS, TRACEPOINTS},
+    kernel::{ENUMERATIONS, MEMBERS, TRACEPOINTS},
 };
 
 use crate::{places::Places, vm::kernel::Kernel};
@@ -35,7 +35,7 @@ pub(crate) fn write(kernel: &Kernel, places: &Places) -> Result<()> {
     )?;
     let members = MEMBERS.map(|member| (member.structure, member.member));
     let tracepoints = TRACEPOINTS.map(|tracepoint| tracepoint.name);
-    let fixture = cut(&btf, &members, &tracepoints)?;
+    let fixture = cut(&btf, &members, &tracepoints, &ENUMERATIONS)?;
     let version: Vec<_> = kernel.release.split('.').take(2).collect();
     let name = format!("linux-{}.btf", version.join("."));
     let file = places.root.join(FOLDER).join(name);
