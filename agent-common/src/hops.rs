@@ -1,14 +1,16 @@
 //! The maps of the hop programs: which devices and flows they look at, what they keep of a packet
-//! under way, what they count between two hops and in a transmit function, and their counters.
+//! under way, what they count between two hops, in a transmit function and of dropped packets, and
+//! their counters.
 
 mod counters;
 mod device;
+mod drops;
 mod edge;
 mod flow;
 mod nest;
 mod packet;
 
-pub use self::{counters::*, device::*, edge::*, flow::*, nest::*, packet::*};
+pub use self::{counters::*, device::*, drops::*, edge::*, flow::*, nest::*, packet::*};
 
 /// What the programs read beside the tables.
 #[repr(C)]
@@ -44,6 +46,8 @@ const _: () = {
     assert!(size_of::<FlowState>() == 64);
     assert!(size_of::<PacketSlot>() == 64);
     assert!(size_of::<WireSlot>() == 24);
+    assert!(size_of::<DropKey>() == 12);
+    assert!(size_of::<DropCount>() == 32);
     assert!(size_of::<EdgeCell>() == 18 * 64);
     assert!(size_of::<SelfCell>() == 64);
     assert!(size_of::<SeamTime>() == 24);
@@ -73,6 +77,8 @@ mod user {
         super::Config,
         super::FlowKey,
         super::FlowRef,
+        super::DropKey,
+        super::DropCount,
         super::EdgeCell,
         super::SelfCell,
         super::Cpu,

@@ -3,7 +3,7 @@
 //! The eBPF side (`agent-ebpf/src/hops`) aggregates in arrays with a part for each CPU; this side
 //! resolves struct offsets from what the kernel says of itself ([`kernel`]), loads the programs,
 //! tells them which flows and devices matter ([`follow`], [`devices`]), maps their [`memory`], shares
-//! stamps with the traffic threads ([`stamps`]), reads what was counted ([`counts`]) and what the programs
+//! stamps with the traffic threads ([`stamps`]), reads what was counted ([`counts`], [`drops`]) and what the programs
 //! themselves cost ([`calibration`]) and add to self times ([`seam`]). Programs are attached only in
 //! rounds that want them; what they could not count is counted by reason.
 //!
@@ -13,6 +13,7 @@
 mod calibration;
 mod counts;
 mod devices;
+mod drops;
 mod follow;
 pub(crate) mod kernel;
 mod memory;
@@ -32,15 +33,15 @@ use nettoll_agent_common::hops::{
 };
 use nettoll_core::{
     btf::BtfError,
-    hop::{Edge, SelfTime},
-    kernel::{MEMBERS, Mismatch, TRACEPOINTS, Tracepoint},
+    hop::{Dropped, Edge, SelfTime},
+    kernel::{DropReasons, MEMBERS, Mismatch, TRACEPOINTS, Tracepoint},
     report::Program,
 };
 
 pub(crate) use self::{calibration::Calibration, seam::Passed, stamps::Stamps, way::Way};
 use self::{
-    calibration::Cost, counts::Counts, devices::Devices, kernel::KernelError, seam::Seams,
-    stamps::States,
+    calibration::Cost, counts::Counts, devices::Devices, drops::Drops, kernel::KernelError,
+    seam::Seams, stamps::States,
 };
 
 /// Why there is no probe.
@@ -145,6 +146,7 @@ pub(crate) struct Probe {
     attached: Option<Hooks>,
     states: Arc<States>,
     counts: Counts,
+    drops: Drops,
     config: Array<MapData, Config>,
     device_table: Array<MapData, DeviceEntry>,
     flow_table: HashMap<MapData, FlowKey, FlowRef>,
@@ -188,6 +190,9 @@ impl Probe {
         for (variable, offset) in &offsets {
             loader.override_global(variable, offset, true);
         }
+        let reasons = DropReasons::of(&kernel)?;
+        let tells_reasons = u32::from(reasons.is_some());
+        loader.override_global("TELLS_REASONS", &tells_reasons, true);
         counts::size(&mut loader)?;
         let mut ebpf = loader.load(object)?;
         // Only an object that was built with the feature `log` has the log's map.
@@ -205,6 +210,7 @@ impl Probe {
         Ok(Self {
             states: States::of(&mut ebpf)?,
             counts: Counts::new(&mut ebpf)?,
+            drops: Drops::new(map(&mut ebpf, "DROPS")?, reasons)?,
             config: map(&mut ebpf, "CONFIG")?.try_into()?,
             device_table: map(&mut ebpf, "DEVICES")?.try_into()?,
             flow_table: map(&mut ebpf, "FLOWS")?.try_into()?,
@@ -292,6 +298,11 @@ impl Probe {
     /// Exact self times between the flow's marks so far.
     pub(crate) fn self_times(&self, flow: FlowId) -> Vec<SelfTime> {
         self.counts.self_times(flow.0, &self.devices)
+    }
+
+    /// What the kernel dropped of the flow between its marks so far.
+    pub(crate) fn drops(&self, flow: FlowId) -> Result<Vec<Dropped>, ProbeError> {
+        self.drops.of(flow.0, &self.devices)
     }
 
     /// The programs and their counts since load (`node` is left empty).

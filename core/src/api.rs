@@ -50,7 +50,7 @@ pub use self::{inventory::*, job::*, light::*, lists::*};
 use crate::{
     device::Device,
     endpoint::{Endpoint, Path},
-    hop::{Edge, SelfTime},
+    hop::{Dropped, Edge, SelfTime},
     report::{DeviceContext, NodeContext, Options, TestType},
 };
 
@@ -368,6 +368,9 @@ pub struct RunSide {
     pub edges: Vec<Edge>,
     /// Exact self times, with the seams between the probe's programs.
     pub self_times: Vec<SelfTime>,
+    /// What the kernel dropped on the way. `None` where nobody looked.
+    #[serde(default)]
+    pub drops: Option<Vec<Dropped>>,
     /// Mean time of a seam: leaving one program of the probe after its look at the clock and
     /// entering the next up to its own, with nothing between. `None` where it was not measured.
     #[serde(default)]

@@ -128,6 +128,26 @@ pub struct Edge {
     pub histogram: Vec<(u64, u64)>,
 }
 
+/// Packets of a flow that the kernel dropped after one hop for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dropped {
+    /// The way of the packets.
+    pub direction: Direction,
+    /// The last hop; the thread's send where they had none.
+    pub last: Hop,
+    /// The kernel's name for the reason; `None` where it tells none.
+    pub reason: Option<String>,
+    /// Data-carrying `sk_buff`s.
+    pub packets: u64,
+    /// Wire packets in them.
+    pub segments: u64,
+    /// Packets without payload, in none of the other figures.
+    pub ack_packets: u64,
+    /// Payload bytes.
+    pub bytes: u64,
+}
+
 /// Exact self time of one device's transmit function for a flow's packets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

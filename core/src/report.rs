@@ -12,10 +12,11 @@ use crate::{
     stats::MIN_PAIRS,
 };
 
+mod drops;
 mod http;
 mod test;
 
-pub use self::{http::Http, test::TestType};
+pub use self::{drops::Drops, http::Http, test::TestType};
 
 /// The value of [`Report::schema`].
 pub const SCHEMA: &str = "nettoll.report/v1";
@@ -197,6 +198,9 @@ pub struct Run {
     pub http: Option<Http>,
     /// Where the time went.
     pub stages: Option<Vec<Stage>>,
+    /// What the kernel dropped on the way; empty for nothing, `null` where nobody looked.
+    #[serde(default)]
+    pub drops: Option<Vec<Drops>>,
     /// CPU by what the innermost matching frame was busy with.
     pub components: Option<Vec<Share>>,
     /// CPU by the whole stack.

@@ -21,9 +21,10 @@ use crate::{
     api::{RunSide, UserStage},
     device::{Device, DeviceId},
     hop::{Direction, Edge, Event, Side},
-    report::{Stage, StageClass},
+    report::{Drops, Stage, StageClass},
 };
 
+mod drops;
 mod order;
 mod row;
 mod table;
@@ -69,6 +70,8 @@ pub struct Waterfall {
     /// What the stages add up to, of the mean round-trip time; `None` where nothing says how long
     /// a round trip is, or where a stage was computed from that.
     pub closure: Option<f64>,
+    /// What the kernel dropped on the way; `None` where nobody looked.
+    pub drops: Option<Vec<Drops>>,
 }
 
 /// Derives a run's stages.
@@ -80,6 +83,7 @@ pub fn waterfall(journey: &Journey<'_>) -> Waterfall {
         rows.extend(one_way(journey, &devices, direction));
     }
     add_self_times(&mut rows, journey.sides);
+    let drops = drops::rows(journey, &devices);
 
     let mut stages: Vec<Stage> = rows.iter().map(Row::to_stage).collect();
     let requests = (journey.requests > 0).then_some(journey.requests as f64);
@@ -87,6 +91,7 @@ pub fn waterfall(journey: &Journey<'_>) -> Waterfall {
         return Waterfall {
             stages,
             closure: None,
+            drops,
         };
     };
     let seen: f64 = rows.iter().map(|row| row.sum_ns as f64 / requests).sum();
@@ -102,7 +107,11 @@ pub fn waterfall(journey: &Journey<'_>) -> Waterfall {
         (rtt - seen, Some(seen / rtt))
     };
     stages.push(residual("unattributed", None, left));
-    Waterfall { stages, closure }
+    Waterfall {
+        stages,
+        closure,
+        drops,
+    }
 }
 
 /// Devices may be listed once for each end of the path: what either listing says holds.

@@ -41,7 +41,8 @@ pub enum Loss {
     Stale = 3,
     /// A transmit function's end without its begin, or too deep a nest.
     Nesting = 4,
-    /// The kernel freed a followed packet on the way: dropped.
+    /// The kernel dropped a followed packet. It is in the table of drops too, where there is room and
+    /// its headers tell whose it is.
     Dropped = 5,
     /// A header could not be read.
     Unreadable = 6,

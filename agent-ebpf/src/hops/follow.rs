@@ -24,7 +24,7 @@ fn now_ns() -> u64 {
 /// A packet's key and its slot in the packet table (Fibonacci hashing; `sk_buff`s are aligned to
 /// cache lines).
 #[inline(always)]
-fn packet(skb: Skb, config: &'static Config) -> Option<(u64, &'static mut PacketSlot)> {
+pub(crate) fn packet(skb: Skb, config: &'static Config) -> Option<(u64, &'static mut PacketSlot)> {
     let key = skb.key(config);
     let mixed = (key >> 6).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let slot = maps::packet((mixed >> (64 - PACKET_SLOTS.trailing_zeros())) as u32)?;
@@ -51,7 +51,7 @@ fn known(device: Device, config: &'static Config, here: &Here) -> Option<&'stati
 
 /// The device, by the table.
 #[inline(always)]
-fn look_up(device: Device, key: u64, config: &Config) -> Option<KnownDevice> {
+pub(crate) fn look_up(device: Device, key: u64, config: &Config) -> Option<KnownDevice> {
     let (netns, ifindex) = (device.netns(), device.ifindex());
     let entry = maps::device(device_slot(netns, ifindex, config.seed))?;
     let (index, flags) = if entry.netns == netns && entry.ifindex == ifindex {
@@ -69,13 +69,14 @@ fn look_up(device: Device, key: u64, config: &Config) -> Option<KnownDevice> {
 
 /// The state of a slot's flow, where the slot is of its present registration and counted.
 #[inline(always)]
-fn counted(slot: &PacketSlot) -> Option<&'static mut FlowState> {
+pub(crate) fn counted(slot: &PacketSlot) -> Option<&'static mut FlowState> {
     let state = maps::flow_state(u32::from(slot.flow))?;
     (state.counted != 0 && state.generation == slot.generation).then_some(state)
 }
 
+/// A direction as an index.
 #[inline(always)]
-fn way(direction: u16) -> usize {
+pub(crate) fn way(direction: u16) -> usize {
     core::hint::black_box(direction) as usize & 1
 }
 
@@ -360,9 +361,9 @@ pub(crate) fn copied(skb: Skb, here: &mut Here) -> Option<()> {
     Some(())
 }
 
-/// A packet is freed; `reason` holds where that is on its way.
+/// A packet is done; on its way it was merged into another one.
 #[inline(always)]
-pub(crate) fn ended(skb: Skb, reason: Loss, here: &mut Here) -> Option<()> {
+pub(crate) fn consumed(skb: Skb, here: &mut Here) -> Option<()> {
     let (key, slot) = packet(skb, maps::CONFIG.get(0)?)?;
     if slot.skb != key {
         return None;
@@ -370,7 +371,7 @@ pub(crate) fn ended(skb: Skb, reason: Loss, here: &mut Here) -> Option<()> {
     slot.skb = 0;
     if slot.state == PACKET_MOVING {
         counted(slot)?;
-        here.lose(reason);
+        here.lose(Loss::Merged);
     }
     Some(())
 }

@@ -37,6 +37,16 @@ offsets! {
     OFF_NET_INUM,
     /// `skb_shared_info.gso_segs`
     OFF_SHINFO_GSO_SEGS,
+    /// Not 0 where `kfree_skb` has a reason as its third argument.
+    TELLS_REASONS,
+}
+
+/// Whether the kernel says why it drops a packet. Where it does not, the verifier never looks at what
+/// follows.
+#[inline(always)]
+pub(crate) fn tells_reasons() -> bool {
+    // SAFETY: reads a static that user space set before load.
+    unsafe { core::ptr::read_volatile(&TELLS_REASONS) != 0 }
 }
 
 /// A member of a structure that the verifier knows the type of.
@@ -70,7 +80,7 @@ impl Skb {
         key(self.0, base)
     }
 
-    /// The device that it is on.
+    /// The device that it is on: on its way down there is none before it has a route.
     #[inline(always)]
     pub(crate) fn device(self) -> Device {
         Device(member(self.0, &OFF_SKB_DEV))

@@ -9,10 +9,12 @@
 //! nodes share a kernel) it is followed by flow and sequence, so that a forwarder which makes
 //! new packets does not break it.
 //!
-//! Every other packet leaves after one look at the device table and one at the packet table.
+//! Every other packet leaves after one look at the device table and one at the packet table, but for
+//! one that is dropped: of that the headers are looked at too.
 #![no_std]
 #![no_main]
 
+mod drops;
 mod follow;
 mod headers;
 mod kernel;
@@ -20,7 +22,7 @@ mod maps;
 mod nest;
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use nettoll_agent_common::hops::{EventCode, Loss, ProgramCode};
+use nettoll_agent_common::hops::{EventCode, NO_REASON, ProgramCode};
 
 use crate::{
     kernel::{Device, Skb},
@@ -86,7 +88,7 @@ fn consume_skb(ctx: BtfTracePointContext) {
     let Some(mut here) = Here::run(ProgramCode::Consume) else {
         return;
     };
-    let _ = follow::ended(Skb(ctx.arg(0)), Loss::Merged, &mut here);
+    let _ = follow::consumed(Skb(ctx.arg(0)), &mut here);
 }
 
 #[btf_tracepoint(function = "kfree_skb")]
@@ -94,7 +96,12 @@ fn kfree_skb(ctx: BtfTracePointContext) {
     let Some(mut here) = Here::run(ProgramCode::Free) else {
         return;
     };
-    let _ = follow::ended(Skb(ctx.arg(0)), Loss::Dropped, &mut here);
+    let reason = if kernel::tells_reasons() {
+        ctx.arg(2)
+    } else {
+        NO_REASON
+    };
+    let _ = drops::dropped(Skb(ctx.arg(0)), reason, &mut here);
 }
 
 #[panic_handler]

@@ -9,12 +9,12 @@ use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
     helpers::generated::bpf_get_smp_processor_id,
     macros::map,
-    maps::{Array, HashMap},
+    maps::{Array, HashMap, PerCpuHashMap},
 };
 use nettoll_agent_common::hops::{
-    CELLS, Config, Counters, Cpu, DEVICE_CACHE, DEVICE_SLOTS, DeviceEntry, EdgeCell, FLOWS,
-    FlowKey, FlowRef, FlowState, KnownDevice, Loss, Nest, PACKET_SLOTS, PLACES, PacketSlot,
-    ProgramCode, SelfCell, WIRE_SLOTS, WireSlot, first_place,
+    CELLS, Config, Counters, Cpu, DEVICE_CACHE, DEVICE_SLOTS, DROPS, DeviceEntry, DropCount,
+    DropKey, EdgeCell, FLOWS, FlowKey, FlowRef, FlowState, KnownDevice, Loss, Nest, PACKET_SLOTS,
+    PLACES, PacketSlot, ProgramCode, SelfCell, WIRE_SLOTS, WireSlot, first_place,
 };
 
 #[map]
@@ -31,6 +31,9 @@ static STATES: Array<FlowState> = Array::with_max_entries(FLOWS as u32, BPF_F_MM
 static PACKETS: Array<PacketSlot> = Array::with_max_entries(PACKET_SLOTS as u32, BPF_F_MMAPABLE);
 #[map]
 static WIRE: Array<WireSlot> = Array::with_max_entries(WIRE_SLOTS as u32, 0);
+#[map(name = "DROPS")]
+pub(crate) static DROP_COUNTS: PerCpuHashMap<DropKey, DropCount> =
+    PerCpuHashMap::with_max_entries(DROPS as u32, 0);
 
 // Of each CPU, one after the other.
 #[map]

@@ -72,15 +72,11 @@ impl Counts {
             let cell = self.edges.read(index);
             sums.entry(cell.key).or_default().add(&cell);
         }
-        let hop = |code: u32| {
-            let device = devices.id((code >> 4) as u16)?;
-            Some(Hop {
-                device,
-                event: *EVENTS.get((code & 15) as usize)?,
-            })
-        };
         let edge = |(key, sum): (u32, Sum)| {
-            let (from, to) = (hop((key >> 12) & 0xFFF)?, hop(key & 0xFFF)?);
+            let (from, to) = (
+                hop((key >> 12) & 0xFFF, devices)?,
+                hop(key & 0xFFF, devices)?,
+            );
             Some(sum.edge(direction(key >> 25), from, to, key >> 24 & 1 != 0))
         };
         let mut edges: Vec<Edge> = sums.into_iter().filter_map(edge).collect();
@@ -162,7 +158,15 @@ impl Counts {
     }
 }
 
-fn direction(bits: u32) -> Direction {
+/// A hop by its code.
+pub(super) fn hop(code: u32, devices: &Devices) -> Option<Hop> {
+    Some(Hop {
+        device: devices.id((code >> 4) as u16)?,
+        event: *EVENTS.get((code & 15) as usize)?,
+    })
+}
+
+pub(super) fn direction(bits: u32) -> Direction {
     if bits & 1 == 0 {
         Direction::Request
     } else {

@@ -108,7 +108,7 @@ impl Probe {
             self.devices.clear();
         }
         self.counts.clear(flow.0);
-        Ok(())
+        self.drops.clear(flow.0)
     }
 }
 

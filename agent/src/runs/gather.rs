@@ -6,7 +6,7 @@ use nettoll_core::api::RunSide;
 
 use super::{
     Runs,
-    instruments::{Observation, lock},
+    instruments::{Counted, Observation, lock},
     run::Run,
 };
 use crate::{metrics::Totals, probe::Way, traffic::Seen};
@@ -46,11 +46,16 @@ impl Runs {
 
     /// The hops and stages that were seen in the run's rounds with the probe so far.
     pub(super) fn measured(&self, run: &Run, observation: &Observation) -> RunSide {
-        let (edges, self_times) = self.instruments.counted(observation);
+        let Counted {
+            edges,
+            self_times,
+            drops,
+        } = self.instruments.counted(observation);
         RunSide {
             node: self.node.clone(),
             edges,
             self_times,
+            drops,
             seam_ns: None,
             user_times: run.seen.iter().map(Seen::user_times).collect(),
             tcp: None,

@@ -14,7 +14,7 @@ use std::{
 
 use nettoll_core::{
     api::{Flow, RunSide, RunSpec, Stacks},
-    hop::{Edge, SelfTime},
+    hop::{Dropped, Edge, SelfTime},
     report::{Program, TestType},
 };
 
@@ -82,7 +82,26 @@ pub(super) struct Instruments {
 }
 
 /// What was counted of a flow.
-pub(super) type Counted = (Vec<Edge>, Vec<SelfTime>);
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    pub(super) edges: Vec<Edge>,
+    pub(super) self_times: Vec<SelfTime>,
+    /// `None` where nobody looked.
+    pub(super) drops: Option<Vec<Dropped>>,
+}
+
+impl Counted {
+    fn of(probe: &Probe, flow: FlowId) -> Self {
+        let drops = probe.drops(flow);
+        Self {
+            edges: probe.edges(flow),
+            self_times: probe.self_times(flow),
+            drops: drops
+                .inspect_err(|error| tracing::warn!(%error, "cannot read what was dropped"))
+                .ok(),
+        }
+    }
+}
 
 /// What the probe and the profiler hold for one run.
 #[derive(Default)]
@@ -273,8 +292,8 @@ impl Instruments {
     pub(super) fn counted(&self, observation: &Observation) -> Counted {
         let mut probe = lock(&self.probe);
         match (observation.flow, probe.loaded()) {
-            (Some(flow), Some(probe)) => (probe.edges(flow), probe.self_times(flow)),
-            _ => (Vec::new(), Vec::new()),
+            (Some(flow), Some(probe)) => Counted::of(probe, flow),
+            _ => Counted::default(),
         }
     }
 

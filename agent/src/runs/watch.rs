@@ -79,13 +79,18 @@ impl Watch {
     }
 
     fn side(&mut self, user_times: Vec<UserTimes>) -> Result<RunSide, String> {
-        let (edges, self_times) = self
+        let Counted {
+            edges,
+            self_times,
+            drops,
+        } = self
             .unwatch()?
             .ok_or("a run took the probe during the round")?;
         Ok(RunSide {
             node: self.runs.node.clone(),
             edges,
             self_times,
+            drops,
             seam_ns: None,
             user_times,
             http: None,

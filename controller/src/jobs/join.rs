@@ -149,6 +149,7 @@ fn join(inputs: &Inputs<'_>) -> Run {
             .and_then(|waterfall| waterfall.closure)
             // Of what lies beyond the near side nothing was seen.
             .filter(|_| plan.path.kind != PathKind::External),
+        drops: (waterfall.as_ref()).and_then(|waterfall| waterfall.drops.clone()),
         stages: waterfall.map(|waterfall| waterfall.stages),
         probe: probe(finished),
     };
@@ -198,7 +199,9 @@ fn waterfall(inputs: &Inputs<'_>) -> Option<Waterfall> {
     let sides: Vec<&RunSide> = inputs.finished?.sides().collect();
     let saw_nothing = |side: &&RunSide| {
         let mut times = side.user_times.iter();
-        side.edges.is_empty() && times.all(|user| user.times.count == 0)
+        side.edges.is_empty()
+            && side.drops.as_ref().is_none_or(Vec::is_empty)
+            && times.all(|user| user.times.count == 0)
     };
     if sides.iter().all(saw_nothing) {
         return None;

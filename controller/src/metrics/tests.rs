@@ -101,6 +101,7 @@ fn run(valid: bool) -> Run {
             shared: true,
         },
         tcp: None,
+        drops: None,
         stages: Some(vec![
             stage("encap", Some(StageClass::Work)),
             stage("receive@eth0->queue@x0", None),

@@ -155,6 +155,21 @@ pub(super) fn name(edge: &Edge, devices: &BTreeMap<DeviceId, Device>) -> Named {
     }
 }
 
+/// The stage that begins with a hop of which nothing else is known but whether the way ends there:
+/// where the table has several it is called by the hop.
+pub(super) fn after(hop: Hop, device: Option<&Device>, ends: bool) -> Named {
+    let begins = |rule: &&Rule| rule.from.0 == hop.event && rule.from.1.holds(device);
+    let rule = match hop.event {
+        Receive => (TABLE.iter().filter(begins)).find(|rule| ends && rule.to.0 == Copy),
+        _ => TABLE.iter().find(begins),
+    };
+    Named {
+        stage: rule.map_or_else(|| hop_name(hop, device), |rule| rule.stage.to_owned()),
+        class: rule.map(|rule| rule.class),
+        device: device.cloned(),
+    }
+}
+
 /// `receive@eth0`; a device that nobody listed goes by its namespace's inode and its index.
 fn hop_name(hop: Hop, device: Option<&Device>) -> String {
     let event = hop.event.as_str();

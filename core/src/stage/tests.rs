@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     device::DeviceKind,
-    hop::SelfTime,
+    hop::{Dropped, SelfTime},
     report::StageClass::{Mixed, Wait, Work},
 };
 
@@ -425,4 +425,71 @@ fn devices_listed_by_both_ends_are_one() {
     let side = run_side(over_vxlan(Direction::Request, 11, 21));
     let found = derive(&[&side], &listed, 21, None);
     assert!(lines(&found).contains(&"client request wire eth0".to_owned()));
+}
+
+#[test]
+fn what_is_dropped_is_in_the_stage_that_the_others_went_through() {
+    let dropped = |direction, last: &str, reason: Option<&str>, packets| Dropped {
+        direction,
+        last: hop(last),
+        reason: reason.map(str::to_owned),
+        packets,
+        segments: 2 * packets,
+        ack_packets: 1,
+        bytes: 100 * packets,
+    };
+    let request = |last, reason, packets| dropped(Direction::Request, last, reason, packets);
+    let mut client = run_side(over_vxlan(Direction::Request, 11, 21));
+    client.drops = Some(vec![
+        request("receive@10:cni0", Some("NETFILTER_DROP"), 3),
+        // Before its first hop, and where only the device's kind tells.
+        request("user_send@11:eth0", None, 2),
+        dropped(Direction::Response, "queue@20:eth0", Some("QDISC_DROP"), 1),
+        dropped(Direction::Response, "receive@20:eth0", Some("XDP"), 1),
+    ]);
+    // The other agent saw what did not reach the socket, on two CPUs.
+    let mut server = run_side(Vec::new());
+    let full = request("receive@21:eth0", Some("SOCKET_RCVBUFF"), 4);
+    server.drops = Some(vec![full.clone(), full]);
+    let rows = |sides: &[&RunSide]| derive(sides, &devices(), 21, None).drops;
+    let line = |row: &Drops| {
+        let [device, reason] = [&row.device, &row.reason].map(|it| it.as_deref().unwrap_or("-"));
+        format!(
+            "{} {} {} {device} {reason} {} {} {} {}",
+            row.side.as_str(),
+            row.direction.as_str(),
+            row.stage,
+            row.packets,
+            row.segments,
+            row.ack_packets,
+            row.bytes
+        )
+    };
+    let lines: Vec<_> = rows(&[&client, &server])
+        .unwrap()
+        .iter()
+        .map(line)
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "server request socket_rx eth0 SOCKET_RCVBUFF 8 16 2 800",
+            "client request forward flannel.1 NETFILTER_DROP 3 6 1 300",
+            "client request socket_tx eth0 - 2 4 1 200",
+            "server response qdisc eth0 QDISC_DROP 1 2 1 100",
+            "server response receive@eth0 eth0 XDP 1 2 1 100",
+        ]
+    );
+    // Nothing was dropped, somebody did not look, or nobody did.
+    client.drops = Some(Vec::new());
+    server.drops = None;
+    assert_eq!(rows(&[&client, &server]), Some(Vec::new()));
+    client.drops = None;
+    assert_eq!(rows(&[&client, &server]), None);
+    server.drops = Some(Vec::new());
+    assert_eq!(
+        rows(&[&client, &server]),
+        None,
+        "an agent saw packets alone"
+    );
 }

@@ -72,6 +72,7 @@ pub(crate) fn run(
         },
         tcp: None,
         stages: None,
+        drops: None,
         components: None,
         regions: None,
         closure: None,

@@ -116,6 +116,7 @@ fn side() -> RunSide {
                 false,
             ),
         ],
+        drops: None,
         seam_ns: None,
         self_times: vec![SelfTime {
             direction: Direction::Request,

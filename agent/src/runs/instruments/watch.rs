@@ -50,7 +50,7 @@ impl Instruments {
             return Ok(None);
         };
         let whole = taken == self.taken.load(Ordering::Relaxed);
-        let counted = whole.then(|| (probe.edges(id), probe.self_times(id)));
+        let counted = whole.then(|| Counted::of(probe, id));
         let ended = probe.unfollow(id);
         if self.watched.fetch_sub(1, Ordering::Relaxed) == 1 && !keep {
             probe.detach();

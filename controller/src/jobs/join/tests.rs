@@ -103,6 +103,7 @@ fn run_side(node: &str, lost: u64) -> RunSide {
         node: node.into(),
         edges: Vec::new(),
         self_times: Vec::new(),
+        drops: None,
         seam_ns: None,
         user_times: Vec::new(),
         http: None,

@@ -134,6 +134,7 @@ pub(super) fn run_side(edges: Vec<Edge>) -> RunSide {
         node: String::new(),
         edges,
         self_times: vec![],
+        drops: None,
         seam_ns: None,
         user_times: vec![],
         http: None,
