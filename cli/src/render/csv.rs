@@ -5,7 +5,7 @@
 
 use nettoll_core::{
     endpoint::Path,
-    report::{Report, Run, Share, Stage, Toll},
+    report::{Drops, Report, Run, Share, Stage, Toll},
 };
 
 use super::view;
@@ -76,6 +76,9 @@ fn run_rows(run: &Run) -> Vec<Row> {
     let mut rows = figures(run);
     for stage in run.stages.iter().flatten() {
         rows.extend(stage_rows(stage));
+    }
+    for drops in run.drops.iter().flatten() {
+        rows.extend(drop_rows(drops));
     }
     for share in run.components.iter().flatten() {
         rows.extend(share_rows("component", share));
@@ -202,6 +205,23 @@ fn stage_rows(stage: &Stage) -> Vec<Row> {
         row("bytes", stage.bytes.map(|bytes| bytes as f64), "B"),
         row("cpu_ns_per_packet", stage.cpu_ns_per_packet, "ns"),
         row("cpu_ns_per_byte", stage.cpu_ns_per_byte, "ns/B"),
+    ]
+}
+
+fn drop_rows(drops: &Drops) -> Vec<Row> {
+    let row = |metric, value, unit| Row {
+        name: format!("{}: {}", drops.stage, view::drop_reason(drops)),
+        side: drops.side.as_str(),
+        direction: drops.direction.as_str(),
+        device: drops.device.clone().unwrap_or_default(),
+        device_kind: drops.device_kind.map_or("", |kind| kind.as_str()),
+        ..figure("drop", metric, Some(value as f64), unit)
+    };
+    vec![
+        row("packets", drops.packets, "1"),
+        row("segments", drops.segments, "1"),
+        row("ack_packets", drops.ack_packets, "1"),
+        row("bytes", drops.bytes, "B"),
     ]
 }
 

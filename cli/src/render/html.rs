@@ -9,6 +9,7 @@ mod chart;
 mod context;
 mod costs;
 mod cpu;
+mod drops;
 mod flames;
 mod found;
 mod lanes;
@@ -46,6 +47,7 @@ pub(crate) fn page(rendering: &Rendering) -> Result<String, flame::Error> {
     let report = &rendering.report;
     let mut sections = vec![tolls::section(report)];
     sections.extend(waterfall::section(report));
+    sections.extend(drops::section(report));
     sections.extend(costs::section(report));
     sections.extend(cpu::section(report));
     sections.extend(flames::section(rendering)?);
@@ -106,6 +108,10 @@ mod tests {
             for stage in run.stages.iter_mut().flatten() {
                 stage.stage = evil.to_owned();
                 stage.device = Some(evil.to_owned());
+            }
+            for drops in run.drops.iter_mut().flatten() {
+                drops.stage = evil.to_owned();
+                drops.reason = Some(evil.to_owned());
             }
             for share in run.components.iter_mut().chain(&mut run.regions).flatten() {
                 share.name = evil.to_owned();

@@ -3,6 +3,7 @@
 mod changes;
 mod context;
 mod cpu;
+mod drops;
 mod found;
 mod path;
 mod stages;
@@ -62,6 +63,7 @@ pub(crate) fn report(report: &Report, style: Style) -> String {
             .into_iter()
             .map(|run| stages::waterfall(run, style)),
     );
+    sections.push(drops::section(report, style));
     sections.push(stages::path_costs(report, style));
     sections.push(cpu::section(report, style));
     sections.push(found::section(report, &report.runs, style));
