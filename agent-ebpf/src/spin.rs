@@ -1,11 +1,11 @@
 //! Ground truth for the tests: a classifier that holds the CPU for a set time, by the kernel's
 //! clock, and logs how long it really did. Attached to a pod's egress it adds exactly that to
-//! `socket_tx` and to nothing else.
+//! `socket_tx` and to nothing else. It can also drop packets, and logs how many.
 #![no_std]
 #![no_main]
 
 use aya_ebpf::{
-    bindings::TC_ACT_UNSPEC,
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
     helpers::bpf_ktime_get_ns,
     macros::{classifier, map},
     maps::Array,
@@ -23,6 +23,9 @@ static SPIN_NS: Array<u64> = Array::with_max_entries(1, 0);
 /// Packets that it spun for, and how long in all, in ns.
 #[map]
 static SPUN: Array<[u64; 2]> = Array::with_max_entries(1, 0);
+/// Each of so many packets is dropped, 0 for none; packets seen meanwhile.
+#[map]
+static DROP_EVERY: Array<[u64; 2]> = Array::with_max_entries(1, 0);
 
 /// Some 35 ns each: 140 µs at most.
 const MAX_LOOKS: u32 = 4_000;
@@ -30,7 +33,22 @@ const MAX_LOOKS: u32 = 4_000;
 #[classifier]
 fn spin(_: TcContext) -> i32 {
     let _ = hold();
-    TC_ACT_UNSPEC
+    if drops() == Some(true) {
+        TC_ACT_SHOT
+    } else {
+        TC_ACT_UNSPEC
+    }
+}
+
+#[inline(always)]
+fn drops() -> Option<bool> {
+    // SAFETY: as below.
+    let [every, seen] = unsafe { &mut *DROP_EVERY.get_ptr_mut(0)? };
+    if *every == 0 {
+        return None;
+    }
+    *seen += 1;
+    Some(*seen % *every == 0)
 }
 
 #[inline(always)]

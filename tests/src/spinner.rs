@@ -1,4 +1,4 @@
-//! Ground truth for `socket_tx`: the classifier of `agent-ebpf/src/spin.rs` on a device's
+//! Ground truth for `socket_tx` and for drops: the classifier of `agent-ebpf/src/spin.rs` on a device's
 //! egress.
 
 use std::{env, path::Path};
@@ -18,6 +18,7 @@ pub const EBPF_DIR: &str = "NETTOLL_EBPF_DIR";
 pub struct Spinner {
     spin: Array<MapData, u64>,
     spun: Array<MapData, [u64; 2]>,
+    drops: Array<MapData, [u64; 2]>,
     _ebpf: Ebpf,
 }
 
@@ -35,6 +36,7 @@ impl Spinner {
                 .with_context(|| format!("no map {name}"))
         };
         let (spin, spun) = (take("SPIN_NS")?.try_into()?, take("SPUN")?.try_into()?);
+        let drops = take("DROP_EVERY")?.try_into()?;
         let program: &mut SchedClassifier = ebpf
             .program_mut("spin")
             .context("no program 'spin'")?
@@ -44,6 +46,7 @@ impl Spinner {
         Ok(Self {
             spin,
             spun,
+            drops,
             _ebpf: ebpf,
         })
     }
@@ -54,6 +57,16 @@ impl Spinner {
     /// Where the map cannot be written.
     pub fn spin(&mut self, ns: u64) -> Result<()> {
         Ok(self.spin.set(0, ns, 0)?)
+    }
+
+    /// Drops each of so many packets from now on, 0 for none; how many it dropped since the last call.
+    ///
+    /// # Errors
+    /// Where the map cannot be used.
+    pub fn drop_every(&mut self, packets: u64) -> Result<u64> {
+        let [every, seen] = self.drops.get(&0, 0)?;
+        self.drops.set(0, [packets, 0], 0)?;
+        Ok(seen.checked_div(every).unwrap_or(0))
     }
 
     /// Mean time that it spun since the last call, in ns, and for how many packets.
