@@ -19,7 +19,7 @@ pub(crate) use compare::{
 pub(crate) use cpu::{
     CpuPair, IDLE, TwoMeasures, component, component_names, cpu_pair, two_measures,
 };
-pub(crate) use drops::{Dropped, drop_reason, dropped};
+pub(crate) use drops::{drop_reason, losses};
 pub(crate) use stages::{
     Leg, Passed, Sums, class_word, extra_stages, is_owners, legs, longest_between_sockets, passed,
     path_costs, stage_names, stage_total, sums, trip_mean, waterfalls,

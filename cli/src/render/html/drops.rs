@@ -1,4 +1,4 @@
-//! What the kernel dropped on the way.
+//! What the kernel dropped on the way, and what TCP sent again.
 
 use nettoll_core::report::{Drops, Report};
 
@@ -6,14 +6,11 @@ use super::{
     Section,
     markup::{Table, text},
 };
-use crate::render::{
-    units,
-    view::{self, Dropped},
-};
+use crate::render::{units, view};
 
-/// Stage, reason and count, run by run, where something was dropped.
+/// Stage, reason and count, run by run, where not all arrived at once.
 pub(super) fn section(report: &Report) -> Option<Section> {
-    let dropped = view::dropped(report);
+    let losses = view::losses(report);
     let mut table = Table::new(&[
         "stage",
         "wide|side",
@@ -24,24 +21,18 @@ pub(super) fn section(report: &Report) -> Option<Section> {
         "num|segments",
         "num|ACKs",
     ]);
-    for (run, rows) in &dropped {
-        let title = text(&format!("{} {}", run.path.label(), run.test));
-        match rows {
-            Dropped::Unknown => table.group(&format!("{title}: not known, nobody looked")),
-            Dropped::Rows(rows) => {
-                table.group(&title);
-                rows.iter().for_each(|drops| table.row(&row(drops)));
-            }
-        }
+    for run in &losses {
+        table.group(&text(&run.title()));
+        run.drops.iter().for_each(|drops| table.row(&row(drops)));
     }
     let body = format!(
         "<p>Packets of the runs that the kernel dropped in the rounds with the probe, by the stage \
          that they were in and the kernel’s own word for the reason (<code>enum \
          skb_drop_reason</code>). A packet may hold many segments; those without payload are \
-         counted as ACKs alone.</p>\n{}",
+         counted as ACKs alone. What the client’s TCP sent again is its own count.</p>\n{}",
         table.render()
     );
-    (!dropped.is_empty()).then(|| Section::new("drops", "What the kernel dropped", body))
+    (!losses.is_empty()).then(|| Section::new("drops", "Dropped and sent again", body))
 }
 
 fn row(drops: &Drops) -> Vec<String> {
@@ -69,6 +60,7 @@ mod tests {
         assert!(body.contains("<td>NETFILTER_DROP</td>"), "{body}");
         for run in &mut report.runs {
             run.drops = Some(Vec::new());
+            run.tcp = None;
         }
         assert!(section(&report).is_none());
     }

@@ -1,4 +1,4 @@
-//! What the kernel dropped on the way.
+//! What the kernel dropped on the way, and what TCP sent again.
 
 use nettoll_core::report::{Drops, Report};
 
@@ -6,15 +6,12 @@ use super::{
     Style,
     table::{Align, Table},
 };
-use crate::render::{
-    units,
-    view::{self, Dropped},
-};
+use crate::render::{units, view};
 
-/// Stage, reason and count, run by run; empty where nothing was dropped.
+/// Stage, reason and count, run by run; empty where all arrived at once.
 pub(super) fn section(report: &Report, style: Style) -> String {
-    let dropped = view::dropped(report);
-    if dropped.is_empty() {
+    let losses = view::losses(report);
+    if losses.is_empty() {
         return String::new();
     }
     let mut table = Table::with_heading(&[
@@ -25,17 +22,12 @@ pub(super) fn section(report: &Report, style: Style) -> String {
         ("segments", Align::Right),
         ("ACKs", Align::Right),
     ]);
-    for (run, rows) in dropped {
-        let title = format!("{} {}", run.path.label(), run.test);
-        match rows {
-            Dropped::Unknown => table.line(format!("{title}: not known, nobody looked")),
-            Dropped::Rows(rows) => {
-                table.line(format!("{title}:"));
-                rows.iter().for_each(|drops| table.row(row(drops)));
-            }
-        }
+    for run in losses {
+        table.line(run.title());
+        run.drops.iter().for_each(|drops| table.row(row(drops)));
     }
-    let title = style.bold("Dropped by the kernel, in the rounds with the probe");
+    let title =
+        style.bold("Dropped by the kernel and sent again by TCP, in the rounds with the probe");
     format!("{title}\n{}", table.render(style.width()))
 }
 
@@ -70,10 +62,19 @@ mod tests {
         );
         for run in &mut report.runs {
             run.drops = Some(Vec::new());
+            if let Some(tcp) = &mut run.tcp {
+                tcp.retransmits = 0;
+            }
         }
         assert_eq!(section(&report, style), "");
         report.runs[0].drops = None;
+        let tcp = report.runs.iter_mut().find_map(|run| run.tcp.as_mut());
+        tcp.unwrap().retransmits = 3;
         let text = section(&report, style);
-        assert!(text.contains("loopback path_cost: not known"), "{text}");
+        assert!(
+            text.contains("loopback path_cost: drops not known"),
+            "{text}"
+        );
+        assert!(text.contains("tcp_rr: 3 segments sent again"), "{text}");
     }
 }
