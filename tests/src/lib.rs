@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod control_plane;
 pub mod counters;
 pub mod deploy;
+pub mod drops;
 pub mod forwarder;
 pub mod loopback;
 pub mod mesh;

@@ -39,7 +39,7 @@ impl Pods {
     /// Without root or binaries, or where it does not come up.
     pub fn up() -> Result<Self> {
         require_root()?;
-        let lab = Lab::up(&bed::options(Network::Vxlan))?;
+        let lab = Lab::up(&bed::without_services(Network::Vxlan))?;
         let certificates = Certificates::new()?;
         let [client, server] =
             [0, 1].map(|node| Agent::start(&lab.plan().nodes[node], &certificates));

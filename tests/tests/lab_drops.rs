@@ -1,73 +1,20 @@
 //! Packets are dropped at known places in known ways: the probe says where and why, and as many as the
 //! kernel's own counters.
 
-use std::{
-    net::UdpSocket,
-    os::fd::{FromRawFd as _, OwnedFd},
-    thread,
-    time::Duration,
-};
-
 use anyhow::{Context as _, Result, ensure};
 use nettoll_core::{
     api::{RunSide, RunSpec},
-    hop::{Direction, Side},
-    report::{Drops, TestType},
-    stage::{End, Journey, waterfall},
+    hop::Side,
+    report::{Report, TestType},
 };
-use nettoll_lab::netns;
+use nettoll_lab::{Network, Underlay};
 use nettoll_tests::{
     counters::{number_after, run_in, snmp},
+    drops::{self, only, rows},
     pods::{Pods, round},
-    signal,
+    session::{Session, first},
     spinner::Spinner,
 };
-
-/// What a report says of the drops.
-fn drops(spec: &RunSpec, sides: &[&RunSide]) -> Result<Vec<Drops>> {
-    let end = |node, netns| End { node, netns };
-    let found = waterfall(&Journey {
-        sides,
-        devices: &spec.devices,
-        client: end("n1", spec.client.netns),
-        server: end("n2", spec.server.netns),
-        one_kernel: true,
-        rtt_mean_ns: None,
-        requests: 0,
-    });
-    let drops = found.drops.context("nobody looked for drops")?;
-    // What is in no row is among the losses alone.
-    let lost = (sides.iter()).map(|side| side.lost.get("dropped_by_kernel").unwrap_or(&0));
-    let lost: u64 = lost.sum();
-    let listed: u64 = drops.iter().map(|row| row.packets + row.ack_packets).sum();
-    ensure!(lost == listed, "{lost} lost, listed: {drops:?}");
-    Ok(drops)
-}
-
-/// The row of requests that were dropped there for that reason, in which there are no others but of a
-/// receiver that has the data already.
-fn only<'a>(
-    drops: &'a [Drops],
-    side: Side,
-    [stage, device, reason]: [&str; 3],
-) -> Result<&'a Drops> {
-    let wanted = |row: &&Drops| {
-        row.side == side
-            && row.direction == Direction::Request
-            && row.stage == stage
-            && row.device.as_deref() == Some(device)
-            && row.reason.as_deref() == Some(reason)
-    };
-    let had = |row: &Drops| {
-        let reason = row.reason.as_deref().unwrap_or_default();
-        row.stage == "socket_rx" && reason.starts_with("TCP_OLD_")
-    };
-    let row = drops.iter().find(wanted);
-    let row = row.with_context(|| format!("no {reason} in {stage}: {drops:?}"))?;
-    let other = drops.iter().find(|other| *other != row && !had(other));
-    ensure!(other.is_none(), "dropped elsewhere: {other:?}");
-    Ok(row)
-}
 
 /// A stream whose packets are dropped on purpose, with the probe on both nodes' devices. `begin` makes
 /// them drop and `end` stops that and says how many were.
@@ -121,7 +68,7 @@ fn a_stream_loses_at_a_rule_what_the_rule_counts_and_sends_it_again() -> Result<
     })?;
     let packets = number_after(&rule, "counter packets")?;
     let bytes = number_after(&rule, "bytes")?;
-    let drops = drops(&stream.spec, &[&client])?;
+    let drops = rows(&stream.spec, &[&client])?;
     println!("the rule: {packets} packets, {bytes} bytes; {drops:?}");
     ensure!(packets > 0, "the rule dropped nothing");
     let place = ["forward", "flannel.1", "NETFILTER_DROP"];
@@ -165,7 +112,7 @@ fn what_a_queue_has_no_room_for_is_lost_in_it() -> Result<()> {
         tc("qdisc del dev flannel.1 root")?;
         number_after(&counted, "(dropped")
     })?;
-    let drops = drops(&stream.spec, &[&client])?;
+    let drops = rows(&stream.spec, &[&client])?;
     println!("the queue: {dropped} packets; {drops:?}");
     ensure!(dropped > 0, "the queue was never full");
     let row = only(&drops, Side::Client, ["qdisc", "flannel.1", "QDISC_DROP"])?;
@@ -179,7 +126,7 @@ fn what_a_classifier_drops_before_the_first_hop_is_lost_in_socket_tx() -> Result
     let mut classifier = Spinner::attach(&stream.pods.pod(0), "eth0")?;
     classifier.drop_every(200)?;
     let (dropped, client) = stream.run(|| classifier.drop_every(0))?;
-    let drops = drops(&stream.spec, &[&client])?;
+    let drops = rows(&stream.spec, &[&client])?;
     println!("the classifier: {dropped} packets; {drops:?}");
     ensure!(dropped > 0, "the classifier dropped nothing");
     let row = only(&drops, Side::Client, ["socket_tx", "eth0", "TC_EGRESS"])?;
@@ -187,77 +134,35 @@ fn what_a_classifier_drops_before_the_first_hop_is_lost_in_socket_tx() -> Result
     Ok(())
 }
 
-/// A socket through which datagrams can be sent as anybody's of the pod: headers of UDP are the
-/// sender's to write.
-fn raw(namespace: &str) -> Result<UdpSocket> {
-    #[expect(unsafe_code, reason = "raw sockets are not in the standard library")]
-    let socket = netns::within(namespace, || {
-        // SAFETY: socket takes three numbers.
-        let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_UDP) };
-        let made = std::io::Error::last_os_error();
-        // SAFETY: it was opened just now, and is nobody else's.
-        (socket >= 0)
-            .then(|| unsafe { OwnedFd::from_raw_fd(socket) })
-            .ok_or(made)
-    })??;
-    Ok(UdpSocket::from(socket))
+#[test]
+fn what_a_socket_has_no_room_for_is_lost_in_socket_rx() -> Result<()> {
+    drops::fill_a_socket()
 }
 
 #[test]
-fn what_a_socket_has_no_room_for_is_lost_in_socket_rx() -> Result<()> {
-    const FLOOD: u32 = 800;
-    let pods = Pods::up()?;
-    let spec = pods.spec(TestType::UdpRr)?;
-    let flow = pods.begin_run(&spec)?;
-    let receiver = pods.pod(1);
-    let errors = || -> Result<(u64, u64)> {
-        let counter = |name| snmp(&receiver, "Udp:", name);
-        Ok((counter("RcvbufErrors")?, counter("NoPorts")?))
-    };
-    let before = errors()?;
-    let with = round(true);
-    let sender = raw(&pods.pod(0))?;
-    let datagram = |to_port: u16| -> Vec<u8> {
-        let ports = [flow.client.port(), to_port].map(u16::to_be_bytes).concat();
-        // Of 64 bytes, without a checksum.
-        [ports.as_slice(), &[0, 64, 0, 0], &[7; 56]].concat()
-    };
-    let std::net::IpAddr::V4(address) = flow.server.ip() else {
-        anyhow::bail!("the lab's pods have IPv4 addresses");
-    };
-    let flood = |port: u16| -> Result<()> {
-        for _ in 0..FLOOD {
-            sender.send_to(&datagram(port), (address, 0))?;
-        }
-        Ok(())
-    };
-    pods.between_marks(&spec.id, [&with, &with], || {
-        thread::scope(|scope| {
-            let run = scope.spawn(|| pods.run(&spec.id, &with));
-            thread::sleep(Duration::from_millis(100));
-            // Nobody reads for a while.
-            let server = i32::try_from(pods.server.id())?;
-            signal(server, libc::SIGSTOP)?;
-            let flooded = flood(flow.server.port());
-            // Dropped too, but not of the flow.
-            let strangers = flood(flow.server.port() + 1);
-            signal(server, libc::SIGCONT)?;
-            flooded.and(strangers)?;
-            run.join().ok().context("the run's thread panicked")?
-        })
-    })?;
-    let after = errors()?;
-    let (dropped, strangers) = (after.0 - before.0, after.1 - before.1);
-    let sides = pods.finish(&spec.id)?;
-    let drops = drops(&spec, &[&sides[0], &sides[1]])?;
-    println!("the socket: {dropped} of {FLOOD}, {strangers} met no socket; {drops:?}");
-    ensure!(dropped > 0, "the socket had room for all");
-    ensure!(strangers == u64::from(FLOOD), "{strangers} met no socket");
-    let row = only(
-        &drops,
-        Side::Server,
-        ["socket_rx", "eth0", "SOCKET_RCVBUFF"],
-    )?;
-    ensure!(row.packets == dropped && row.segments == dropped, "{row:?}");
-    pods.end_run(&spec.id)
+fn a_report_tells_of_a_drop_once_and_on_its_own_node() -> Result<()> {
+    let session = Session::up(Network::Vxlan, Underlay::Veth)?;
+    let rule = "table ip drops { chain forward { type filter hook forward priority 10\n\
+                tcp dport 9480-9489 numgen inc mod 500 == 499 counter drop\n}\n}";
+    run_in("nettoll-n2", &["nft", "-f", "-"], rule)?;
+    let ends = ["--from", "pod/lab/n1-a", "--to", "pod/lab/n2-a"];
+    let how = ["--type", "tcp_rr", "--seconds", "3", "--probe", "on"];
+    // Late answers may make it invalid: it has a report all the same.
+    let output = session.nettoll(&[&["test", "-o", "json"], &ends[..], &how].concat())?;
+    let report: Report = serde_json::from_slice(&output.stdout)
+        .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    let counted = run_in("nettoll-n2", &["nft", "list", "table", "ip", "drops"], "")?;
+    let counted = number_after(&counted, "counter packets")?;
+    let run = first(&report)?;
+    let drops = run.drops.as_deref().context("nobody looked for drops")?;
+    println!("the rule: {counted} packets; {drops:?}");
+    let row = only(drops, Side::Server, ["forward", "cni0", "NETFILTER_DROP"])?;
+    // Some may be dropped between no marks.
+    ensure!(row.packets > 0 && row.packets <= counted, "{row:?}");
+    let sent_again = run.tcp.as_ref().context("no figures of TCP")?.retransmits;
+    ensure!(
+        sent_again >= row.packets,
+        "{sent_again} segments sent again"
+    );
+    Ok(())
 }
