@@ -16,8 +16,7 @@ use nettoll_tests::{
     spinner::Spinner,
 };
 
-/// A stream whose packets are dropped on purpose, with the probe on both nodes' devices. `begin` makes
-/// them drop and `end` stops that and says how many were.
+/// A stream whose packets are dropped on purpose, with the client's probe on both nodes' devices.
 struct Stream {
     pods: Pods,
     spec: RunSpec,
