@@ -9,7 +9,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed=NETTOLL_EBPF_DIR");
     let out = env::var("OUT_DIR")?;
     let dir = env::var("NETTOLL_EBPF_DIR").ok();
-    for object in ["empty", "hops", "profile", "seam"] {
+    for object in ["empty", "hops", "hops_raw", "profile", "seam"] {
         let to = Path::new(&out).join(object);
         match &dir {
             Some(dir) => {

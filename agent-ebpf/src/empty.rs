@@ -1,9 +1,13 @@
 //! Programs that do nothing, on the same tracepoints as the hop programs: what the kernel's own
-//! statistics read for them is the price of being called, which the calibration takes off.
+//! statistics read for them is the price of being called, which the calibration takes off. There
+//! is one for each way to attach them.
 #![no_std]
 #![no_main]
 
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    macros::{btf_tracepoint, raw_tracepoint},
+    programs::{BtfTracePointContext, RawTracePointContext},
+};
 
 /// The licence, as in the other objects.
 #[unsafe(link_section = "license")]
@@ -11,21 +15,24 @@ use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
 macro_rules! empty {
-    ($($name:ident: $tracepoint:literal),* $(,)?) => {
+    ($($name:ident $raw:ident),* $(,)?) => {
         $(
-            #[btf_tracepoint(function = $tracepoint)]
+            #[btf_tracepoint]
             fn $name(_: BtfTracePointContext) {}
+
+            #[raw_tracepoint]
+            fn $raw(_: RawTracePointContext) {}
         )*
     };
 }
 
 empty! {
-    net_dev_queue: "net_dev_queue",
-    net_dev_start_xmit: "net_dev_start_xmit",
-    net_dev_xmit: "net_dev_xmit",
-    netif_rx: "netif_rx",
-    napi_gro_receive_entry: "napi_gro_receive_entry",
-    netif_receive_skb: "netif_receive_skb",
+    net_dev_queue raw_net_dev_queue,
+    net_dev_start_xmit raw_net_dev_start_xmit,
+    net_dev_xmit raw_net_dev_xmit,
+    netif_rx raw_netif_rx,
+    napi_gro_receive_entry raw_napi_gro_receive_entry,
+    netif_receive_skb raw_netif_receive_skb,
 }
 
 #[panic_handler]

@@ -1,15 +1,15 @@
 //! Two programs on one tracepoint, called one after the other with nothing between: the first
 //! looks at the clock last thing, the second first thing, as the hop programs around a tunnel's
 //! work do (`hops/nest.rs`). What lies between is in each of those self times, and no work of the
-//! tunnel.
+//! tunnel. There are two for each way to attach them.
 #![no_std]
 #![no_main]
 
 use aya_ebpf::{
     helpers::bpf_ktime_get_ns,
-    macros::{btf_tracepoint, map},
+    macros::{btf_tracepoint, map, raw_tracepoint},
     maps::PerCpuArray,
-    programs::BtfTracePointContext,
+    programs::{BtfTracePointContext, RawTracePointContext},
 };
 use nettoll_agent_common::hops::SeamTime;
 
@@ -42,16 +42,36 @@ fn now_ns() -> u64 {
     unsafe { bpf_ktime_get_ns() }
 }
 
-/// Attached before [`seam_enter`], and so called before it.
-#[btf_tracepoint(function = "net_dev_xmit")]
+#[btf_tracepoint]
 fn seam_leave(_: BtfTracePointContext) {
+    leave();
+}
+
+#[btf_tracepoint]
+fn seam_enter(_: BtfTracePointContext) {
+    enter();
+}
+
+#[raw_tracepoint]
+fn raw_seam_leave(_: RawTracePointContext) {
+    leave();
+}
+
+#[raw_tracepoint]
+fn raw_seam_enter(_: RawTracePointContext) {
+    enter();
+}
+
+/// Of the program that is attached, and so called, before the other one.
+#[inline(always)]
+fn leave() {
     if let Some(seam) = element(&SEAM) {
         seam.left_ns = now_ns();
     }
 }
 
-#[btf_tracepoint(function = "net_dev_xmit")]
-fn seam_enter(_: BtfTracePointContext) {
+#[inline(always)]
+fn enter() {
     if let Some(runs) = element(&RUNS) {
         *runs += 1;
     }

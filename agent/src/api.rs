@@ -29,6 +29,7 @@ use crate::{
     light::{Light, LightError},
     path::{MAX_DEVICES, Node, PathError},
     privilege::Privileged,
+    probe::Settings,
     runs::{RunError, Runs},
 };
 
@@ -56,9 +57,14 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// The agent of a node with these pods, by the names of their network namespaces.
-    pub(crate) fn new(node: String, endpoints: BTreeMap<Endpoint, String>) -> Self {
-        let runs = Arc::new(Runs::new(node.clone(), endpoints.clone()));
+    /// The agent of a node with these pods, by the names of their network namespaces. `settings` are
+    /// those of the probe.
+    pub(crate) fn new(
+        node: String,
+        endpoints: BTreeMap<Endpoint, String>,
+        settings: Settings,
+    ) -> Self {
+        let runs = Arc::new(Runs::new(node.clone(), endpoints.clone(), settings));
         let node = Arc::new(Node::new(node, endpoints));
         Self {
             light: Light::new(Arc::clone(&node), Arc::clone(&runs)),

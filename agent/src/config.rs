@@ -10,8 +10,11 @@ use std::{
 use nettoll_core::{
     api::{AGENT_PORT, METRICS_PORT},
     endpoint::Endpoint,
+    kernel::Part,
 };
 use serde::{Deserialize, Deserializer, de::Error as _};
+
+use crate::probe::{Settings, Tier};
 
 /// Most endpoints of one agent: a few more than the 250 pods of the largest managed nodes. Each
 /// takes three file descriptors while paths are resolved, of the usual 1024.
@@ -66,6 +69,8 @@ pub(crate) struct Config {
     /// Traffic is followed through the kernel. Without, no eBPF program is loaded and less
     /// privilege is needed.
     pub(crate) probe: bool,
+    /// How it is loaded.
+    pub(crate) settings: Settings,
     /// The pods of this node: the names of their network namespaces under `/run/netns`. The
     /// node's own namespace is the agent's own and is not listed.
     pub(crate) endpoints: BTreeMap<Endpoint, String>,
@@ -130,6 +135,9 @@ struct File {
     #[serde(default)]
     tls: Tls,
     probe: Option<bool>,
+    probe_tier: Option<Tier>,
+    #[serde(default)]
+    probe_without: Vec<Part>,
     #[serde(default)]
     endpoints: Vec<FileEndpoint>,
 }
@@ -173,15 +181,24 @@ fn netns_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::E
 
 impl Config {
     /// Reads and validates a file.
-    pub(crate) fn read(path: &Path, identity: Identity) -> Result<Self, ConfigError> {
+    pub(crate) fn read(
+        path: &Path,
+        identity: Identity,
+        settings: Settings,
+    ) -> Result<Self, ConfigError> {
         let text = fs::read_to_string(path).map_err(|error| ConfigError::Read {
             path: path.to_owned(),
             error,
         })?;
-        Self::parse(path, &text, identity)
+        Self::parse(path, &text, identity, settings)
     }
 
-    fn parse(path: &Path, text: &str, identity: Identity) -> Result<Self, ConfigError> {
+    fn parse(
+        path: &Path,
+        text: &str,
+        identity: Identity,
+        settings: Settings,
+    ) -> Result<Self, ConfigError> {
         let File {
             node,
             address,
@@ -189,6 +206,8 @@ impl Config {
             metrics_listen,
             tls,
             probe,
+            probe_tier,
+            probe_without,
             endpoints,
         } = toml::from_str(text).map_err(|error| ConfigError::Syntax {
             path: path.to_owned(),
@@ -239,6 +258,10 @@ impl Config {
             metrics_listen: metrics_listen.unwrap_or(SocketAddr::new(address, METRICS_PORT)),
             tls,
             probe: probe.unwrap_or(true),
+            settings: settings.or(Settings {
+                tier: probe_tier,
+                without: probe_without,
+            }),
             endpoints: known,
         })
     }
@@ -258,14 +281,20 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Config, String> {
-        Config::parse(Path::new("agent.toml"), text, Identity::default())
-            .map_err(|error| error.to_string())
+        Config::parse(
+            Path::new("agent.toml"),
+            text,
+            Identity::default(),
+            Settings::default(),
+        )
+        .map_err(|error| error.to_string())
     }
 
     #[test]
     fn the_sample_is_a_configuration() {
         let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/samples/agent.toml");
-        let config = Config::read(Path::new(sample), Identity::default()).unwrap();
+        let config =
+            Config::read(Path::new(sample), Identity::default(), Settings::default()).unwrap();
         assert_eq!(config.node, "n1");
         assert_eq!(config.listen, "198.18.254.1:9470".parse().unwrap());
         assert_eq!(
@@ -292,12 +321,38 @@ mod tests {
             node: Some("n2".to_owned()),
             address: "198.18.0.2".parse().ok(),
         };
-        let parse = |text| Config::parse(Path::new("agent.toml"), text, identity());
+        let parse = |text| {
+            Config::parse(
+                Path::new("agent.toml"),
+                text,
+                identity(),
+                Settings::default(),
+            )
+        };
         for text in ["", "node = 'n1'\naddress = '198.18.0.1'"] {
             let config = parse(text).unwrap();
             assert_eq!(config.node, "n2");
             assert_eq!(config.listen, "198.18.0.2:9470".parse().unwrap());
         }
+    }
+
+    #[test]
+    fn what_is_said_at_the_start_is_taken_instead_of_the_file() {
+        let text = "node = 'n1'\naddress = '198.18.0.1'\nprobe_without = ['netif_rx']";
+        let given = |without: &[&str]| {
+            let without = without.iter().map(|name| name.parse().unwrap());
+            let settings = Settings {
+                without: without.collect(),
+                ..Settings::default()
+            };
+            let config =
+                Config::parse(Path::new("agent.toml"), text, Identity::default(), settings);
+            config.unwrap().settings.without
+        };
+        let names =
+            |parts: Vec<Part>| -> Vec<String> { parts.iter().map(ToString::to_string).collect() };
+        assert_eq!(names(given(&[])), ["netif_rx"]);
+        assert_eq!(names(given(&["sk_buff.len"])), ["sk_buff.len"]);
     }
 
     #[test]
@@ -320,6 +375,10 @@ mod tests {
                 "agent.toml: 'n/1' is no node's name",
             ),
             ("node = 'n1\n", "agent.toml:1: "),
+            (
+                "node = 'n1'\naddress = '198.18.0.1'\nprobe_without = ['vxlan_xmit']",
+                "agent.toml:3: the probe has no hook and no member 'vxlan_xmit'; it has ",
+            ),
             (
                 "node = 'n1'\naddress = '198.18.0.1'\n[[endpoints]]\nname = 'n1-a'\nnetns = 'a'",
                 "agent.toml:4: 'n1-a' is no endpoint",

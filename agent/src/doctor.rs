@@ -16,6 +16,8 @@ use std::{
 use clap::ValueEnum;
 use serde::Serialize;
 
+use nettoll_core::kernel::Reason;
+
 use self::{
     capabilities::Capability,
     hooks::{Hook, Place},
@@ -23,7 +25,7 @@ use self::{
 };
 use crate::{
     context,
-    probe::{Probe, ProbeError},
+    probe::{ProbeError, Settings},
     profile::{Kallsyms, Profiler},
 };
 
@@ -59,17 +61,18 @@ pub(crate) struct Report {
 
 impl Report {
     /// Looks at everything.
-    fn make() -> Self {
+    fn make(settings: &Settings) -> Self {
         let kernel = context::kernel().unwrap_or_else(|| "unknown".to_owned());
         let capabilities = capabilities::all().unwrap_or_default();
         let (kernel_options_source, kernel_options) = kernel::options(&kernel);
+        let (hooks, error) = hooks::found(lacking(&capabilities).is_empty(), settings);
         let mut report = Self {
             schema: "nettoll.doctor/v1",
             agent_version: env!("CARGO_PKG_VERSION"),
             kernel,
             ready: false,
             missing: Vec::new(),
-            hooks: hooks::try_all(lacking(&capabilities).is_empty()),
+            hooks,
             members: hooks::members(),
             capabilities,
             settings: (kernel::settings().into_iter())
@@ -78,12 +81,13 @@ impl Report {
             kernel_options,
             kernel_options_source,
         };
-        report.missing = report.missing();
+        report.missing = report.missing(error);
         report.ready = report.missing.is_empty();
         report
     }
 
-    fn missing(&self) -> Vec<String> {
+    /// `error`: why there is no probe.
+    fn missing(&self, error: Option<ProbeError>) -> Vec<String> {
         let mut missing = Vec::new();
         if self.capabilities.is_empty() {
             missing.push("/proc/self/status cannot be read; mount /proc".to_owned());
@@ -114,42 +118,48 @@ impl Report {
             }
         }
         let causes = confinement::causes(&self.settings);
+        // What the probe does without is told in its row.
+        if error.is_some() {
+            missing.extend(self.in_the_way(causes.as_str()));
+        }
+        if missing.is_empty() {
+            let of_programs = not_loading(error).into_iter();
+            missing.extend(of_programs.map(|what| format!("{what}{causes}")));
+        }
+        missing
+    }
+
+    /// Which hooks and members keep the probe from working, beside what a lack of privilege breaks.
+    fn in_the_way(&self, causes: &str) -> Vec<String> {
+        let mut all = Vec::new();
         let mut required = self.hooks.iter().filter(|hook| hook.required);
         // All are forbidden or none is.
-        if let Some(hook) = required.find(|hook| hook.reason == hooks::Reason::Forbidden) {
-            missing.push(format!("eBPF: {}{causes}", hook.detail));
+        if let Some(hook) = required.find(|hook| hook.reason == Reason::Forbidden) {
+            all.push(format!("eBPF: {}{causes}", hook.detail));
         }
-        // What a lack of privilege breaks was told above.
-        let told = [hooks::Reason::NoPrivilege, hooks::Reason::Forbidden];
+        let told = [Reason::NoPrivilege, Reason::Forbidden];
         let broken = |hook: &&Hook| hook.required && !hook.works && !told.contains(&hook.reason);
         for hook in self.hooks.iter().filter(broken) {
             let remedy = hook.remedy.unwrap_or_default();
-            missing.push(format!(
+            all.push(format!(
                 "the tracepoint {}: {}; {remedy}",
                 hook.name, hook.detail
             ));
         }
         for place in self.members.iter().filter(|place| place.offset.is_none()) {
             let detail = &place.detail;
-            missing.push(format!("the kernel's member {}: {detail}", place.name()));
+            all.push(format!("the kernel's member {}: {detail}", place.name()));
         }
-        if missing.is_empty() {
-            let of_programs = not_loading().into_iter();
-            missing.extend(of_programs.map(|what| format!("{what}{causes}")));
-        }
-        missing
+        all
     }
 }
 
 /// Why the agent's own programs do not load, though nothing else is missing.
-fn not_loading() -> Vec<String> {
-    let probe = match Probe::load() {
+fn not_loading(error: Option<ProbeError>) -> Vec<String> {
+    let probe = match error {
         // One sentence for both.
-        Err(error @ ProbeError::NotBuilt) => return vec![error.to_string()],
-        Err(error) => Some(format!(
-            "all hooks work, but the probe does not load: {error}"
-        )),
-        Ok(_) => None,
+        Some(error @ ProbeError::NotBuilt) => return vec![error.to_string()],
+        error => error.map(|error| format!("the probe does not load: {error}")),
     };
     let profiler = (Profiler::load(&Kallsyms::open()).err())
         .map(|error| format!("the CPUs cannot be sampled: {error}"));
@@ -166,8 +176,8 @@ fn lacking(capabilities: &[Capability]) -> Vec<&'static str> {
 }
 
 /// Writes the findings. The exit code is 0 where everything needed works, else 2.
-pub(crate) fn run(output: Output) -> ExitCode {
-    let report = Report::make();
+pub(crate) fn run(output: Output, settings: &Settings) -> ExitCode {
+    let report = Report::make(settings);
     let text = match output {
         Output::Table => table::table(&report, stdout().is_terminal()),
         Output::Json => match serde_json::to_string_pretty(&report) {

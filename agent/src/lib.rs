@@ -34,7 +34,7 @@ use std::{
 };
 
 pub use self::metrics::fullest;
-use self::{config::Identity, doctor::Output};
+use self::{config::Identity, doctor::Output, probe::Settings};
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
@@ -67,6 +67,8 @@ enum Command {
         config: PathBuf,
         #[command(flatten)]
         identity: Identity,
+        #[command(flatten)]
+        probe: Settings,
     },
     /// Do nothing until SIGTERM or Ctrl-C: what the endpoint pods of a cluster run.
     Sleep,
@@ -75,6 +77,8 @@ enum Command {
         /// How to write it.
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,
+        #[command(flatten)]
+        probe: Settings,
     },
 }
 
@@ -88,8 +92,12 @@ pub fn main() -> ExitCode {
         .with_ansi(stderr().is_terminal())
         .init();
     match command {
-        Command::Run { config, identity } => serve::run(&config, identity),
+        Command::Run {
+            config,
+            identity,
+            probe,
+        } => serve::run(&config, identity, probe),
         Command::Sleep => sleep::run(),
-        Command::Doctor { output } => doctor::run(output),
+        Command::Doctor { output, probe } => doctor::run(output, &probe),
     }
 }

@@ -7,8 +7,8 @@
 //! themselves cost ([`calibration`]) and add to self times ([`seam`]). Programs are attached only in
 //! rounds that want them; what they could not count is counted by reason.
 //!
-//! It fails where the kernel refuses (no privilege, no BTF, a missing member): then there is no
-//! probe, the reason is told, and traffic tests still work.
+//! A hook that the kernel refuses costs only its own stages ([`programs`]). Where it refuses all (no
+//! privilege, no BTF), there is no probe, the reason is told, and traffic tests still work.
 
 mod calibration;
 mod counts;
@@ -17,31 +17,39 @@ mod drops;
 mod follow;
 pub(crate) mod kernel;
 mod memory;
+mod programs;
 mod seam;
+mod settings;
 mod stamps;
 mod way;
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
 use aya::{
-    Ebpf, EbpfLoader,
+    Ebpf,
     maps::{Array, HashMap, MapData, MapError},
-    programs::{BtfTracePoint, ProgramError, tp_btf::BtfTracePointLink},
+    programs::{Program as Loaded, ProgramError},
 };
 use nettoll_agent_common::hops::{
     Config, DeviceEntry, FLOWS, FlowKey, FlowRef, LOSS_NAMES, ProgramCounters,
 };
 use nettoll_core::{
-    btf::BtfError,
     hop::{Dropped, Edge, SelfTime},
-    kernel::{DropReasons, MEMBERS, Mismatch, TRACEPOINTS, Tracepoint},
-    report::Program,
+    kernel::{TRACEPOINTS, Tracepoint},
+    report::{MissingHook, Program},
 };
 
-pub(crate) use self::{calibration::Calibration, seam::Passed, stamps::Stamps, way::Way};
+pub(crate) use self::{
+    calibration::Calibration,
+    programs::{Failure, Found, differs},
+    seam::Passed,
+    settings::{Settings, Tier},
+    stamps::Stamps,
+    way::Way,
+};
 use self::{
     calibration::Cost, counts::Counts, devices::Devices, drops::Drops, kernel::KernelError,
-    seam::Seams, stamps::States,
+    programs::Programs, seam::Seams, stamps::States,
 };
 
 /// Why there is no probe.
@@ -53,19 +61,15 @@ pub(crate) enum ProbeError {
     /// The kernel does not describe itself.
     #[error(transparent)]
     Kernel(#[from] KernelError),
-    /// The kernel does not tell where its members are.
-    #[error(transparent)]
-    Btf(#[from] BtfError),
-    /// The kernel's tracepoint is not the one that the program was written for.
+    /// No hook is there at which packets are received.
     #[error(
-        "the kernel's tracepoint '{name}': {mismatch}: this kernel differs from those that nettoll knows; please report it with 'uname -r'"
+        "no hook is there at which packets are received ({why}); 'nettoll-agent doctor' says what to do",
+        why = .0.why_nothing_is_received()
     )]
-    Prototype {
-        /// Which.
-        name: &'static str,
-        /// How.
-        mismatch: Mismatch,
-    },
+    NoWay(Found),
+    /// A measure of the probe's own needs a hook that is missing.
+    #[error("the hook {0} is missing")]
+    NoHook(&'static str),
     /// The kernel refused the object or a map.
     #[error(
         "the kernel refused the probe's maps: {0}; loading needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"
@@ -115,6 +119,9 @@ impl ProbeError {
     }
 }
 
+/// The hooks that exact self times need.
+const EXACT: [&str; 2] = ["net_dev_start_xmit", "net_dev_xmit"];
+
 /// Which programs a round needs beside those of the stages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hooks {
@@ -141,8 +148,7 @@ pub(crate) struct FlowId(u16);
 
 /// The loaded programs and their maps.
 pub(crate) struct Probe {
-    ebpf: Ebpf,
-    links: Vec<BtfTracePointLink>,
+    programs: Programs,
     attached: Option<Hooks>,
     states: Arc<States>,
     counts: Counts,
@@ -171,51 +177,25 @@ impl std::fmt::Debug for Probe {
 }
 
 impl Probe {
-    /// Resolves the offsets and loads the programs; nothing is attached yet.
-    pub(crate) fn load() -> Result<Self, ProbeError> {
-        let object = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/hops"));
-        if object.is_empty() {
-            return Err(ProbeError::NotBuilt);
-        }
-        let kernel = kernel::btf()?;
-        for tracepoint in TRACEPOINTS {
-            let name = tracepoint.name;
-            let differs = |mismatch| ProbeError::Prototype { name, mismatch };
-            tracepoint.check(&kernel).map_err(differs)?;
-        }
-        let offsets = (MEMBERS.iter())
-            .map(|member| Ok((member.variable, member.offset(&kernel)?)))
-            .collect::<Result<Vec<_>, BtfError>>()?;
-        let mut loader = EbpfLoader::new();
-        for (variable, offset) in &offsets {
-            loader.override_global(variable, offset, true);
-        }
-        let reasons = DropReasons::of(&kernel)?;
-        let tells_reasons = u32::from(reasons.is_some());
-        loader.override_global("TELLS_REASONS", &tells_reasons, true);
-        counts::size(&mut loader)?;
-        let mut ebpf = loader.load(object)?;
+    /// Loads the programs that the kernel takes; nothing is attached yet.
+    pub(crate) fn load(settings: &Settings) -> Result<Self, ProbeError> {
+        let mut programs = Programs::load(settings)?;
+        let reasons = programs.take_reasons();
+        let ebpf = programs.object();
         // Only an object that was built with the feature `log` has the log's map.
         if ebpf.map("AYA_LOGS").is_some()
-            && let Err(error) = aya_log::EbpfLogger::init(&mut ebpf)
+            && let Err(error) = aya_log::EbpfLogger::init(ebpf)
         {
             tracing::warn!("no log lines from the eBPF programs: {error}");
         }
-        let btf = aya::Btf::from_sys_fs()?;
-        for Tracepoint { name, .. } in TRACEPOINTS {
-            program(&mut ebpf, name)?
-                .load(name, &btf)
-                .map_err(ProbeError::of(name))?;
-        }
         Ok(Self {
-            states: States::of(&mut ebpf)?,
-            counts: Counts::new(&mut ebpf)?,
-            drops: Drops::new(map(&mut ebpf, "DROPS")?, reasons)?,
-            config: map(&mut ebpf, "CONFIG")?.try_into()?,
-            device_table: map(&mut ebpf, "DEVICES")?.try_into()?,
-            flow_table: map(&mut ebpf, "FLOWS")?.try_into()?,
-            ebpf,
-            links: Vec::new(),
+            states: States::of(ebpf)?,
+            counts: Counts::new(ebpf)?,
+            drops: Drops::new(map(ebpf, "DROPS")?, reasons)?,
+            config: map(ebpf, "CONFIG")?.try_into()?,
+            device_table: map(ebpf, "DEVICES")?.try_into()?,
+            flow_table: map(ebpf, "FLOWS")?.try_into()?,
+            programs,
             attached: None,
             devices: Devices::default(),
             seed: 0,
@@ -228,28 +208,57 @@ impl Probe {
         })
     }
 
+    /// What became of the hooks.
+    pub(crate) fn found(&self) -> &Found {
+        self.programs.found()
+    }
+
+    fn have(&self, hook: &str) -> bool {
+        self.found().have(hook)
+    }
+
+    /// Those that are missing, for a report (`node` and `stages` are left empty).
+    pub(crate) fn missing_hooks(&self) -> Vec<MissingHook> {
+        let missing = self.found().missing.iter();
+        missing
+            .map(|(hook, (reason, detail))| MissingHook {
+                hook: (*hook).to_owned(),
+                node: String::new(),
+                reason: *reason,
+                detail: detail.clone(),
+                stages: Vec::new(),
+            })
+            .collect()
+    }
+
     /// Attaches the programs that `hooks` asks for, and no others.
     pub(crate) fn attach(&mut self, hooks: Hooks) -> Result<(), ProbeError> {
+        let hooks = self.possible(hooks);
         if self.attached == Some(hooks) {
             return Ok(());
         }
         self.detach();
         self.counts.clear_nest();
         self.configure(hooks)?;
-        let names = TRACEPOINTS.map(|tracepoint| tracepoint.name);
-        for name in names.into_iter().filter(|name| hooks.wants(name)) {
-            let program = program(&mut self.ebpf, name)?;
-            let link = program.attach().map_err(ProbeError::of(name))?;
-            self.links
-                .push(program.take_link(link).map_err(ProbeError::of(name))?);
-        }
+        self.programs.attach(|hook| hooks.wants(hook))?;
+        // One that could be attached before may be refused now.
+        let hooks = self.possible(hooks);
+        self.configure(hooks)?;
         self.attached = Some(hooks);
         Ok(())
     }
 
+    /// What can be had of it.
+    fn possible(&self, hooks: Hooks) -> Hooks {
+        Hooks {
+            exact: hooks.exact && EXACT.iter().all(|hook| self.have(hook)),
+            ..hooks
+        }
+    }
+
     /// Detaches the programs. Doing so twice changes nothing.
     pub(crate) fn detach(&mut self) {
-        self.links.clear();
+        self.programs.detach();
         self.attached = None;
         if let Some(seams) = &mut self.seams {
             seams.detach();
@@ -260,9 +269,14 @@ impl Probe {
     /// [`Self::end_seams`], or when anything else is attached or detached.
     pub(crate) fn begin_seams(&mut self) -> Result<(), ProbeError> {
         self.detach();
+        if let Some(hook) = EXACT.into_iter().find(|hook| !self.have(hook)) {
+            return Err(ProbeError::NoHook(hook));
+        }
         match &mut self.seams {
             Some(seams) => seams.attach(),
-            none => none.insert(Seams::load()?).attach(),
+            none => none
+                .insert(Seams::load(self.programs.found().kind)?)
+                .attach(),
         }
     }
 
@@ -276,12 +290,12 @@ impl Probe {
     /// Begins a calibration slice, with the programs attached. It ends with
     /// [`Self::end_calibration`], or when it is dropped.
     pub(crate) fn begin_calibration(&mut self) -> Result<Calibration, ProbeError> {
-        Calibration::begin(&mut self.ebpf)
+        Calibration::begin(&mut self.programs)
     }
 
     /// Ends a calibration slice: from now on [`Self::programs`] knows the run times.
     pub(crate) fn end_calibration(&mut self, slice: Calibration) -> Result<(), ProbeError> {
-        self.costs.extend(slice.end(&mut self.ebpf)?);
+        self.costs.extend(slice.end(&mut self.programs)?);
         Ok(())
     }
 
@@ -310,10 +324,12 @@ impl Probe {
         TRACEPOINTS
             .into_iter()
             .zip(self.counts.counters().programs)
+            .filter(|(hook, _)| self.have(hook.name))
             .map(
                 |(Tracepoint { name, .. }, ProgramCounters { runs, matched })| Program {
                     name: name.to_owned(),
                     node: String::new(),
+                    kind: Some(self.found().kind),
                     runs,
                     matched,
                     mean_ns: self.costs.get(name).map(|cost| cost.mean_ns),
@@ -323,10 +339,13 @@ impl Probe {
             .collect()
     }
 
-    /// What was lost since load, all reasons listed.
+    /// What was lost since load, all reasons listed that the hooks tell.
     pub(crate) fn lost(&self) -> BTreeMap<String, u64> {
-        let names = LOSS_NAMES.into_iter().map(str::to_owned);
-        names.zip(self.counts.counters().lost).collect()
+        let told = |reason: &str| told_by(reason).iter().all(|hook| self.have(hook));
+        let lost = LOSS_NAMES.into_iter().zip(self.counts.counters().lost);
+        lost.filter(|(reason, _)| told(reason))
+            .map(|(reason, count)| (reason.to_owned(), count))
+            .collect()
     }
 
     fn configure(&mut self, hooks: Hooks) -> Result<(), ProbeError> {
@@ -355,12 +374,18 @@ impl Probe {
     }
 }
 
-fn program<'a>(
-    ebpf: &'a mut Ebpf,
-    name: &'static str,
-) -> Result<&'a mut BtfTracePoint, ProbeError> {
-    let program = ebpf.program_mut(name).ok_or(ProbeError::Missing(name))?;
-    program.try_into().map_err(|_| ProbeError::Missing(name))
+/// The hooks that a reason of loss needs beside those of the stages.
+fn told_by(reason: &str) -> &'static [&'static str] {
+    match reason {
+        "merged" => &["consume_skb"],
+        "dropped_by_kernel" => &["kfree_skb"],
+        "nesting" | "interrupted" => &EXACT,
+        _ => &[],
+    }
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Loaded, ProbeError> {
+    ebpf.program_mut(name).ok_or(ProbeError::Missing(name))
 }
 
 fn map(ebpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, ProbeError> {

@@ -38,7 +38,11 @@ use self::{
     instruments::{Instruments, lock},
     run::{Phase, Run, Traffic},
 };
-use crate::{metrics::Totals, path::conntrack};
+use crate::{
+    metrics::Totals,
+    path::conntrack,
+    probe::{Found, Settings},
+};
 
 /// Most runs at once: each holds sockets and threads.
 const MAX_RUNS: usize = 64;
@@ -64,15 +68,19 @@ pub(crate) struct Runs {
 
 impl Runs {
     /// No runs yet. `places` names the network namespace (under `/run/netns`) of each endpoint
-    /// of this node; the node itself is in the agent's own.
-    pub(crate) fn new(node: String, places: BTreeMap<Endpoint, String>) -> Self {
+    /// of this node; the node itself is in the agent's own. `settings` are those of the probe.
+    pub(crate) fn new(
+        node: String,
+        places: BTreeMap<Endpoint, String>,
+        settings: Settings,
+    ) -> Self {
         Self {
             node,
             places,
             runs: Mutex::default(),
             prepared: AtomicU64::new(0),
             open: Mutex::default(),
-            instruments: Arc::new(Instruments::new()),
+            instruments: Arc::new(Instruments::new(settings)),
             past: Mutex::default(),
             stacks: Mutex::default(),
         }
@@ -331,6 +339,11 @@ impl Runs {
     /// How many runs were prepared since the agent began.
     pub(crate) fn prepared(&self) -> u64 {
         self.prepared.load(Relaxed)
+    }
+
+    /// What became of the probe's hooks; `None` where it is not loaded.
+    pub(crate) fn hooks(&self) -> Option<Found> {
+        self.instruments.found()
     }
 
     /// Why runs have no probe, `None` where they can have one.

@@ -25,6 +25,7 @@ use crate::{
     doctor::{capabilities, hooks},
     http, metrics,
     privilege::{self, Privileged},
+    probe::Settings,
     tls::Keeper,
 };
 
@@ -84,15 +85,15 @@ impl ServeError {
 }
 
 /// Serves a controller until a signal ends the agent.
-pub(crate) fn run(config: &Path, identity: Identity) -> ExitCode {
-    serve(config, identity).unwrap_or_else(|error| {
+pub(crate) fn run(config: &Path, identity: Identity, settings: Settings) -> ExitCode {
+    serve(config, identity, settings).unwrap_or_else(|error| {
         eprintln!("nettoll-agent: {error}");
         ExitCode::from(error.exit_code())
     })
 }
 
-fn serve(path: &Path, identity: Identity) -> Result<ExitCode, ServeError> {
-    let config = Config::read(path, identity);
+fn serve(path: &Path, identity: Identity, settings: Settings) -> Result<ExitCode, ServeError> {
+    let config = Config::read(path, identity, settings);
     let probe = config.as_ref().map_or(true, |config| config.probe);
     // Said first: who lacks privilege may not be able to read the file.
     let missing = capabilities::missing(probe)?;
@@ -101,18 +102,27 @@ fn serve(path: &Path, identity: Identity) -> Result<ExitCode, ServeError> {
     }
     let config = config?;
     let tls = Keeper::new(config.tls);
-    let agent = Arc::new(Agent::new(config.node.clone(), config.endpoints));
     let hooks = if probe {
-        let hooks = hooks::try_all(true);
+        let (hooks, error) = hooks::found(true, &config.settings);
+        if let Some(error) = error {
+            tracing::warn!("no probe: {error}");
+        }
         for hook in hooks.iter().filter(|hook| hook.required && !hook.works) {
-            tracing::warn!("no probe: {} {}", hook.name, hook.detail);
+            tracing::warn!("the probe does without {}: {}", hook.name, hook.detail);
         }
         hooks
     } else {
         tracing::info!("no probe: {WITHOUT_PROBE}");
-        agent.runs.without_probe(WITHOUT_PROBE);
         hooks::switched_off(WITHOUT_PROBE)
     };
+    let agent = Arc::new(Agent::new(
+        config.node.clone(),
+        config.endpoints,
+        config.settings,
+    ));
+    if !probe {
+        agent.runs.without_probe(WITHOUT_PROBE);
+    }
     let privileged = drop_privileges()?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(WORKERS)

@@ -384,7 +384,10 @@ pub struct RunSide {
     pub http: Option<crate::report::Http>,
     /// The probe's programs.
     pub programs: Vec<crate::report::Program>,
-    /// What the probe lost, by reason, all reasons listed.
+    /// The hooks that the probe did without; their stages are not told here.
+    #[serde(default)]
+    pub missing: Vec<crate::report::MissingHook>,
+    /// What the probe lost, by reason, all reasons listed that its hooks tell.
     pub lost: BTreeMap<String, u64>,
     /// Sampled stacks, where this agent sampled.
     pub stacks: Option<Stacks>,

@@ -2,10 +2,20 @@
 //! structures. Whether a kernel has them is told by its own description ([`Btf`]), never by its
 //! version. What it calls its [`DropReasons`] is told there too.
 
+use crate::{
+    btf::{Argument, Btf, BtfError},
+    hop::Event,
+};
+
+mod hook;
+mod part;
 mod reasons;
 
-pub use self::reasons::{DropReasons, ENUMERATIONS};
-use crate::btf::{Argument, Btf, BtfError};
+pub use self::{
+    hook::{HookKind, Reason},
+    part::Part,
+    reasons::{DropReasons, ENUMERATIONS},
+};
 
 /// A tracepoint that has a program of the probe. The program and the eBPF object's function have
 /// the same name.
@@ -15,6 +25,8 @@ pub struct Tracepoint {
     pub name: &'static str,
     /// The types of the arguments that the program reads, the first ones.
     pub arguments: &'static [&'static str],
+    /// The event of packets there, for which the stages have it.
+    pub event: Option<Event>,
     /// What passes there.
     pub purpose: &'static str,
 }
@@ -25,11 +37,13 @@ const DEVICE: &str = "struct net_device *";
 const fn tracepoint(
     name: &'static str,
     arguments: &'static [&'static str],
+    event: Option<Event>,
     purpose: &'static str,
 ) -> Tracepoint {
     Tracepoint {
         name,
         arguments,
+        event,
         purpose,
     }
 }
@@ -37,18 +51,38 @@ const fn tracepoint(
 /// All of them, in the order of the programs' codes (`agent-common`).
 #[rustfmt::skip]
 pub const TRACEPOINTS: [Tracepoint; 9] = [
-    tracepoint("net_dev_queue",           &[SKB],                "a packet enters a device's queue"),
-    tracepoint("net_dev_start_xmit",      &[SKB, DEVICE],        "a device starts to send"),
-    tracepoint("net_dev_xmit",            &[SKB, "int", DEVICE], "a device's send call returns"),
-    tracepoint("netif_rx",                &[SKB],                "a packet enters the backlog"),
-    tracepoint("napi_gro_receive_entry",  &[SKB],                "a tunnel or card hands up"),
-    tracepoint("netif_receive_skb",       &[SKB],                "a device receives"),
-    tracepoint("skb_copy_datagram_iovec", &[SKB],                "data is copied to a reader"),
-    tracepoint("consume_skb",             &[SKB],                "a packet is done"),
-    tracepoint("kfree_skb",               &[SKB],                "a packet is dropped"),
+    tracepoint("net_dev_queue",           &[SKB],                Some(Event::Queue),      "a packet enters a device's queue"),
+    tracepoint("net_dev_start_xmit",      &[SKB, DEVICE],        Some(Event::StartXmit),  "a device starts to send"),
+    tracepoint("net_dev_xmit",            &[SKB, "int", DEVICE], Some(Event::Xmit),       "a device's send call returns"),
+    tracepoint("netif_rx",                &[SKB],                Some(Event::NetifRx),    "a packet enters the backlog"),
+    tracepoint("napi_gro_receive_entry",  &[SKB],                Some(Event::GroReceive), "a tunnel or card hands up"),
+    tracepoint("netif_receive_skb",       &[SKB],                Some(Event::Receive),    "a device receives"),
+    tracepoint("skb_copy_datagram_iovec", &[SKB],                Some(Event::Copy),       "data is copied to a reader"),
+    tracepoint("consume_skb",             &[SKB],                None,                    "a packet is done"),
+    tracepoint("kfree_skb",               &[SKB],                None,                    "a packet is dropped"),
 ];
 
-/// A member of a kernel structure that the programs read.
+/// The hooks whose programs look at a packet's headers, and at which device it is on.
+const PACKETS: &[&str] = &[
+    "net_dev_queue",
+    "netif_rx",
+    "napi_gro_receive_entry",
+    "netif_receive_skb",
+    "kfree_skb",
+];
+/// Those at which a sender's packet may be met first.
+const HEADERS: &[&str] = &["net_dev_queue", "kfree_skb"];
+/// Those that look at a device.
+const DEVICES: &[&str] = &[
+    "net_dev_queue",
+    "netif_rx",
+    "napi_gro_receive_entry",
+    "netif_receive_skb",
+    "kfree_skb",
+    "net_dev_start_xmit",
+];
+
+/// A member of a kernel structure that programs read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
     /// The structure.
@@ -57,28 +91,37 @@ pub struct Member {
     pub member: &'static str,
     /// The variable of the eBPF object that takes its offset.
     pub variable: &'static str,
+    /// The hooks whose programs read it: the others do without.
+    pub needed_by: &'static [&'static str],
 }
 
-const fn member(structure: &'static str, member: &'static str, variable: &'static str) -> Member {
+const fn member(
+    structure: &'static str,
+    member: &'static str,
+    variable: &'static str,
+    needed_by: &'static [&'static str],
+) -> Member {
     Member {
         structure,
         member,
         variable,
+        needed_by,
     }
 }
 
-/// All of them. Every program needs all.
+/// All of them.
+#[rustfmt::skip]
 pub const MEMBERS: [Member; 10] = [
-    member("sk_buff", "dev", "OFF_SKB_DEV"),
-    member("sk_buff", "len", "OFF_SKB_LEN"),
-    member("sk_buff", "head", "OFF_SKB_HEAD"),
-    member("sk_buff", "data", "OFF_SKB_DATA"),
-    member("sk_buff", "end", "OFF_SKB_END"),
-    member("sk_buff", "network_header", "OFF_SKB_NETWORK_HEADER"),
-    member("net_device", "ifindex", "OFF_DEV_IFINDEX"),
-    member("net_device", "nd_net.net", "OFF_DEV_NET"),
-    member("net", "ns.inum", "OFF_NET_INUM"),
-    member("skb_shared_info", "gso_segs", "OFF_SHINFO_GSO_SEGS"),
+    member("sk_buff", "dev", "OFF_SKB_DEV", PACKETS),
+    member("sk_buff", "len", "OFF_SKB_LEN", PACKETS),
+    member("sk_buff", "head", "OFF_SKB_HEAD", PACKETS),
+    member("sk_buff", "data", "OFF_SKB_DATA", PACKETS),
+    member("sk_buff", "end", "OFF_SKB_END", PACKETS),
+    member("sk_buff", "network_header", "OFF_SKB_NETWORK_HEADER", HEADERS),
+    member("net_device", "ifindex", "OFF_DEV_IFINDEX", DEVICES),
+    member("net_device", "nd_net.net", "OFF_DEV_NET", DEVICES),
+    member("net", "ns.inum", "OFF_NET_INUM", DEVICES),
+    member("skb_shared_info", "gso_segs", "OFF_SHINFO_GSO_SEGS", PACKETS),
 ];
 
 /// Why a kernel's tracepoint is not the one that a program was written for.
@@ -101,6 +144,12 @@ pub enum Mismatch {
 }
 
 impl Tracepoint {
+    /// The one of a name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        TRACEPOINTS.into_iter().find(|it| it.name == name)
+    }
+
     /// Compares it with a kernel, and returns its arguments there.
     ///
     /// # Errors
@@ -119,6 +168,12 @@ impl Tracepoint {
 }
 
 impl Member {
+    /// As in C: `sk_buff.dev`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.structure, self.member)
+    }
+
     /// Its offset in bytes.
     ///
     /// # Errors
@@ -180,9 +235,18 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn members_are_of_hooks_that_there_are() {
+        let known = |hook: &&str| TRACEPOINTS.iter().any(|it| it.name == *hook);
+        for member in MEMBERS {
+            assert!(member.needed_by.iter().all(known), "{member:?}");
+            assert!(!member.needed_by.is_empty(), "{member:?}");
+        }
+    }
+
+    #[test]
     fn a_kernel_that_differs_is_told_how() {
         let kernel = kernel("6.1");
-        let of = |name, arguments| tracepoint(name, arguments, "").check(&kernel);
+        let of = |name, arguments| tracepoint(name, arguments, None, "").check(&kernel);
         let absent = of("sk_data_ready", &[]).unwrap_err();
         assert!(matches!(absent, Mismatch::Absent), "{absent}");
         let arguments = of("netif_rx", &["struct sock *"]).unwrap_err().to_string();
@@ -190,7 +254,7 @@ pub(crate) mod tests {
             "it has the arguments (struct sk_buff *), and the program reads (struct sock *)";
         assert_eq!(arguments, expected);
         assert!(of("netif_rx", &[SKB, DEVICE]).is_err(), "one too many");
-        let member = member("sk_buff", "nothing", "").offset(&kernel);
+        let member = member("sk_buff", "nothing", "", &[]).offset(&kernel);
         assert!(matches!(member, Err(BtfError::NoMember { .. })));
     }
 }

@@ -14,9 +14,15 @@ use crate::{
 
 mod drops;
 mod http;
+mod probe;
 mod test;
 
-pub use self::{drops::Drops, http::Http, test::TestType};
+pub use self::{
+    drops::Drops,
+    http::Http,
+    probe::{MissingHook, Probe, ProbeCost, Program},
+    test::TestType,
+};
 
 /// The value of [`Report::schema`].
 pub const SCHEMA: &str = "nettoll.report/v1";
@@ -359,48 +365,6 @@ pub struct Share {
     /// functions over all packets of the flow both ways, those without payload too, per payload
     /// byte. `null` for components, and for regions that no hooks enclose.
     pub exact_ns_per_byte: Option<f64>,
-}
-
-/// What the probe did in a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Probe {
-    /// The programs that were attached.
-    pub programs: Vec<Program>,
-    /// What was lost, by reason; all reasons are listed.
-    pub lost: std::collections::BTreeMap<String, u64>,
-    /// What the probe cost.
-    pub cost: ProbeCost,
-}
-
-/// One program of the probe.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Program {
-    /// Its name.
-    pub name: String,
-    /// Whose.
-    pub node: String,
-    /// Times it ran in the run's rounds, from its own counter.
-    pub runs: u64,
-    /// Times it stored a hop of the run's flow.
-    pub matched: u64,
-    /// Run time over run count by the kernel's statistics, from the last calibration slice; the
-    /// statistics' own clock is in it. `null` where there was none.
-    pub mean_ns: Option<f64>,
-    /// The same figure of an empty program on the same hook in the same slice: what
-    /// `mean_ns` exceeds it by is the program's own.
-    pub empty_mean_ns: Option<f64>,
-}
-
-/// What the probe cost.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ProbeCost {
-    /// The run's main figure with the probe over without (throughput, else mean RTT), in the
-    /// run's own pairs.
-    pub ratio: Option<f64>,
-    /// Its 95 % interval.
-    pub ci95: Option<[f64; 2]>,
-    /// Which figure `ratio` is of.
-    pub metric: Option<TollMetric>,
 }
 
 /// What a toll compares.

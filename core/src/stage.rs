@@ -12,25 +12,32 @@
 //! `unattributed` add up contributions. Rows that only packets without payload passed
 //! have no time of a request or response, and are left out.
 //!
+//! **Where a hook is missing** an edge goes from the one before it to the one after it, and is of
+//! several stages at once. It is told as what it is, under its hops' names, and those stages are
+//! named as absent: see `stage/gap.rs`. There is no closure then, and nothing is derived.
+//!
 //! **After the last receive** all is in `socket_rx`, which the traffic thread measured. Edges to
 //! the copy or to the thread lie within it; they stand for it only where the thread measured none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     api::{RunSide, UserStage},
-    device::{Device, DeviceId},
-    hop::{Direction, Edge, Event, Side},
+    device::Device,
+    hop::{Direction, Edge, Event, Hop, Side},
+    kernel::Tracepoint,
     report::{Drops, Stage, StageClass},
 };
 
 mod drops;
+mod gap;
 mod order;
 mod row;
 mod table;
 #[cfg(test)]
 mod tests;
 
+use gap::Gaps;
 use row::{Row, user_row};
 
 /// One end of a path.
@@ -68,22 +75,27 @@ pub struct Waterfall {
     /// In the packet's order; the last is `unattributed` where there is a round-trip time.
     pub stages: Vec<Stage>,
     /// What the stages add up to, of the mean round-trip time; `None` where nothing says how long
-    /// a round trip is, or where a stage was computed from that.
+    /// a round trip is, where a stage was computed from that, or where hooks are missing on the way.
     pub closure: Option<f64>,
     /// What the kernel dropped on the way; `None` where nobody looked.
     pub drops: Option<Vec<Drops>>,
+    /// The stages that are absent because hooks are missing, by the hook.
+    pub absent: BTreeMap<&'static str, BTreeSet<&'static str>>,
 }
 
 /// Derives a run's stages.
 #[must_use]
 pub fn waterfall(journey: &Journey<'_>) -> Waterfall {
     let devices = by_id(journey.devices);
+    let mut gaps = Gaps::of(journey, &devices);
     let mut rows = Vec::new();
     for direction in [Direction::Request, Direction::Response, Direction::Both] {
-        rows.extend(one_way(journey, &devices, direction));
+        rows.extend(one_way(journey, &devices, direction, &mut gaps));
     }
     add_self_times(&mut rows, journey.sides);
-    let drops = drops::rows(journey, &devices);
+    let wire_unseen = journey.client.node != journey.server.node && !journey.one_kernel;
+    gaps.add_ends(journey, &rows, wire_unseen);
+    let drops = drops::rows(journey, &devices, &gaps);
 
     let mut stages: Vec<Stage> = rows.iter().map(Row::to_stage).collect();
     let requests = (journey.requests > 0).then_some(journey.requests as f64);
@@ -92,11 +104,14 @@ pub fn waterfall(journey: &Journey<'_>) -> Waterfall {
             stages,
             closure: None,
             drops,
+            absent: gaps.by_hook(),
         };
     };
     let seen: f64 = rows.iter().map(|row| row.sum_ns as f64 / requests).sum();
-    let wire_unseen = journey.client.node != journey.server.node && !journey.one_kernel;
-    let (left, closure) = if wire_unseen {
+    let (left, closure) = if gaps.any() {
+        // Some of what is left has a stage that nobody saw.
+        (rtt - seen, None)
+    } else if wire_unseen {
         let wire = residual("wire", Some(StageClass::Wait), rtt - seen);
         stages.push(Stage {
             derived: true,
@@ -111,12 +126,20 @@ pub fn waterfall(journey: &Journey<'_>) -> Waterfall {
         stages,
         closure,
         drops,
+        absent: gaps.by_hook(),
     }
 }
 
+/// The stages that begin or end at a hook, of which at least some are absent where it is missing.
+#[must_use]
+pub fn at_hook(hook: &str) -> Vec<&'static str> {
+    let event = Tracepoint::named(hook).and_then(|hook| hook.event);
+    event.map(table::stages_at).unwrap_or_default()
+}
+
 /// Devices may be listed once for each end of the path: what either listing says holds.
-fn by_id(devices: &[Device]) -> BTreeMap<DeviceId, Device> {
-    let mut all: BTreeMap<DeviceId, Device> = BTreeMap::new();
+fn by_id(devices: &[Device]) -> table::Devices {
+    let mut all: table::Devices = BTreeMap::new();
     for device in devices {
         let known = all.entry(device.id).or_insert_with(|| device.clone());
         known.underlay |= device.underlay;
@@ -129,8 +152,9 @@ fn by_id(devices: &[Device]) -> BTreeMap<DeviceId, Device> {
 /// The rows of one direction, the responder after the request's way.
 fn one_way(
     journey: &Journey<'_>,
-    devices: &BTreeMap<DeviceId, Device>,
+    devices: &table::Devices,
     direction: Direction,
+    gaps: &mut Gaps<'_>,
 ) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     let mut user_times: Vec<_> = (journey.sides.iter())
@@ -151,7 +175,10 @@ fn one_way(
         .collect();
     let edges = order::along_the_way(&edges);
     for edge in &edges {
-        let named = table::name(edge, devices);
+        let named = match gaps.are_between(edge.from, edge.to) {
+            true => table::by_hops(edge.from, edge.to, devices),
+            false => table::name(edge, devices),
+        };
         let side = side_of(journey, named.device.as_ref(), direction);
         let row = Row::new(side, direction, named);
         match rows.iter_mut().find(|known| known.is_same_stage(&row)) {
@@ -164,10 +191,22 @@ fn one_way(
             Side::Client => journey.client,
             Side::Server => journey.server,
         };
-        let device = last_device(&edges, end.netns)
-            .and_then(|id| devices.get(&id))
+        let last = last_hop(&edges, end.netns);
+        let device = last
+            .and_then(|hop| devices.get(&hop.device))
             .or_else(|| (devices.values()).find(|it| it.endpoint && it.id.netns == end.netns));
-        let row = user_row(user, device);
+        let mut row = user_row(user, device);
+        if user.stage == UserStage::SocketRx
+            && let Some(hop) = last
+        {
+            let read = Hop {
+                event: Event::UserReceive,
+                ..hop
+            };
+            if gaps.are_between(hop, read) {
+                row = row.renamed(table::by_hops(hop, read, devices));
+            }
+        }
         match rows.iter_mut().find(|known| known.is_same_stage(&row)) {
             Some(known) => known.add_times(&user.times),
             None => rows.push(row),
@@ -178,10 +217,12 @@ fn one_way(
 
 /// Where the way ends in a namespace: a node receives a packet on several devices there, one after
 /// the other.
-fn last_device(edges: &[&Edge], netns: u32) -> Option<DeviceId> {
-    let received = |edge: &&&Edge| edge.to.event == Event::Receive && edge.to.device.netns == netns;
-    let last = edges.iter().rev().find(received);
-    last.map(|edge| edge.to.device)
+fn last_hop(edges: &[&Edge], netns: u32) -> Option<Hop> {
+    let received = |hop: &Hop| {
+        let of_receiving = [Event::NetifRx, Event::GroReceive, Event::Receive];
+        of_receiving.contains(&hop.event) && hop.device.netns == netns
+    };
+    edges.iter().rev().map(|edge| edge.to).find(received)
 }
 
 /// Whose a device is. Between two nodes its own node tells. On one node, what is in an endpoint's

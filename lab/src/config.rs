@@ -32,6 +32,8 @@ struct Agent {
     address: IpAddr,
     listen: SocketAddr,
     metrics_listen: SocketAddr,
+    #[serde(flatten)]
+    more: toml::Table,
     tls: Tls,
     endpoints: Vec<Endpoint>,
 }
@@ -76,21 +78,22 @@ pub(crate) fn agent_file(node: &Node) -> String {
 pub(crate) const CONTROLLER_FILE: &str = "controller.toml";
 const INVENTORY_FILE: &str = "inventory.toml";
 
-/// Writes the configurations of all agents, the inventory, and the controller's configuration.
-pub(crate) fn write(plan: &Plan) -> Result<(), Error> {
+/// Writes the configurations of all agents, with `more` in each, the inventory, and the controller's configuration.
+pub(crate) fn write(plan: &Plan, more: &toml::Table) -> Result<(), Error> {
     for node in &plan.nodes {
-        write_file(&agent_file(node), &agent(node))?;
+        write_file(&agent_file(node), &agent(node, more))?;
     }
     write_file(INVENTORY_FILE, &plan.inventory())?;
     write_file(CONTROLLER_FILE, &controller())
 }
 
-fn agent(node: &Node) -> Agent {
+fn agent(node: &Node, more: &toml::Table) -> Agent {
     Agent {
         node: node.name.clone(),
         address: node.address().into(),
         listen: node.api(),
         metrics_listen: node.metrics(),
+        more: more.clone(),
         tls: Tls::of("agent"),
         endpoints: node
             .pods
@@ -150,7 +153,20 @@ netns = "nettoll-n1-a"
 name = "pod/lab/n1-b"
 netns = "nettoll-n1-b"
 "#;
-        assert_eq!(toml::to_string(&agent(&plan.nodes[0])).unwrap(), expected);
+        assert_eq!(
+            toml::to_string(&agent(&plan.nodes[0], &toml::Table::new())).unwrap(),
+            expected
+        );
+    }
+
+    #[test]
+    fn an_agents_configuration_can_have_more_keys() {
+        let plan = Plan::new(2, Network::Both, Underlay::Veth).unwrap();
+        let more = "probe_without = ['netif_rx']".parse().unwrap();
+        let text = toml::to_string(&agent(&plan.nodes[0], &more)).unwrap();
+        let read: toml::Table = text.parse().unwrap();
+        assert_eq!(read["probe_without"][0].as_str(), Some("netif_rx"));
+        assert_eq!(read["endpoints"][1]["netns"].as_str(), Some("nettoll-n1-b"));
     }
 
     #[test]

@@ -64,16 +64,16 @@ impl Lab {
         lab.state.write()?;
         bed::build(&lab.lock, &lab.plan, || go_on(&lab.stop))?;
         if let Some(binaries) = &options.processes {
-            lab.start(binaries)?;
+            lab.start(binaries, &options.agents)?;
         }
         go_on(&lab.stop)?;
         Ok(lab)
     }
 
     /// Starts all processes, then waits for each.
-    fn start(&mut self, binaries: &Binaries) -> Result<(), Error> {
+    fn start(&mut self, binaries: &Binaries, more: &toml::Table) -> Result<(), Error> {
         certificates::write()?;
-        config::write(&self.plan)?;
+        config::write(&self.plan, more)?;
         let plan = self.plan.clone();
         let mut agents = Vec::new();
         for node in &plan.nodes {

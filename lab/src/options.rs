@@ -23,6 +23,8 @@ pub struct Options {
     pub underlay: Underlay,
     /// Services, by rules that have nodes track all connections; they take `nft`.
     pub services: bool,
+    /// Further keys of each agent's configuration.
+    pub agents: toml::Table,
     /// The programs to start; `None` for a bed without processes.
     pub processes: Option<Binaries>,
     /// How long to wait for another process that builds or takes down a lab, or for another
@@ -39,6 +41,7 @@ impl Default for Options {
             network: Network::Both,
             underlay: Underlay::Veth,
             services: true,
+            agents: toml::Table::new(),
             processes: None,
             lock_wait: Duration::from_secs(10),
             stop: Arc::default(),

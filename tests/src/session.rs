@@ -3,18 +3,19 @@
 use std::{
     cell::Cell,
     io::Write as _,
+    net::{SocketAddr, TcpStream},
     process::{Command, Output},
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use nettoll_core::{
     hop::{Direction, Side},
     report::{Report, Run, Stage},
 };
-use nettoll_lab::{Binaries, Lab, Network, Options, Underlay};
+use nettoll_lab::{Binaries, Lab, Network, Options, Underlay, netns, plan};
 
-use crate::{bed, binary, require_root};
+use crate::{agent, bed, binary, require_root};
 
 /// How long a session waits, in all, for a hypervisor that takes the processor away.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -60,6 +61,19 @@ impl Session {
             lab: Lab::up(&options)?,
             patience: Cell::new(PATIENCE),
         })
+    }
+
+    /// A page of the metrics' listener at that address.
+    ///
+    /// # Errors
+    /// Where it cannot be reached, or answers an error.
+    pub fn page(&self, address: SocketAddr, path: &str) -> Result<String> {
+        let netns = plan::netns(plan::CONTROLLER);
+        let mut stream = netns::within(&netns, move || TcpStream::connect(address))??;
+        agent::send(&mut stream, "GET", path, "")?;
+        let (status, page) = agent::receive(stream)?;
+        ensure!(status == 200, "{address}{path}: {status} {page}");
+        Ok(page)
     }
 
     /// Runs `nettoll` with these arguments.

@@ -216,7 +216,7 @@ fn its_metrics_are_there_before_any_run() -> Result<()> {
     assert_eq!(status, 200);
     for text in [
         "# TYPE nettoll_agent_light_answers_total counter\nnettoll_agent_light_answers_total 0\n",
-        "nettoll_hook_state{hook=\"net_dev_queue\",state=\"ready\",reason=\"attached\"} 1",
+        "nettoll_hook_state{hook=\"net_dev_queue\",state=\"ready\",reason=\"attached\",tier=\"tp_btf\"} 1",
         "nettoll_build_info{version=",
     ] {
         assert!(page.contains(text), "{text}\n{page}");
@@ -259,7 +259,7 @@ fn without_the_probe_it_says_so_and_tests_go_on() -> Result<()> {
     agent.ask::<()>("DELETE", "/v1/runs/plain", &())?;
 
     let (_, page) = agent.page("/metrics")?;
-    let hook = "nettoll_hook_state{hook=\"net_dev_queue\",state=\"unavailable\",reason=\"switched_off\"} 1";
+    let hook = "nettoll_hook_state{hook=\"net_dev_queue\",state=\"unavailable\",reason=\"switched_off\",tier=\"tp_btf\"} 1";
     assert!(page.contains(hook), "{page}");
     for series in ["nettoll_agent_stage_packets_total{", "state=\"ready\""] {
         assert!(!page.contains(series), "{series}\n{page}");

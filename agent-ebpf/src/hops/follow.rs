@@ -80,11 +80,47 @@ pub(crate) fn way(direction: u16) -> usize {
     core::hint::black_box(direction) as usize & 1
 }
 
+/// What a hook is on a packet's way, beside a point of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Role {
+    /// The way begins there, on its sender's device.
+    begins: bool,
+    /// It leaves this node there, on the underlay device.
+    leaves: bool,
+    /// It ends there, on its receiver's device.
+    ends: bool,
+}
+
+impl Role {
+    pub(crate) const PASSES: Self = Self {
+        begins: false,
+        leaves: false,
+        ends: false,
+    };
+    pub(crate) const BEGINS: Self = Self {
+        begins: true,
+        ..Self::PASSES
+    };
+    pub(crate) const LEAVES: Self = Self {
+        leaves: true,
+        ..Self::PASSES
+    };
+    pub(crate) const ENDS: Self = Self {
+        ends: true,
+        ..Self::PASSES
+    };
+    pub(crate) const BEGINS_AND_LEAVES: Self = Self {
+        leaves: true,
+        ..Self::BEGINS
+    };
+}
+
 /// Which point a packet passes.
 struct Point<'a> {
     config: &'static Config,
     device: &'static KnownDevice,
     event: EventCode,
+    role: Role,
     /// The hop's code in edge keys.
     code: u16,
     /// A stamp from the program's very beginning; 0 for none.
@@ -143,6 +179,7 @@ pub(crate) fn hop(
     skb: Skb,
     device: Device,
     event: EventCode,
+    role: Role,
     early_ns: u64,
     here: &mut Here,
 ) -> Option<()> {
@@ -153,6 +190,7 @@ pub(crate) fn hop(
         config,
         device,
         event,
+        role,
         code,
         early_ns,
         here,
@@ -167,9 +205,9 @@ pub(crate) fn hop(
             slot.last = point.code;
             return None;
         }
-        // A lifetime starts anew at the queue of its flow's first device: the address was freed
-        // without an event and belongs to a new packet.
-        let anew = is(event, EventCode::Queue) && state.origin[way(slot.direction)] == device.index;
+        // A lifetime starts anew at its flow's first device: the address was freed without an event
+        // and belongs to a new packet.
+        let anew = role.begins && state.origin[way(slot.direction)] == device.index;
         if slot.state == PACKET_MOVING && !anew && point.on(DEVICE_OWN) {
             return pass(slot, state, &mut point);
         }
@@ -191,36 +229,42 @@ fn pass(slot: &mut PacketSlot, state: &mut FlowState, point: &mut Point<'_>) -> 
     point.matched();
     slot.last = point.code;
     slot.last_ns = now;
-    if is(point.event, EventCode::StartXmit) {
-        if point.config.exact != 0 {
-            let key = self_key(slot.flow, slot.direction, point.device.index);
-            if point.on(DEVICE_TUNNEL) {
-                // What this program took belongs to no one's self time.
-                nest::enter(
-                    point.here.nest,
-                    point.device.key,
-                    now_ns(),
-                    key | FRAME_TUNNEL,
-                    slot.bytes,
-                );
-            } else {
-                nest::enter(point.here.nest, point.device.key, now, key, slot.bytes);
-            }
-        }
-        if point.on(DEVICE_UNDERLAY) && state.over_wire == 0 {
-            leave_on_wire(slot, now, point);
-        }
-    } else {
-        deliver(slot, state, point);
-    }
+    transmit(slot, state, now, point);
+    deliver(slot, state, point);
     Some(())
 }
 
-/// A packet's way ends at the receive on its flow's last device.
+/// A transmit function is called for a packet, or its way on this node ends for other reasons.
+#[inline(always)]
+fn transmit(slot: &mut PacketSlot, state: &FlowState, now: u64, point: &mut Point<'_>) {
+    if is(point.event, EventCode::StartXmit) && point.config.exact != 0 {
+        let key = self_key(slot.flow, slot.direction, point.device.index);
+        if point.on(DEVICE_TUNNEL) {
+            // What this program took belongs to no one's self time.
+            nest::enter(
+                point.here.nest,
+                point.device.key,
+                now_ns(),
+                key | FRAME_TUNNEL,
+                slot.bytes,
+            );
+        } else {
+            nest::enter(point.here.nest, point.device.key, now, key, slot.bytes);
+        }
+    }
+    if point.role.leaves && point.on(DEVICE_UNDERLAY) && state.over_wire == 0 {
+        leave_on_wire(slot, now, point);
+    }
+}
+
+/// A packet's way ends at the receive on its flow's last device, where this is one.
 #[inline(always)]
 fn deliver(packet: &mut PacketSlot, state: &mut FlowState, point: &Point<'_>) {
+    if !point.role.ends {
+        return;
+    }
     let way = way(packet.direction);
-    if is(point.event, EventCode::Receive) && state.terminal[way] == point.device.index {
+    if state.terminal[way] == point.device.index {
         if packet.bytes != 0 {
             state.received_ns[way] = packet.last_ns;
         }
@@ -250,13 +294,13 @@ fn leave_on_wire(slot: &mut PacketSlot, now: u64, point: &mut Point<'_>) {
 /// An unknown packet: its way on this node may begin here.
 #[inline(always)]
 fn begin(skb: Skb, key: u64, slot: &mut PacketSlot, point: &mut Point<'_>) -> Option<()> {
-    let sent = is(point.event, EventCode::Queue);
+    let sent = point.role.begins;
     let begins = match point.event {
-        EventCode::Queue => DEVICE_ENDPOINT,
+        _ if sent => DEVICE_ENDPOINT,
         EventCode::NetifRx | EventCode::GroReceive | EventCode::Receive => {
             DEVICE_UNDERLAY | DEVICE_PEER
         }
-        EventCode::UserSend | EventCode::StartXmit | EventCode::Copy => 0,
+        EventCode::UserSend | EventCode::Queue | EventCode::StartXmit | EventCode::Copy => 0,
     };
     if !point.on(begins) {
         return None;
@@ -320,6 +364,9 @@ fn begin(skb: Skb, key: u64, slot: &mut PacketSlot, point: &mut Point<'_>) -> Op
         point.lose(Loss::SlotTaken);
     }
     *slot = packet;
+    if sent {
+        transmit(slot, state, now, point);
+    }
     Some(())
 }
 

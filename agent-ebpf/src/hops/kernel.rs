@@ -1,10 +1,12 @@
 //! Reads of the kernel's structures.
 //!
 //! Rust has no CO-RE relocations: user space finds the offsets in the running kernel's BTF and
-//! sets them before load. They are then constants to the verifier, which accepts direct loads
-//! through the typed pointers of a `tp_btf` program's arguments.
+//! sets them before load. They are then constants to the verifier. How a member is read is the
+//! crate's root's affair: `tp_btf.rs`, `raw_tp.rs`.
 
 use aya_ebpf::helpers::bpf_probe_read_kernel_buf;
+
+use crate::{key, member};
 
 macro_rules! offsets {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
@@ -47,26 +49,6 @@ offsets! {
 pub(crate) fn tells_reasons() -> bool {
     // SAFETY: reads a static that user space set before load.
     unsafe { core::ptr::read_volatile(&TELLS_REASONS) != 0 }
-}
-
-/// A member of a structure that the verifier knows the type of.
-#[inline(always)]
-fn member<T: Copy>(base: *const u8, offset: &'static u32) -> T {
-    // SAFETY: `base` is a typed kernel pointer (a program's argument or read through one), and
-    // the offset is that of a member of type `T`, from the kernel's BTF. The verifier checks
-    // both, and a fault reads as 0. Volatile: the value in the object file is not the real one.
-    unsafe {
-        base.add(core::ptr::read_volatile(offset) as usize)
-            .cast::<T>()
-            .read_volatile()
-    }
-}
-
-/// An address relative to `base`, never 0. The verifier forbids arithmetic on a kernel pointer,
-/// but not the difference of two pointers, which is a plain number and as unique as the address.
-#[inline(always)]
-fn key<T>(pointer: *const u8, base: &'static T) -> u64 {
-    (pointer as u64).wrapping_sub(core::ptr::from_ref(base) as u64) | 1
 }
 
 /// A `struct sk_buff`.

@@ -74,7 +74,11 @@ impl Server {
             certificate: write(&files, "agent.pem", &certificate.pem()),
             key: write(&files, "agent.key", &key.serialize_pem()),
         });
-        let agent = Arc::new(Agent::new("n1".to_owned(), BTreeMap::new()));
+        let agent = Arc::new(Agent::new(
+            "n1".to_owned(),
+            BTreeMap::new(),
+            Settings::default(),
+        ));
         let privileged = Privileged::start().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -5,12 +5,13 @@ use std::{fs, io};
 
 use nettoll_core::{
     btf::{Argument, BtfError},
-    kernel::{MEMBERS, Member, Mismatch, TRACEPOINTS, Tracepoint},
+    kernel::{HookKind, MEMBERS, Member, Reason, TRACEPOINTS, Tracepoint},
+    stage,
 };
 use serde::Serialize;
 
 use super::bpf::{self, Target};
-use crate::probe::kernel;
+use crate::probe::{Failure, Found, Probe, ProbeError, Settings, differs, kernel};
 
 /// A kernel error number that user space has no name for: `ENOTSUPP` of `linux/errno.h`.
 const ENOTSUPP: i32 = 524;
@@ -29,60 +30,6 @@ const FUNCTIONS: [(&str, &str, &str); 5] = [
     ("nf_hook_slow", "", "netfilter's chains run"),
 ];
 
-/// How a hook is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum HookKind {
-    /// A tracepoint with BTF.
-    TpBtf,
-    /// A function's entry.
-    Fentry,
-}
-
-/// Why a hook works or not, as a label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Reason {
-    /// It was loaded and attached.
-    Attached,
-    /// The kernel does not describe itself.
-    NoBtf,
-    /// The kernel has no such point.
-    NotInKernel,
-    /// The kernel's tracepoint has other arguments than the program reads.
-    Differs,
-    /// It is in a module, whose points are not tried.
-    InModule,
-    /// The process may not load programs.
-    NoPrivilege,
-    /// It has the privilege, and is refused all the same.
-    Forbidden,
-    /// The kernel refused the program.
-    LoadRefused,
-    /// The kernel took the program and refused to attach it.
-    AttachRefused,
-    /// The configuration wants no probe: it was not tried.
-    SwitchedOff,
-}
-
-impl Reason {
-    /// The word used in labels.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Attached => "attached",
-            Self::NoBtf => "no_btf",
-            Self::NotInKernel => "not_in_kernel",
-            Self::Differs => "differs",
-            Self::InModule => "in_module",
-            Self::NoPrivilege => "no_privilege",
-            Self::Forbidden => "forbidden",
-            Self::LoadRefused => "load_refused",
-            Self::AttachRefused => "attach_refused",
-            Self::SwitchedOff => "switched_off",
-        }
-    }
-}
-
 /// One hook and how the trial went.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Hook {
@@ -90,10 +37,12 @@ pub(crate) struct Hook {
     pub(crate) name: &'static str,
     /// How it is attached.
     pub(crate) kind: HookKind,
-    /// There is no probe without it.
+    /// Something is not measured without it.
     pub(crate) required: bool,
     /// What passes there.
     pub(crate) purpose: &'static str,
+    /// The stages that begin or end there.
+    pub(crate) stages: Vec<&'static str>,
     /// A tracepoint's arguments, as this kernel describes them.
     pub(crate) arguments: Option<Vec<String>>,
     /// It works.
@@ -105,9 +54,6 @@ pub(crate) struct Hook {
     /// What to do, where anything can be done.
     pub(crate) remedy: Option<&'static str>,
 }
-
-/// Why a hook does not work, and in the kernel's words.
-type Failure = (Reason, String);
 
 /// A member of a kernel structure that the probe reads, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -145,18 +91,46 @@ pub(crate) fn members() -> Vec<Place> {
     MEMBERS.iter().map(place).collect()
 }
 
+/// All hooks as they are here, and why there is no probe, where there is none. Those of the probe
+/// are tried with its own programs, as far as it can be loaded.
+pub(crate) fn found(privileged: bool, settings: &Settings) -> (Vec<Hook>, Option<ProbeError>) {
+    let hooks = try_all(privileged);
+    match Probe::load(settings) {
+        Ok(probe) => (as_loaded(&hooks, probe.found()), None),
+        Err(ProbeError::NoWay(found)) if privileged => {
+            let hooks = as_loaded(&hooks, &found);
+            (hooks, Some(ProbeError::NoWay(found)))
+        }
+        Err(error) => (hooks, Some(error)),
+    }
+}
+
+/// The hooks, those of the probe as its programs found them.
+pub(crate) fn as_loaded(hooks: &[Hook], found: &Found) -> Vec<Hook> {
+    let of_probe = |it: &Hook| {
+        let trial = found.missing.get(it.name).cloned().map_or(Ok(()), Err);
+        Hook {
+            arguments: it.arguments.clone(),
+            ..hook(it.name, found.kind, it.purpose, trial)
+        }
+    };
+    let hooks = hooks.iter();
+    hooks
+        .map(|it| match it.kind {
+            HookKind::Fentry => it.clone(),
+            HookKind::TpBtf | HookKind::RawTp => of_probe(it),
+        })
+        .collect()
+}
+
 /// Tries all hooks. `privileged`: the process has the capabilities that loading needs.
-pub(crate) fn try_all(privileged: bool) -> Vec<Hook> {
+fn try_all(privileged: bool) -> Vec<Hook> {
     let btf = kernel::btf().map_err(|error| (Reason::NoBtf, error.to_string()));
     let btf = btf.as_ref().map_err(Clone::clone);
     let tracepoints = TRACEPOINTS.map(|tracepoint| {
-        let arguments = btf.clone().and_then(|btf| {
-            let found = tracepoint.check(btf);
-            found.map_err(|mismatch| match mismatch {
-                Mismatch::Arguments { .. } => (Reason::Differs, mismatch.to_string()),
-                _ => (Reason::NotInKernel, mismatch.to_string()),
-            })
-        });
+        let arguments = btf
+            .clone()
+            .and_then(|btf| tracepoint.check(btf).map_err(differs));
         let trial = btf.clone().and_then(|btf| {
             arguments.clone()?;
             let id = known(btf.tracepoint(tracepoint.name), || {
@@ -259,8 +233,9 @@ fn hook(
     Hook {
         name,
         kind,
-        required: kind == HookKind::TpBtf,
+        required: kind != HookKind::Fentry,
         purpose,
+        stages: stage::at_hook(name),
         arguments: None,
         works,
         reason,
@@ -273,13 +248,15 @@ fn hook(
 fn remedy(kind: HookKind, reason: Reason) -> Option<&'static str> {
     match (reason, kind) {
         (Reason::Attached, _) => None,
-        (Reason::SwitchedOff, _) => Some("set 'probe = true' in the agent's configuration"),
+        (Reason::SwitchedOff, _) => Some("see 'probe' and 'probe_without' in the configuration"),
         (Reason::NoPrivilege, _) => {
             Some("run as root, or with CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN")
         }
         (Reason::Forbidden, _) => Some("see lockdown, AppArmor, SELinux and seccomp"),
         (Reason::NoBtf, _) => Some("use a kernel with CONFIG_DEBUG_INFO_BTF=y, mount /sys"),
-        (_, HookKind::TpBtf) => Some("use a distribution's kernel, Linux 5.15 or later"),
+        (_, HookKind::TpBtf | HookKind::RawTp) => {
+            Some("use a distribution's kernel, Linux 5.15 or later")
+        }
         (_, HookKind::Fentry) => Some("optional: distributions' kernels allow it"),
     }
 }

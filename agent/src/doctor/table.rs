@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Report, hooks::HookKind};
+use super::Report;
 
 /// Columns of the table.
 const WIDTH: usize = 80;
@@ -88,10 +88,7 @@ pub(super) fn table(report: &Report, colour: bool) -> String {
 
     table.head("Hooks");
     for hook in &report.hooks {
-        let kind = match hook.kind {
-            HookKind::TpBtf => "tp_btf",
-            HookKind::Fentry => "fentry",
-        };
+        let kind = hook.kind.as_str();
         let mut text = if hook.works {
             hook.purpose.to_owned()
         } else {
@@ -99,6 +96,9 @@ pub(super) fn table(report: &Report, colour: bool) -> String {
         };
         if let Some(remedy) = hook.remedy {
             text = format!("{text}; {remedy}");
+            if !hook.stages.is_empty() {
+                text = format!("{text}; without it no {}", hook.stages.join(", "));
+            }
         }
         let mark = Mark::of(hook.works, hook.required);
         table.row(mark, &format!("{kind} {}", hook.name), 32, &text);
@@ -111,7 +111,13 @@ pub(super) fn table(report: &Report, colour: bool) -> String {
     }
 
     if report.missing.is_empty() {
+        let missing = report.hooks.iter().filter(|it| it.required && !it.works);
+        let missing: Vec<_> = missing.map(|hook| hook.name).collect();
         table.head("Ready: the agent can run here with its probe.");
+        if !missing.is_empty() {
+            let text = format!("it does without {}", missing.join(", "));
+            table.row(Mark::Bad, "", 0, &text);
+        }
     } else {
         table.head("Not ready:");
         for missing in &report.missing {
@@ -174,10 +180,11 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probe::Settings;
 
     #[test]
     fn lines_fit_and_colour_is_asked_for() {
-        let report = Report::make();
+        let report = Report::make(&Settings::default());
         let plain = table(&report, false);
         for line in plain.lines() {
             assert!(line.chars().count() <= WIDTH, "{line}");

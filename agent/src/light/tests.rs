@@ -12,10 +12,15 @@ use nettoll_core::{
 };
 
 use super::*;
+use crate::probe::Settings;
 
 fn light() -> Light {
     let node = Arc::new(Node::new("n1".to_owned(), BTreeMap::new()));
-    let runs = Arc::new(Runs::new("n1".to_owned(), BTreeMap::new()));
+    let runs = Arc::new(Runs::new(
+        "n1".to_owned(),
+        BTreeMap::new(),
+        Settings::default(),
+    ));
     Light::new(node, runs)
 }
 

@@ -83,6 +83,7 @@ fn totals() -> Totals {
     let program = |number| Program {
         name: format!("program-{number}"),
         node: String::new(),
+        kind: None,
         runs: PACKETS,
         matched: PACKETS,
         mean_ns: Some(65.0),

@@ -11,7 +11,11 @@ use nettoll_core::exposition::{Buckets, Format, Kind, Label, Page, STAGE_BOUNDS_
 use tokio::sync::Semaphore;
 
 use super::totals::{StageKey, StageTotal, Totals};
-use crate::{api::Agent, doctor::hooks::Hook, light::LightTotals};
+use crate::{
+    api::Agent,
+    doctor::hooks::{Hook, as_loaded},
+    light::LightTotals,
+};
 
 /// Stages on the page: each has up to 19 series, and the page has at most 1,000 in all.
 pub(super) const MAX_STAGES: usize = 48;
@@ -22,7 +26,7 @@ const NS_PER_SECOND: f64 = 1e9;
 pub(crate) struct Source {
     /// What it does.
     pub(crate) agent: Arc<Agent>,
-    /// As they were tried when the agent began.
+    /// As they were tried when the agent began, before the probe is loaded.
     pub(crate) hooks: Vec<Hook>,
     /// Why it shall be without the probe, where it shall: this keeps it from no work, but whoever
     /// asks whether it is ready is told.
@@ -35,12 +39,14 @@ impl Source {
     /// Everything that the agent tells.
     pub(super) fn page(&self, format: Format) -> Vec<u8> {
         let agent = &self.agent;
+        let loaded = agent.runs.hooks();
+        let hooks = loaded.map(|found| as_loaded(&self.hooks, &found));
         whole(
             format,
             agent.light.totals(),
             agent.runs.prepared(),
             &agent.runs.totals(),
-            &self.hooks,
+            hooks.as_deref().unwrap_or(&self.hooks),
         )
     }
 }
@@ -72,7 +78,7 @@ fn write(page: &mut Page, totals: &Totals, hooks: &[Hook]) {
     let mut state = page.family(
         "nettoll_hook_state",
         Kind::Gauge,
-        "1 for the state in which a hook of the kernel was found when the agent began.",
+        "1 for the state in which a hook of the kernel was found when the agent began, and since then when the probe was loaded.",
     );
     for hook in hooks {
         let word = if hook.works { "ready" } else { "unavailable" };
@@ -80,6 +86,7 @@ fn write(page: &mut Page, totals: &Totals, hooks: &[Hook]) {
             ("hook", hook.name),
             ("state", word),
             ("reason", hook.reason.as_str()),
+            ("tier", hook.kind.as_str()),
         ];
         state.add(&labels, 1.0);
     }

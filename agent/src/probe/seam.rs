@@ -7,23 +7,27 @@
 use aya::{
     Ebpf,
     maps::{MapData, PerCpuArray, PerCpuValues},
-    programs::tp_btf::BtfTracePointLink,
+    programs::links::FdLink,
     util::nr_cpus,
 };
 use nettoll_agent_common::hops::SeamTime;
+use nettoll_core::kernel::HookKind;
 
-use super::{MapError, ProbeError, map, program};
+use super::{MapError, ProbeError, map, program, programs};
 
 /// The programs around a seam, in the order in which they are to run: the kernel calls the
 /// programs of one tracepoint in the order in which they were attached.
 const PROGRAMS: [&str; 2] = ["seam_leave", "seam_enter"];
+/// The same for raw tracepoints.
+const RAW: [&str; 2] = ["raw_seam_leave", "raw_seam_enter"];
 const HOOK: &str = "net_dev_xmit";
 
 /// The two programs.
 pub(super) struct Seams {
     object: Ebpf,
+    programs: [&'static str; 2],
     times: PerCpuArray<MapData, SeamTime>,
-    links: Vec<BtfTracePointLink>,
+    links: Vec<FdLink>,
 }
 
 /// Seams that were passed.
@@ -50,18 +54,22 @@ impl std::ops::AddAssign for Passed {
 }
 
 impl Seams {
-    pub(super) fn load() -> Result<Self, ProbeError> {
+    pub(super) fn load(kind: HookKind) -> Result<Self, ProbeError> {
+        let programs = match kind {
+            HookKind::RawTp => RAW,
+            _ => PROGRAMS,
+        };
         let object = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/seam"));
         let mut object = Ebpf::load(object)?;
         let btf = aya::Btf::from_sys_fs()?;
-        for name in PROGRAMS {
-            program(&mut object, name)?
-                .load(HOOK, &btf)
+        for name in programs {
+            programs::load(program(&mut object, name)?, HOOK, &btf)
                 .map_err(ProbeError::of(name))?;
         }
         Ok(Self {
             times: map(&mut object, "SEAM")?.try_into()?,
             object,
+            programs,
             links: Vec::new(),
         })
     }
@@ -72,11 +80,10 @@ impl Seams {
         let cpus = nr_cpus().map_err(|(_, error)| MapError::IoError(error))?;
         let none = PerCpuValues::try_from(vec![SeamTime::default(); cpus]);
         self.times.set(0, none.map_err(MapError::IoError)?, 0)?;
-        for name in PROGRAMS {
+        for name in self.programs {
             let program = program(&mut self.object, name)?;
-            let link = program.attach().map_err(ProbeError::of(name))?;
-            self.links
-                .push(program.take_link(link).map_err(ProbeError::of(name))?);
+            let link = programs::attach(program, HOOK).map_err(ProbeError::of(name))?;
+            self.links.push(link);
         }
         Ok(())
     }

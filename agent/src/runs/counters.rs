@@ -71,6 +71,7 @@ mod tests {
         let program = Program {
             name: "p".to_owned(),
             node: String::new(),
+            kind: None,
             runs,
             matched: runs / 2,
             mean_ns: None,

@@ -61,6 +61,7 @@ impl Runs {
             tcp: None,
             http: None,
             programs: Vec::new(),
+            missing: self.instruments.missing_hooks(&self.node),
             lost: BTreeMap::new(),
             stacks: None,
         }

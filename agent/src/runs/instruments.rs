@@ -15,12 +15,12 @@ use std::{
 use nettoll_core::{
     api::{Flow, RunSide, RunSpec, Stacks},
     hop::{Dropped, Edge, SelfTime},
-    report::{Program, TestType},
+    report::{MissingHook, Program, TestType},
 };
 
 use super::{RunError, counters::Counters};
 use crate::{
-    probe::{Calibration, FlowId, Hooks, Passed, Probe, ProbeError, Stamps, Way},
+    probe::{Calibration, FlowId, Found, Hooks, Passed, Probe, ProbeError, Settings, Stamps, Way},
     profile::{Kallsyms, Profiler},
     traffic::Sample,
 };
@@ -79,6 +79,7 @@ pub(super) struct Instruments {
     kallsyms: Kallsyms,
     /// Slot `n` of the profiler is number `n - 1` here.
     slots: Mutex<[Slot; 255]>,
+    settings: Settings,
 }
 
 /// What was counted of a flow.
@@ -92,13 +93,16 @@ pub(super) struct Counted {
 
 impl Counted {
     fn of(probe: &Probe, flow: FlowId) -> Self {
-        let drops = probe.drops(flow);
+        let looked = probe.found().have("kfree_skb");
+        let drops = looked.then(|| probe.drops(flow));
         Self {
             edges: probe.edges(flow),
             self_times: probe.self_times(flow),
-            drops: drops
-                .inspect_err(|error| tracing::warn!(%error, "cannot read what was dropped"))
-                .ok(),
+            drops: drops.and_then(|drops| {
+                drops
+                    .inspect_err(|error| tracing::warn!(%error, "cannot read what was dropped"))
+                    .ok()
+            }),
         }
     }
 }
@@ -144,8 +148,9 @@ fn hooks(test: TestType) -> Hooks {
 }
 
 impl Instruments {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(settings: Settings) -> Self {
         Self {
+            settings,
             probe: Mutex::new(Lazy::NotYet),
             taken: AtomicU64::new(0),
             watched: AtomicU64::new(0),
@@ -161,9 +166,30 @@ impl Instruments {
         *lock(&self.profiler) = Lazy::Failed(why.to_owned());
     }
 
+    fn load(&self) -> Result<Probe, ProbeError> {
+        Probe::load(&self.settings)
+    }
+
+    /// What became of the probe's hooks, if it is loaded.
+    pub(super) fn found(&self) -> Option<Found> {
+        Some(lock(&self.probe).loaded()?.found().clone())
+    }
+
+    /// The hooks that it does without, in the words of a report of this node.
+    pub(super) fn missing_hooks(&self, node: &str) -> Vec<MissingHook> {
+        let mut missing = lock(&self.probe)
+            .loaded()
+            .map(|probe| probe.missing_hooks())
+            .unwrap_or_default();
+        for hook in &mut missing {
+            node.clone_into(&mut hook.node);
+        }
+        missing
+    }
+
     /// Why there is no probe.
     pub(super) fn probe_unavailable(&self) -> Option<String> {
-        lock(&self.probe).get(Probe::load).err()
+        lock(&self.probe).get(|| self.load()).err()
     }
 
     /// Why there are no samples.
@@ -181,7 +207,7 @@ impl Instruments {
         spec: &RunSpec,
     ) -> Result<Stamps, RunError> {
         let mut probe = lock(&self.probe);
-        let probe = probe.get(Probe::load).map_err(RunError::Probe)?;
+        let probe = probe.get(|| self.load()).map_err(RunError::Probe)?;
         let id = match observation.flow {
             Some(id) => id,
             None => *observation
@@ -205,7 +231,7 @@ impl Instruments {
     /// Before a round that measures seams.
     pub(super) fn begin_seams(&self, observation: &mut Observation) -> Result<(), RunError> {
         let mut probe = lock(&self.probe);
-        let probe = probe.get(Probe::load).map_err(RunError::Probe)?;
+        let probe = probe.get(|| self.load()).map_err(RunError::Probe)?;
         self.take();
         probe.begin_seams().map_err(refused)?;
         observation.measures_seams = true;

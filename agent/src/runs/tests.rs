@@ -31,7 +31,7 @@ fn alone() -> MutexGuard<'static, ()> {
 }
 
 fn agent() -> Runs {
-    Runs::new("n1".to_owned(), BTreeMap::new())
+    Runs::new("n1".to_owned(), BTreeMap::new(), Settings::default())
 }
 
 /// All tests between two sockets.

@@ -96,6 +96,7 @@ impl Watch {
             http: None,
             tcp: None,
             programs: Vec::new(),
+            missing: self.runs.instruments.missing_hooks(&self.runs.node),
             lost: BTreeMap::new(),
             stacks: None,
         })

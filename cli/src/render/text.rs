@@ -139,7 +139,10 @@ fn wrapped(text: &str, columns: usize, indent: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use nettoll_core::report::{CpuSide, TestType, TollMetric};
+    use nettoll_core::{
+        kernel::Reason,
+        report::{CpuSide, MissingHook, TestType, TollMetric},
+    };
 
     use super::*;
     use crate::sample;
@@ -215,6 +218,32 @@ mod tests {
             text.contains("Invalid, and in no toll: loopback path_cost: steal of 12 %"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_missing_hook_is_told_with_what_is_absent_for_it() {
+        let mut sample = sample::report();
+        let run = sample.runs.iter().position(|run| run.stages.is_some());
+        let run = &mut sample.runs[run.unwrap()];
+        run.closure = None;
+        let hook = |name: &str, stages: &[&str]| MissingHook {
+            hook: name.to_owned(),
+            node: "n1".to_owned(),
+            reason: Reason::LoadRefused,
+            detail: "not supported".to_owned(),
+            stages: stages.iter().map(|&stage| stage.to_owned()).collect(),
+        };
+        run.probe.missing = vec![
+            hook("netif_rx", &["veth", "backlog"]),
+            hook("kfree_skb", &[]),
+        ];
+        let text = report(&sample, PLAIN).replace("\n  ", " ");
+        for told in [
+            "Without the hook netif_rx on n1 (not supported): absent for it: backlog, veth; what",
+            "Without the hook kfree_skb on n1 (not supported): no stage is absent for it",
+        ] {
+            assert!(text.contains(told), "{told}\n{text}");
+        }
     }
 
     #[test]

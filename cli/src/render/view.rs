@@ -3,6 +3,7 @@
 mod compare;
 mod cpu;
 mod drops;
+mod hooks;
 mod stages;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ pub(crate) use cpu::{
     CpuPair, IDLE, TwoMeasures, component, component_names, cpu_pair, two_measures,
 };
 pub(crate) use drops::{drop_reason, losses};
+pub(crate) use hooks::lacks_stages;
 pub(crate) use stages::{
     Leg, Passed, Sums, class_word, extra_stages, is_owners, legs, longest_between_sockets, passed,
     path_costs, stage_names, stage_total, sums, trip_mean, waterfalls,
@@ -114,7 +116,8 @@ pub(crate) fn warnings(report: &Report) -> Vec<String> {
             run.invalid_reasons.join("; ")
         )
     });
-    invalid.chain(busy(report)).collect()
+    let missing = hooks::sentences(report);
+    invalid.chain(missing).chain(busy(report)).collect()
 }
 
 /// The paths that were measured, each once.

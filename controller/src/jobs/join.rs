@@ -11,7 +11,7 @@ use nettoll_core::{
     api::{RoundSide, RunSide, Stacks},
     device::Device,
     endpoint::PathKind,
-    report::{Cpu, DeviceContext, NodeContext, Probe, ProbeCost, Run, TestType, Toll},
+    report::{Cpu, DeviceContext, MissingHook, NodeContext, Probe, ProbeCost, Run, TestType, Toll},
     stage::{self, End, Journey, Waterfall},
     toll::{self, Tolls},
 };
@@ -150,8 +150,8 @@ fn join(inputs: &Inputs<'_>) -> Run {
             // Of what lies beyond the near side nothing was seen.
             .filter(|_| plan.path.kind != PathKind::External),
         drops: (waterfall.as_ref()).and_then(|waterfall| waterfall.drops.clone()),
+        probe: probe(finished, waterfall.as_ref()),
         stages: waterfall.map(|waterfall| waterfall.stages),
-        probe: probe(finished),
     };
     if let Ok(cost) = toll::probe_cost(&run) {
         run.probe.cost = cost;
@@ -231,9 +231,12 @@ fn end(site: &Site, netns: u32) -> End<'_> {
 }
 
 /// What the probes of all agents did, losses added up by reason.
-fn probe(finished: Option<&FinishedRun>) -> Probe {
+fn probe(finished: Option<&FinishedRun>, waterfall: Option<&Waterfall>) -> Probe {
+    let absent = |hook: &str| waterfall?.absent.get(hook);
+
     let mut probe = Probe {
         programs: Vec::new(),
+        missing: Vec::new(),
         lost: BTreeMap::new(),
         cost: ProbeCost {
             ratio: None,
@@ -243,6 +246,13 @@ fn probe(finished: Option<&FinishedRun>) -> Probe {
     };
     for side in finished.iter().flat_map(|finished| finished.sides()) {
         probe.programs.extend(side.programs.iter().cloned());
+        for missing in &side.missing {
+            let stages = absent(&missing.hook).into_iter().flatten();
+            probe.missing.push(MissingHook {
+                stages: stages.map(|stage| (*stage).to_owned()).collect(),
+                ..missing.clone()
+            });
+        }
         for (reason, count) in &side.lost {
             *probe.lost.entry(reason.clone()).or_default() += count;
         }

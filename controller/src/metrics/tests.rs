@@ -119,6 +119,7 @@ fn run(valid: bool) -> Run {
         closure: Some(0.98),
         probe: Probe {
             programs: Vec::new(),
+            missing: Vec::new(),
             lost: [].into(),
             cost: ProbeCost {
                 ratio: None,

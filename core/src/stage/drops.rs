@@ -2,14 +2,19 @@
 //!
 //! What is known of them is their last hop. The stage that begins there is that of the packets that
 //! went on, by the most of them where ways fork. Where none did, it is what the table says of the
-//! hop alone, and its name where the table knows several.
+//! hop alone, and its name where the table knows several, or where a hook is missing that it may have
+//! passed since.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::cmp::Reverse;
 
-use super::{Journey, side_of, table, table::Named};
+use super::{
+    Journey,
+    gap::Gaps,
+    side_of,
+    table::{self, Devices, Named},
+};
 use crate::{
     api::RunSide,
-    device::{Device, DeviceId},
     hop::{Direction, Dropped, Edge, Event},
     report::Drops,
 };
@@ -18,7 +23,8 @@ use crate::{
 /// drops, or nobody did.
 pub(super) fn rows(
     journey: &Journey<'_>,
-    devices: &BTreeMap<DeviceId, Device>,
+    devices: &Devices,
+    gaps: &Gaps<'_>,
 ) -> Option<Vec<Drops>> {
     let blind = |side: &RunSide| side.drops.is_none() && !side.edges.is_empty();
     let looked: Vec<_> = (journey.sides.iter())
@@ -29,7 +35,7 @@ pub(super) fn rows(
     }
     let mut rows: Vec<Drops> = Vec::new();
     for dropped in looked.into_iter().flatten() {
-        let row = row(journey, devices, dropped);
+        let row = row(journey, devices, gaps, dropped);
         match rows.iter_mut().find(|known| is_same(known, &row)) {
             Some(known) => {
                 known.packets += row.packets;
@@ -49,8 +55,8 @@ fn is_same(a: &Drops, b: &Drops) -> bool {
     key(a) == key(b) && (&a.stage, &a.device, &a.reason) == (&b.stage, &b.device, &b.reason)
 }
 
-fn row(journey: &Journey<'_>, devices: &BTreeMap<DeviceId, Device>, dropped: &Dropped) -> Drops {
-    let Named { stage, device, .. } = named(journey, devices, dropped);
+fn row(journey: &Journey<'_>, devices: &Devices, gaps: &Gaps<'_>, dropped: &Dropped) -> Drops {
+    let Named { stage, device, .. } = named(journey, devices, gaps, dropped);
     Drops {
         side: side_of(journey, device.as_ref(), dropped.direction),
         direction: dropped.direction,
@@ -65,18 +71,21 @@ fn row(journey: &Journey<'_>, devices: &BTreeMap<DeviceId, Device>, dropped: &Dr
     }
 }
 
-fn named(journey: &Journey<'_>, devices: &BTreeMap<DeviceId, Device>, dropped: &Dropped) -> Named {
+fn named(journey: &Journey<'_>, devices: &Devices, gaps: &Gaps<'_>, dropped: &Dropped) -> Named {
     let went_on = |edge: &&Edge| edge.direction == dropped.direction && edge.from == dropped.last;
     let edges = journey.sides.iter().flat_map(|side| &side.edges);
     let most = (edges.filter(went_on)).max_by_key(|edge| edge.packets + edge.ack_packets);
     if let Some(edge) = most {
-        return table::name(edge, devices);
+        return gaps.name(edge);
     }
     let receiver = match dropped.direction {
         Direction::Response => journey.client,
         Direction::Request | Direction::Both => journey.server,
     };
     let last = devices.get(&dropped.last.device);
+    if gaps.are_possible() {
+        return table::at(dropped.last, last);
+    }
     let arrived = dropped.last.event == Event::Receive
         && dropped.last.device.netns == receiver.netns
         && last.is_some_and(|device| device.arrival || device.endpoint);

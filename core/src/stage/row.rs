@@ -57,6 +57,16 @@ impl Row {
         }
     }
 
+    /// The same under another name.
+    pub(super) fn renamed(self, named: Named) -> Self {
+        Self {
+            stage: named.stage,
+            class: named.class,
+            device: named.device,
+            ..self
+        }
+    }
+
     pub(super) fn is_same_stage(&self, other: &Self) -> bool {
         let key = |row: &Self| (row.side, row.direction, row.device.as_ref().map(|it| it.id));
         key(self) == key(other) && self.stage == other.stage

@@ -132,17 +132,31 @@ pub(super) struct Named {
     pub(super) device: Option<Device>,
 }
 
+/// The devices by their ids.
+pub(super) type Devices = BTreeMap<DeviceId, Device>;
+
+/// The table's line for what lies between two hops.
+pub(super) fn line(from: Hop, to: Hop, devices: &Devices) -> Option<&'static Rule> {
+    TABLE.iter().find(|rule| rule.fits(from, to, devices))
+}
+
+/// The stages that begin or end with an event, in the table's order.
+pub(super) fn stages_at(event: Event) -> Vec<&'static str> {
+    let mut stages = Vec::new();
+    for rule in TABLE {
+        if [rule.from.0, rule.to.0].contains(&event) && !stages.contains(&rule.stage) {
+            stages.push(rule.stage);
+        }
+    }
+    stages
+}
+
 /// The stage of an edge: the table's, or its two hops' names.
-pub(super) fn name(edge: &Edge, devices: &BTreeMap<DeviceId, Device>) -> Named {
-    let [from, to] = [edge.from, edge.to].map(|hop| devices.get(&hop.device));
-    let Some(rule) = TABLE.iter().find(|rule| rule.fits(edge, from, to)) else {
-        let stage = format!("{}->{}", hop_name(edge.from, from), hop_name(edge.to, to));
-        return Named {
-            stage,
-            class: None,
-            device: to.cloned(),
-        };
+pub(super) fn name(edge: &Edge, devices: &Devices) -> Named {
+    let Some(rule) = line(edge.from, edge.to, devices) else {
+        return by_hops(edge.from, edge.to, devices);
     };
+    let [from, to] = [edge.from, edge.to].map(|hop| devices.get(&hop.device));
     let device = match rule.about {
         From => from,
         To => to,
@@ -170,6 +184,25 @@ pub(super) fn after(hop: Hop, device: Option<&Device>, ends: bool) -> Named {
     }
 }
 
+/// The hop's name.
+pub(super) fn at(hop: Hop, device: Option<&Device>) -> Named {
+    Named {
+        stage: hop_name(hop, device),
+        class: None,
+        device: device.cloned(),
+    }
+}
+
+/// The two hops' names.
+pub(super) fn by_hops(from: Hop, to: Hop, devices: &Devices) -> Named {
+    let [source, target] = [from, to].map(|hop| devices.get(&hop.device));
+    Named {
+        stage: format!("{}->{}", hop_name(from, source), hop_name(to, target)),
+        class: None,
+        device: target.cloned(),
+    }
+}
+
 /// `receive@eth0`; a device that nobody listed goes by its namespace's inode and its index.
 fn hop_name(hop: Hop, device: Option<&Device>) -> String {
     let event = hop.event.as_str();
@@ -180,12 +213,19 @@ fn hop_name(hop: Hop, device: Option<&Device>) -> String {
 }
 
 impl Rule {
-    fn fits(&self, edge: &Edge, from: Option<&Device>, to: Option<&Device>) -> bool {
-        self.from.0 == edge.from.event
-            && self.to.0 == edge.to.event
-            && self.from.1.holds(from)
-            && self.to.1.holds(to)
-            && self.relation.holds(edge, from, to)
+    /// What it names.
+    pub(super) fn stage(&self) -> &'static str {
+        self.stage
+    }
+
+    fn fits(&self, from: Hop, to: Hop, devices: &Devices) -> bool {
+        if (self.from.0, self.to.0) != (from.event, to.event) {
+            return false;
+        }
+        let [source, target] = [from, to].map(|hop| devices.get(&hop.device));
+        self.from.1.holds(source)
+            && self.to.1.holds(target)
+            && self.relation.holds(from, to, source.zip(target))
     }
 }
 
@@ -205,9 +245,9 @@ impl Is {
 }
 
 impl Relation {
-    fn holds(self, edge: &Edge, from: Option<&Device>, to: Option<&Device>) -> bool {
-        let same = edge.from.device == edge.to.device;
-        match (self, from.zip(to)) {
+    fn holds(self, from: Hop, to: Hop, devices: Option<(&Device, &Device)>) -> bool {
+        let same = from.device == to.device;
+        match (self, devices) {
             (AnyDevice, _) => true,
             (Same, _) => same,
             (_, None) => false,

@@ -8,6 +8,7 @@ use crate::{
 };
 
 mod fixture;
+mod gap;
 
 use fixture::{REQUESTS, classes, derive, devices, edge, hop, lines, run_side, user, way};
 

@@ -78,6 +78,7 @@ pub(crate) fn run(
         closure: None,
         probe: Probe {
             programs: vec![],
+            missing: vec![],
             lost: BTreeMap::new(),
             cost: ProbeCost {
                 ratio: None,

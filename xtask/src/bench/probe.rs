@@ -276,6 +276,7 @@ mod tests {
         let program = |matched, mean_ns, empty_mean_ns| Program {
             name: "p".to_owned(),
             node: "n1".to_owned(),
+            kind: None,
             runs: 100,
             matched,
             mean_ns,

@@ -4,17 +4,18 @@ use nettoll_core::{
     device::DeviceKind,
     endpoint::PathKind,
     hop::{Direction, Side},
+    kernel::{HookKind, Reason},
     report::Program,
 };
 
 use super::*;
-use crate::doctor::hooks::{HookKind, Reason};
 
 fn page(totals: Totals) -> String {
     let hook = Hook {
         name: "vxlan_xmit",
         kind: HookKind::Fentry,
         required: false,
+        stages: Vec::new(),
         purpose: "",
         arguments: None,
         works: false,
@@ -70,7 +71,7 @@ fn a_stage_has_its_counters_and_its_histogram() {
         format!(r#"nettoll_agent_stage_latency_seconds_bucket{{{labels},le="3e-07"}} 7"#),
         format!(r#"nettoll_agent_stage_latency_seconds_bucket{{{labels},le="0.1"}} 7"#),
         format!(r#"nettoll_agent_stage_latency_seconds_bucket{{{labels},le="+Inf"}} 8"#),
-        r#"nettoll_hook_state{hook="vxlan_xmit",state="unavailable",reason="load_refused"} 1"#
+        r#"nettoll_hook_state{hook="vxlan_xmit",state="unavailable",reason="load_refused",tier="fentry"} 1"#
             .to_owned(),
     ] {
         assert!(page.lines().any(|found| found == line), "{line}\n{page}");
@@ -116,6 +117,7 @@ fn a_page_has_at_most_a_thousand_series_and_says_what_it_hides() {
         totals.programs.push(Program {
             name: format!("program-{name}"),
             node: String::new(),
+            kind: None,
             runs: 1,
             matched: 0,
             mean_ns: Some(65.0),

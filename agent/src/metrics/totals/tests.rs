@@ -133,6 +133,7 @@ fn side() -> RunSide {
         http: None,
         tcp: None,
         programs: Vec::new(),
+        missing: Vec::new(),
         lost: BTreeMap::new(),
         stacks: None,
     }

@@ -6,7 +6,7 @@ use nettoll_core::api::{Flow, FlowTuple};
 
 use super::{Counted, Instruments, lock, refused};
 use crate::{
-    probe::{FlowId, Hooks, Probe, Stamps, Way},
+    probe::{FlowId, Hooks, ProbeError, Stamps, Way},
     runs::RunError,
 };
 
@@ -15,6 +15,9 @@ const LIGHT_HOOKS: Hooks = Hooks {
     exact: true,
     copy: false,
 };
+
+/// The hooks at which the wire begins and ends.
+const WIRE: [&str; 3] = ["net_dev_start_xmit", "netif_rx", "napi_gro_receive_entry"];
 
 impl Instruments {
     /// Before a light round: the probe is attached and follows its flow. Also gives what
@@ -25,7 +28,11 @@ impl Instruments {
         way: &Way<'_>,
     ) -> Result<(FlowId, u64, Stamps), RunError> {
         let mut probe = lock(&self.probe);
-        let probe = probe.get(Probe::load).map_err(RunError::Probe)?;
+        let probe = probe.get(|| self.load()).map_err(RunError::Probe)?;
+        // What two nodes did not see of a light round is taken for the wire.
+        if let Some(hook) = WIRE.into_iter().find(|hook| !probe.found().have(hook)) {
+            return Err(refused(ProbeError::NoHook(hook)));
+        }
         let id = probe.follow(&Flow::from(*flow), way).map_err(refused)?;
         if let Err(error) = probe.attach(LIGHT_HOOKS) {
             // The first error is the one to tell.

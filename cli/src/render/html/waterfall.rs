@@ -65,12 +65,16 @@ fn sentence(run: &Run, sums: &Sums) -> String {
         "{} unattributed",
         units::time(sums.unattributed_ns)
     ));
-    let closure = run.closure.map_or_else(String::new, |closure| {
-        format!(
+    let closure = match run.closure {
+        Some(closure) => format!(
             " The stages explain {} of it (closure {closure:.3}).",
             units::share(closure)
-        )
-    });
+        ),
+        None if view::lacks_stages(run) => {
+            " There is no closure: stages are absent, as said at the top.".to_owned()
+        }
+        None => String::new(),
+    };
     let sentence = format!(
         "A request and its response took {} on average, with the probe attached: {}.{closure}",
         units::time(mean),

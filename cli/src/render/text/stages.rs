@@ -46,6 +46,9 @@ pub(super) fn waterfall(run: &Run, style: Style) -> String {
         text += &style.faint("  per sk_buff; most of them hold many wire packets (GSO)\n");
     } else {
         text += &sums_lines(&view::sums(run), mean, run.closure);
+        if view::lacks_stages(run) {
+            text += "  no closure: stages are absent, as said above\n";
+        }
     }
     text
 }

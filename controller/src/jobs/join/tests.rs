@@ -3,6 +3,7 @@
 use nettoll_core::{
     api::{Job, ProbeMode, RoundSpec, TestJob},
     histogram::{Histogram, USER_SUB_BITS},
+    kernel::Reason,
     report::Options,
 };
 
@@ -109,6 +110,7 @@ fn run_side(node: &str, lost: u64) -> RunSide {
         http: None,
         tcp: None,
         programs: Vec::new(),
+        missing: Vec::new(),
         lost: [("stale".to_owned(), lost), ("merged".to_owned(), 1)].into(),
         stacks: None,
     }
@@ -225,7 +227,7 @@ fn what_the_probes_lost_is_added_up_by_reason() {
         client: run_side("n1", 2),
         server: Some(run_side("n2", 3)),
     };
-    let probe = probe(Some(&finished));
+    let probe = probe(Some(&finished), None);
     assert_eq!(
         probe.lost,
         [("stale".to_owned(), 5), ("merged".to_owned(), 2)].into()
@@ -235,6 +237,33 @@ fn what_the_probes_lost_is_added_up_by_reason() {
         run.invalid_reasons,
         ["the probe lost 5 hops (100.0 %); see probe.lost"]
     );
+}
+
+#[test]
+fn missing_hooks_have_the_stages_that_this_run_lacks() {
+    let mut finished = FinishedRun {
+        client: run_side("n1", 0),
+        server: Some(run_side("n2", 0)),
+    };
+    let missing = |hook: &str| MissingHook {
+        hook: hook.to_owned(),
+        node: "n1".to_owned(),
+        reason: Reason::LoadRefused,
+        detail: "refused".to_owned(),
+        stages: Vec::new(),
+    };
+    finished.client.missing = vec![missing("netif_rx"), missing("kfree_skb")];
+    let waterfall = Waterfall {
+        stages: Vec::new(),
+        closure: None,
+        absent: [("netif_rx", ["veth", "backlog"].into())].into(),
+    };
+    let probe = probe(Some(&finished), Some(&waterfall));
+    let told: Vec<_> = (probe.missing.iter())
+        .map(|it| (it.hook.as_str(), it.stages.join(" ")))
+        .collect();
+    let of = |hook, stages: &str| (hook, stages.to_owned());
+    assert_eq!(told, [of("netif_rx", "backlog veth"), of("kfree_skb", "")]);
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use super::*;
 use crate::{
     api::{Times, UserTimes},
-    device::DeviceKind::{Bridge, Loopback, Veth, Vxlan},
+    device::{
+        DeviceId,
+        DeviceKind::{Bridge, Loopback, Veth, Vxlan},
+    },
     hop::Hop,
 };
 
@@ -140,6 +143,7 @@ pub(super) fn run_side(edges: Vec<Edge>) -> RunSide {
         http: None,
         tcp: None,
         programs: vec![],
+        missing: vec![],
         lost: BTreeMap::new(),
         stacks: None,
     }

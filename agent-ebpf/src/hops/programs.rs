@@ -11,22 +11,18 @@
 //!
 //! Every other packet leaves after one look at the device table and one at the packet table, but for
 //! one that is dropped: of that the headers are looked at too.
-#![no_std]
-#![no_main]
+//!
+//! A hook has its role on this way. Where one is missing, another one has a program in store that
+//! takes the role over; a kernel that has all never calls these.
 
-mod drops;
-mod follow;
-mod headers;
-mod kernel;
-mod maps;
-mod nest;
-
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use nettoll_agent_common::hops::{EventCode, NO_REASON, ProgramCode};
 
 use crate::{
-    kernel::{Device, Skb},
+    Context, drops, follow,
+    follow::Role,
+    kernel::{self, Device, Skb},
     maps::Here,
+    nest, tracepoint,
 };
 
 /// The licence that the helpers ask for.
@@ -35,39 +31,53 @@ use crate::{
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
 macro_rules! hop {
-    ($name:ident, $tracepoint:literal, $code:ident) => {
-        #[btf_tracepoint(function = $tracepoint)]
-        fn $name(ctx: BtfTracePointContext) {
+    ($name:ident, $code:ident, $role:expr) => {
+        #[tracepoint]
+        fn $name(ctx: Context) {
             let Some(mut here) = Here::run(ProgramCode::$code) else {
                 return;
             };
             let skb = Skb(ctx.arg(0));
-            let _ = follow::hop(skb, skb.device(), EventCode::$code, 0, &mut here);
+            let _ = follow::hop(skb, skb.device(), EventCode::$code, $role, 0, &mut here);
         }
     };
 }
 
-hop!(net_dev_queue, "net_dev_queue", Queue);
-hop!(netif_rx, "netif_rx", NetifRx);
-hop!(napi_gro_receive_entry, "napi_gro_receive_entry", GroReceive);
-hop!(netif_receive_skb, "netif_receive_skb", Receive);
+hop!(net_dev_queue, Queue, Role::BEGINS);
+hop!(netif_rx, NetifRx, Role::PASSES);
+hop!(napi_gro_receive_entry, GroReceive, Role::PASSES);
+hop!(netif_receive_skb, Receive, Role::ENDS);
 
-#[btf_tracepoint(function = "net_dev_start_xmit")]
-fn net_dev_start_xmit(ctx: BtfTracePointContext) {
-    let Some(mut here) = Here::run(ProgramCode::StartXmit) else {
-        return;
+// Without `net_dev_start_xmit`, and without `netif_receive_skb`.
+hop!(net_dev_queue_leaves, Queue, Role::BEGINS_AND_LEAVES);
+hop!(netif_rx_ends, NetifRx, Role::ENDS);
+hop!(napi_gro_receive_entry_ends, GroReceive, Role::ENDS);
+
+macro_rules! start_xmit {
+    ($name:ident, $role:expr) => {
+        #[tracepoint]
+        fn $name(ctx: Context) {
+            let Some(mut here) = Here::run(ProgramCode::StartXmit) else {
+                return;
+            };
+            let device = Device(ctx.arg(1));
+            // Under a tunnel the call begins before all that this program does.
+            let early_ns = nest::now_in_tunnel(here.nest);
+            let skb = Skb(ctx.arg(0));
+            let event = EventCode::StartXmit;
+            if follow::hop(skb, device, event, $role, early_ns, &mut here).is_none() {
+                nest::enter_unfollowed(here.nest, device);
+            }
+        }
     };
-    let device = Device(ctx.arg(1));
-    // Under a tunnel the call begins before all that this program does.
-    let early_ns = nest::now_in_tunnel(here.nest);
-    let skb = Skb(ctx.arg(0));
-    if follow::hop(skb, device, EventCode::StartXmit, early_ns, &mut here).is_none() {
-        nest::enter_unfollowed(here.nest, device);
-    }
 }
 
-#[btf_tracepoint(function = "net_dev_xmit")]
-fn net_dev_xmit(ctx: BtfTracePointContext) {
+start_xmit!(net_dev_start_xmit, Role::LEAVES);
+// Without `net_dev_queue`.
+start_xmit!(net_dev_start_xmit_begins, Role::BEGINS_AND_LEAVES);
+
+#[tracepoint]
+fn net_dev_xmit(ctx: Context) {
     // The packet may be gone: only its device is looked at.
     let Some(mut here) = Here::run(ProgramCode::Xmit) else {
         return;
@@ -75,24 +85,24 @@ fn net_dev_xmit(ctx: BtfTracePointContext) {
     nest::leave(Device(ctx.arg(2)), &mut here);
 }
 
-#[btf_tracepoint(function = "skb_copy_datagram_iovec")]
-fn skb_copy_datagram_iovec(ctx: BtfTracePointContext) {
+#[tracepoint]
+fn skb_copy_datagram_iovec(ctx: Context) {
     let Some(mut here) = Here::run(ProgramCode::Copy) else {
         return;
     };
     let _ = follow::copied(Skb(ctx.arg(0)), &mut here);
 }
 
-#[btf_tracepoint(function = "consume_skb")]
-fn consume_skb(ctx: BtfTracePointContext) {
+#[tracepoint]
+fn consume_skb(ctx: Context) {
     let Some(mut here) = Here::run(ProgramCode::Consume) else {
         return;
     };
     let _ = follow::consumed(Skb(ctx.arg(0)), &mut here);
 }
 
-#[btf_tracepoint(function = "kfree_skb")]
-fn kfree_skb(ctx: BtfTracePointContext) {
+#[tracepoint]
+fn kfree_skb(ctx: Context) {
     let Some(mut here) = Here::run(ProgramCode::Free) else {
         return;
     };
