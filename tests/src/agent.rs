@@ -238,6 +238,17 @@ impl Agent {
         receive(stream)
     }
 
+    /// Kills it, and waits for no more than its process.
+    ///
+    /// # Errors
+    /// Where it ended before.
+    pub fn kill(mut self) -> Result<()> {
+        ensure!(self.child.try_wait()?.is_none(), "the agent ended before");
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// Sends a signal and waits for the end.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 use std::process::Command;
 
 use anyhow::{Result, ensure};
+use nettoll_core::kernel::TRACEPOINTS;
 use nettoll_tests::{binary, output_of};
 use serde::Deserialize;
 
@@ -23,18 +24,32 @@ struct Hook {
     detail: String,
 }
 
-fn doctor() -> Result<Doctor> {
+fn doctor(tier: &str) -> Result<Doctor> {
     let mut command = Command::new(binary("nettoll-agent")?);
-    let text = output_of(command.args(["doctor", "-o", "json"]), "the doctor", "")?;
-    Ok(serde_json::from_str(&text)?)
+    let command = command.args(["doctor", "-o", "json", "--probe-tier", tier]);
+    Ok(serde_json::from_str(&output_of(
+        command,
+        "the doctor",
+        "",
+    )?)?)
 }
 
 #[test]
 fn every_program_loads_and_every_tracepoint_takes_one() -> Result<()> {
-    let doctor = doctor()?;
-    ensure!(doctor.ready, "missing: {:?}", doctor.missing);
-    for hook in doctor.hooks.iter().filter(|hook| hook.kind == "tp_btf") {
-        ensure!(hook.reason == "attached", "{}: {}", hook.name, hook.detail);
+    for tier in ["tp_btf", "raw_tp"] {
+        let doctor = doctor(tier)?;
+        ensure!(doctor.ready, "missing: {:?}", doctor.missing);
+        let hooks: Vec<_> = (doctor.hooks.iter())
+            .filter(|hook| hook.kind == tier)
+            .collect();
+        ensure!(
+            hooks.len() == TRACEPOINTS.len(),
+            "{tier}: {} hooks",
+            hooks.len()
+        );
+        for hook in hooks {
+            ensure!(hook.reason == "attached", "{}: {}", hook.name, hook.detail);
+        }
     }
     Ok(())
 }

@@ -140,7 +140,7 @@ fn wrapped(text: &str, columns: usize, indent: usize) -> String {
 #[cfg(test)]
 mod tests {
     use nettoll_core::{
-        kernel::Reason,
+        kernel::{HookKind, Reason},
         report::{CpuSide, MissingHook, TestType, TollMetric},
     };
 
@@ -237,8 +237,10 @@ mod tests {
             hook("netif_rx", &["veth", "backlog"]),
             hook("kfree_skb", &[]),
         ];
+        run.probe.programs[0].kind = Some(HookKind::RawTp);
         let text = report(&sample, PLAIN).replace("\n  ", " ");
         for told in [
+            "attached as: raw_tp",
             "Without the hook netif_rx on n1 (not supported): absent for it: backlog, veth; what",
             "Without the hook kfree_skb on n1 (not supported): no stage is absent for it",
         ] {

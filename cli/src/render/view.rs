@@ -6,10 +6,11 @@ mod drops;
 mod hooks;
 mod stages;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nettoll_core::{
     endpoint::Path,
+    kernel::HookKind,
     report::{Program, Report, Run},
 };
 
@@ -71,6 +72,14 @@ pub(crate) fn programs(report: &Report) -> BTreeMap<&str, ProgramCost> {
             )
         })
         .collect()
+}
+
+/// How the probe's programs were attached, in words; `None` where reports did not tell yet.
+pub(crate) fn tiers(report: &Report) -> Option<String> {
+    let programs = report.runs.iter().flat_map(|run| &run.probe.programs);
+    let kinds: BTreeSet<_> = programs.filter_map(|program| program.kind).collect();
+    let kinds: Vec<_> = kinds.into_iter().map(HookKind::as_str).collect();
+    (!kinds.is_empty()).then(|| kinds.join(", "))
 }
 
 fn own_ns(program: &Program) -> Option<f64> {

@@ -66,10 +66,13 @@ fn programs(report: &Report) -> String {
                 .map_or_else(|| "–".to_owned(), |ns| text(&units::time(ns))),
         ]);
     }
+    let tiers = view::tiers(report);
+    let tiers = tiers.map_or_else(String::new, |tiers| format!(" Attached as: {tiers}."));
     format!(
         "<details><summary>The probe’s programs</summary>\n<p>Own time is a hit’s run time by the \
          kernel’s statistics in a calibration slice, less that of an empty program on the same \
-         hook.</p>\n{}</details>\n",
+         hook.{}</p>\n{}</details>\n",
+        text(&tiers),
         table.render()
     )
 }

@@ -34,8 +34,10 @@ pub(super) fn probe(report: &Report, style: Style) -> String {
         table.row(probe_row(run));
     }
     let title = style.bold("The probe's own cost: rounds with it against rounds without");
+    let tiers = view::tiers(report);
+    let tiers = tiers.map_or_else(String::new, |tiers| format!("  attached as: {tiers}\n"));
     format!(
-        "{title}\n{}{}  {}\n",
+        "{title}\n{}{}{tiers}  {}\n",
         table.render(style.width()),
         programs(report).render(style.width()),
         lost(&view::lost(report))
