@@ -7,7 +7,7 @@
 //! themselves cost ([`calibration`]) and add to self times ([`seam`]). Programs are attached only in
 //! rounds that want them; what they could not count is counted by reason.
 //!
-//! A hook that the kernel refuses costs only its own stages ([`programs`]). Where it refuses all (no
+//! A hook that the kernel refuses costs only its own stages ([`programs`], [`found`]). Where it refuses all (no
 //! privilege, no BTF), there is no probe, the reason is told, and traffic tests still work.
 
 mod calibration;
@@ -15,6 +15,7 @@ mod counts;
 mod devices;
 mod drops;
 mod follow;
+mod found;
 pub(crate) mod kernel;
 mod memory;
 mod programs;
@@ -41,7 +42,7 @@ use nettoll_core::{
 
 pub(crate) use self::{
     calibration::Calibration,
-    programs::{Failure, Found, differs},
+    found::{Failure, Found, differs},
     seam::Passed,
     settings::{Settings, Tier},
     stamps::Stamps,

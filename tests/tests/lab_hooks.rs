@@ -230,6 +230,17 @@ fn raw_tracepoints_show_the_same_stages() -> Result<()> {
             .any(|it| it.cpu_ns_per_packet.is_some());
         ensure!(exact, "no exact self times");
     }
+    // The programs beside those of the hops are there too: for the seams, and for the calibration.
+    let run = measure(&session, "tcp_stream")?;
+    let encap = run.regions.iter().flatten().find(|it| it.name == "encap");
+    let encap = encap.context("no region encap")?;
+    ensure!(encap.exact_ns_per_byte > Some(0.0), "{encap:?}");
+    let mut costs = run.probe.programs.iter();
+    ensure!(
+        costs.any(|it| it.mean_ns > it.empty_mean_ns && it.empty_mean_ns > Some(0.0)),
+        "{:?}",
+        run.probe.programs
+    );
     let node = &session.lab.plan().nodes[0];
     let page = session.page(node.metrics(), "/metrics")?;
     let state = "nettoll_hook_state{hook=\"netif_rx\",state=\"ready\",reason=\"attached\",tier=\"raw_tp\"} 1";

@@ -2,7 +2,7 @@
 //! its own stages. Packets' ways begin, leave the node and end at certain hooks; where one of these is
 //! missing, another one's program takes its role over.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -10,73 +10,19 @@ use aya::{
 };
 use nettoll_core::{
     btf::Btf,
-    kernel::{DropReasons, HookKind, MEMBERS, Member, Mismatch, Reason, TRACEPOINTS, Tracepoint},
+    kernel::{DropReasons, HookKind, MEMBERS, Member, TRACEPOINTS, Tracepoint},
 };
 
 use super::{
-    ProbeError, counts, kernel,
+    ProbeError, counts,
+    found::{Found, failure, usable},
+    kernel,
     settings::{Settings, Tier},
 };
 
-/// The hooks at which a packet is received: one of them must be there, for its way to end.
-const RECEIVING: [&str; 3] = ["netif_receive_skb", "netif_rx", "napi_gro_receive_entry"];
 /// Where a member is that is nowhere. No program that is loaded reads it, and the verifier takes
 /// none that does by a load of its own.
 const NOWHERE: u32 = u32::MAX;
-/// What is said of what the configuration does without.
-const FORGONE: &str = "the agent is told to do without it ('probe_without')";
-
-/// Why a hook is done without, and the same in words.
-pub(crate) type Failure = (Reason, String);
-
-/// What became of the hooks.
-#[derive(Clone, Debug)]
-pub(crate) struct Found {
-    /// How those that are there are attached.
-    pub(crate) kind: HookKind,
-    /// Those that are not, and why.
-    pub(crate) missing: BTreeMap<&'static str, Failure>,
-}
-
-impl Found {
-    /// Whether a hook has a program.
-    pub(crate) fn have(&self, hook: &str) -> bool {
-        !self.missing.contains_key(hook)
-    }
-
-    /// Why the hook is missing at which packets are received on all devices.
-    pub(super) fn why_nothing_is_received(&self) -> &str {
-        let why = self.missing.get(RECEIVING[0]);
-        why.map_or("it is there", |(_, why)| why)
-    }
-
-    /// Whether the kernel refused a program that it has the hook for.
-    fn refused(&self) -> bool {
-        use Reason::{AttachRefused, Forbidden, LoadRefused};
-        let mut reasons = self.missing.values();
-        reasons.any(|(reason, _)| matches!(reason, AttachRefused | Forbidden | LoadRefused))
-    }
-
-    /// Where a member is missing that the beginning of a way needs, none begins anywhere.
-    fn queue_is_replaced(&self) -> bool {
-        let missing = self.missing.get("net_dev_queue");
-        missing.is_some_and(|(reason, _)| *reason != Reason::NoMember)
-    }
-
-    /// The program that a hook has: where another hook is missing, one that takes its role over.
-    fn program(&self, hook: &'static str) -> &'static str {
-        match hook {
-            "net_dev_queue" if !self.have("net_dev_start_xmit") => "net_dev_queue_leaves",
-            "net_dev_start_xmit" if self.queue_is_replaced() => "net_dev_start_xmit_begins",
-            "netif_rx" if !self.have("netif_receive_skb") => "netif_rx_ends",
-            "napi_gro_receive_entry" if !self.have("netif_receive_skb") => {
-                "napi_gro_receive_entry_ends"
-            }
-            hook => hook,
-        }
-    }
-}
-
 /// The programs.
 pub(super) struct Programs {
     ebpf: Ebpf,
@@ -99,16 +45,9 @@ impl Programs {
             Tier::RawTp => (HookKind::RawTp, None),
         };
         let load = |kind| Self::load_as(kind, &kernel, settings);
-        let first = load(first);
-        let Some(second) = second else { return first };
-        match first {
-            Ok(first) if !first.found.refused() => Ok(first),
-            Ok(first) => Ok(match load(second) {
-                Ok(second) if second.found.missing.len() < first.found.missing.len() => second,
-                _ => first,
-            }),
-            Err(error @ ProbeError::NotBuilt) => Err(error),
-            Err(error) => load(second).map_err(|_| error),
+        match second {
+            Some(second) => choose(load(first), || load(second), Self::found),
+            None => load(first),
         }
     }
 
@@ -191,7 +130,7 @@ impl Programs {
                 break;
             }
         }
-        match RECEIVING.into_iter().any(|hook| self.found.have(hook)) {
+        match self.found.receives() {
             true => Ok(()),
             false => Err(ProbeError::NoWay(self.found.clone())),
         }
@@ -231,6 +170,25 @@ impl Programs {
     }
 }
 
+/// The programs of the first tier where the kernel refuses none of them, else those of the tier in
+/// which it takes more.
+fn choose<T>(
+    first: Result<T, ProbeError>,
+    second: impl FnOnce() -> Result<T, ProbeError>,
+    found: impl Fn(&T) -> &Found,
+) -> Result<T, ProbeError> {
+    let lacks = |programs: &T| found(programs).missing.len();
+    match first {
+        Ok(first) if !found(&first).refused() => Ok(first),
+        Ok(first) => Ok(match second() {
+            Ok(second) if lacks(&second) < lacks(&first) => second,
+            _ => first,
+        }),
+        Err(error @ ProbeError::NotBuilt) => Err(error),
+        Err(error) => second().map_err(|_| error),
+    }
+}
+
 /// Loads a program for a hook.
 pub(super) fn load(program: &mut Program, hook: &str, btf: &aya::Btf) -> Result<(), ProgramError> {
     match program {
@@ -255,78 +213,43 @@ pub(super) fn attach(program: &mut Program, hook: &str) -> Result<FdLink, Progra
     }
 }
 
-/// Whether the kernel has what a hook's program needs, and the program is wanted.
-fn usable(hook: Tracepoint, kernel: &Btf, settings: &Settings) -> Result<(), Failure> {
-    if settings.forgo(hook.name) {
-        return Err((Reason::SwitchedOff, FORGONE.to_owned()));
-    }
-    hook.check(kernel).map_err(differs)?;
-    let needed = |member: &&Member| member.needed_by.contains(&hook.name);
-    for member in MEMBERS.iter().filter(needed) {
-        let name = member.name();
-        let lacks = |why: &str| (Reason::NoMember, format!("it needs {name}: {why}"));
-        member
-            .offset(kernel)
-            .map_err(|error| lacks(&error.to_string()))?;
-        if settings.forgo(&name) {
-            return Err(lacks(FORGONE));
-        }
-    }
-    Ok(())
-}
-
-/// What a tracepoint is that is not the one that the program was written for.
-pub(crate) fn differs(mismatch: Mismatch) -> Failure {
-    let reason = match mismatch {
-        Mismatch::Arguments { .. } => Reason::Differs,
-        Mismatch::Absent | Mismatch::Btf(_) => Reason::NotInKernel,
-    };
-    (reason, mismatch.to_string())
-}
-
-/// What the kernel's refusal of a program is.
-fn failure(error: &ProgramError) -> Failure {
-    match error {
-        ProgramError::LoadError {
-            io_error,
-            verifier_log,
-        } => match io_error.raw_os_error() {
-            Some(libc::EPERM) => (
-                Reason::Forbidden,
-                "it is forbidden in spite of the capabilities".to_owned(),
-            ),
-            _ => (Reason::LoadRefused, refusal(io_error, verifier_log)),
-        },
-        ProgramError::Btf(error) => (Reason::NotInKernel, error.to_string()),
-        error => (Reason::AttachRefused, error.to_string()),
-    }
-}
-
-/// The error, and what the verifier said at last, where it said anything.
-fn refusal(error: &std::io::Error, log: &impl ToString) -> String {
-    let log = log.to_string();
-    let statistics =
-        |line: &&str| line.contains(" insns ") || line.starts_with("verification time");
-    let mut lines = log.lines().map(str::trim).rev();
-    match lines.find(|line| !line.is_empty() && !statistics(line)) {
-        Some(line) => format!("{error}: {line}"),
-        None => error.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io;
+    use nettoll_core::kernel::Reason;
 
     use super::*;
 
+    fn found(kind: HookKind, reasons: &[Reason]) -> Found {
+        let hooks = TRACEPOINTS.iter().map(|hook| hook.name);
+        let missing = hooks.zip(reasons.iter().map(|reason| (*reason, String::new())));
+        Found {
+            kind,
+            missing: missing.collect(),
+        }
+    }
+
     #[test]
-    fn a_refusal_is_told_in_the_verifiers_words() {
-        let error = || io::Error::from_raw_os_error(libc::EACCES);
-        let log = "0: R1=ctx()\naccess beyond struct sk_buff\nverification time 12 usec\n\
-                   processed 5 insns (limit 1000000) max_states_per_insn 0\n\n";
-        let told = refusal(&error(), &log);
-        assert!(told.ends_with(": access beyond struct sk_buff"), "{told}");
-        assert_eq!(refusal(&error(), &""), error().to_string());
+    fn raw_tracepoints_are_taken_where_the_kernel_refuses_the_others() {
+        use Reason::{Differs, Forbidden, LoadRefused, SwitchedOff};
+        let kind = |first, second: Result<Found, ProbeError>| {
+            choose(first, || second, |it: &Found| it).map(|it| it.kind)
+        };
+        let btf = |reasons: &[Reason]| Ok(found(HookKind::TpBtf, reasons));
+        let raw = |reasons: &[Reason]| Ok(found(HookKind::RawTp, reasons));
+        let none = || Err(ProbeError::NoWay(found(HookKind::TpBtf, &[Forbidden; 9])));
+        for (first, second, wanted) in [
+            (btf(&[]), raw(&[]), HookKind::TpBtf),
+            (btf(&[LoadRefused]), raw(&[]), HookKind::RawTp),
+            (btf(&[LoadRefused]), raw(&[LoadRefused]), HookKind::TpBtf),
+            (btf(&[LoadRefused]), none(), HookKind::TpBtf),
+            // What the other tier lacks as well.
+            (btf(&[Differs, SwitchedOff]), raw(&[]), HookKind::TpBtf),
+            (none(), raw(&[Differs]), HookKind::RawTp),
+        ] {
+            assert_eq!(kind(first, second).unwrap(), wanted);
+        }
+        let error = kind(none(), Err(ProbeError::NotBuilt)).unwrap_err();
+        assert!(matches!(error, ProbeError::NoWay(_)), "{error}");
+        assert!(choose(Err(ProbeError::NotBuilt), || btf(&[]), |it| it).is_err());
     }
 }
