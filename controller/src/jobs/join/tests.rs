@@ -256,6 +256,7 @@ fn missing_hooks_have_the_stages_that_this_run_lacks() {
     let waterfall = Waterfall {
         stages: Vec::new(),
         closure: None,
+        drops: None,
         absent: [("netif_rx", ["veth", "backlog"].into())].into(),
     };
     let probe = probe(Some(&finished), Some(&waterfall));
