@@ -185,6 +185,8 @@ fn hooks_of_no_stage_cost_what_they_tell_and_nothing_else() -> Result<()> {
         let closure = run.closure.context("no closure")?;
         ensure!((0.95..=1.05).contains(&closure), "closure {closure}");
         ensure!(!run.probe.lost.contains_key(reason), "{:?}", run.probe.lost);
+        let looked = run.drops.is_some();
+        ensure!(looked == (hook != "kfree_skb"), "{hook}: {:?}", run.drops);
         let exact = run
             .stages
             .iter()

@@ -197,13 +197,28 @@ fn what_a_cni_masquerades_is_followed_all_the_way() -> Result<()> {
     let session = Session::up(Network::Vxlan, Underlay::Veth)?;
     let mut nft = nettoll_lab::command_in("n1", "nft")?;
     output_of(nft.args(["-f", "-"]), "nft", MASQUERADE)?;
-    // The node's own address goes to nodes, that of its tunnel to pods, and answers come back there.
-    for case in [
-        case(A, "node/n2", PathKind::PodToHost, [ROUTED; 2]),
-        case(N1, "pod/lab/n2-a", PathKind::HostToPod, [OVERLAY; 2]),
-    ] {
-        measure(&session, &case)?;
-    }
+    // Nodes hear from the node's own address, pods from that of its tunnel; answers come back there.
+    measure(
+        &session,
+        &case(N1, "pod/lab/n2-a", PathKind::HostToPod, [OVERLAY; 2]),
+    )?;
+    let ends = ["--from", A, "--to", "node/n2"];
+    let how = ["--type", "tcp_rr", "--seconds", "1", "--probe", "on"];
+    let report = session.packets(&[&ends[..], &how].concat())?;
+    let run = first(&report)?;
+    ensure!(run.path.kind == PathKind::PodToHost, "{}", run.path.kind);
+    let stages = run.stages.as_ref().context("no stages")?;
+    let of = |direction| -> BTreeSet<&str> {
+        let ours = stages.iter().filter(|stage| stage.direction == direction);
+        ours.map(|stage| &*stage.stage).collect()
+    };
+    let mut wanted: BTreeSet<&str> = ROUTED.split(' ').collect();
+    wanted.extend(["socket_tx", "socket_rx"]);
+    ensure!(of(Direction::Request) == wanted, "{stages:?}");
+    // Node n2 takes the way to the pod for that of its answers, which go to the other node.
+    wanted.retain(|stage| !["socket_tx", "wire"].contains(stage));
+    wanted.insert("responder");
+    ensure!(of(Direction::Response) == wanted, "{stages:?}");
     Ok(())
 }
 
