@@ -34,7 +34,9 @@ pub(super) fn render(comparisons: &[Comparison], commands: &[String]) -> String 
         text += cells.join("  ").trim_end();
         text.push('\n');
     }
-    text += "\nCommands, each run in turn with its other side:\n";
+    if !commands.is_empty() {
+        text += "\nCommands, each run in turn with its other side:\n";
+    }
     for command in commands {
         text += &format!("  {command}\n");
     }
