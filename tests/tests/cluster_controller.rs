@@ -28,6 +28,18 @@ fn leads(plane: &ControlPlane, name: &str, most: Duration) -> Result<()> {
         Ok(plane.leader().as_deref() == Some(name)
             && plane.log(name)?.contains("the cluster is known"))
     })
+    .with_context(|| {
+        format!(
+            "{:?} leads; {name} said:\n{}",
+            plane.leader(),
+            said(plane, name)
+        )
+    })
+}
+
+/// What a controller logged, as far as it is known.
+fn said(plane: &ControlPlane, name: &str) -> String {
+    plane.log(name).unwrap_or_default()
 }
 
 /// A control plane with the namespaces `nettoll`, and `shop` and `data` that allow tests.
