@@ -168,7 +168,12 @@ impl ControlPlane {
                 "insecure-skip-tls-verify": true}}],
             "users": [{"name": "u", "user": {"token": token}}],
         });
-        fs::write(&path, config.to_string())?;
+        // Written once: a controller may be reading it.
+        if !path.exists() {
+            let new = path.with_extension("new");
+            fs::write(&new, config.to_string())?;
+            fs::rename(&new, &path)?;
+        }
         Ok(path)
     }
 

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use nettoll_tests::control_plane::{ADMIN, CONTROLLER, ControlPlane, free_port, wait};
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(10);
 
 /// The body of a page on 127.0.0.1.
 fn page(port: u16, path: &str) -> Result<String> {
