@@ -136,6 +136,7 @@ pub(crate) async fn serve(
         () = stop.wanted() => return Ok(()),
     }
     tracing::info!("this instance leads");
+    let config = reload::now(path, config);
     let ended = tokio::select! {
         lost = lease.keep() => return Err(lost.into()),
         ended = lead(config, path, &place, client, &lease, &shown, &mut stop) => ended,

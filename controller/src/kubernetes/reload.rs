@@ -18,6 +18,20 @@ use crate::config::Config;
 /// Time between two looks.
 const PERIOD: Duration = Duration::from_secs(5);
 
+/// As the file is now: it may have changed while this instance waited for the Lease. Of one that
+/// cannot be used [`follow`] tells.
+pub(super) fn now(path: Option<&Path>, config: Config) -> Config {
+    match path.map(Config::read) {
+        Some(Ok(new)) => {
+            if new.metrics_listen != config.metrics_listen {
+                tracing::warn!("metrics_listen is taken up at the next start");
+            }
+            new
+        }
+        Some(Err(_)) | None => config,
+    }
+}
+
 /// Follows the file for ever, and tells of each new configuration.
 pub(crate) async fn follow(
     path: Option<&Path>,
@@ -29,7 +43,7 @@ pub(crate) async fn follow(
     let Some(path) = path else {
         return std::future::pending().await;
     };
-    let mut seen = tokio::fs::read(path).await.ok();
+    let mut seen = None;
     loop {
         sleep(PERIOD).await;
         let found = tokio::fs::read(path).await.ok();
@@ -89,5 +103,25 @@ async fn tell(client: &Client, place: &Place, message: &str) {
     };
     if let Err(error) = told.await {
         tracing::warn!("{error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, process};
+
+    use super::*;
+
+    #[test]
+    fn who_waited_begins_with_the_file_as_it_is() {
+        let path = std::env::temp_dir().join(format!("nettoll-reload-{}.toml", process::id()));
+        fs::write(&path, "[on_demand]\ntests_per_hour = 1\n").unwrap();
+        let changed = now(Some(&path), Config::default());
+        fs::write(&path, "[on_demand]\ntests_per_hour = many\n").unwrap();
+        let kept = now(Some(&path), changed.clone());
+        fs::remove_file(&path).unwrap();
+        assert_eq!(changed.on_demand.policy().tests_per_hour, 1);
+        assert_eq!(kept, changed);
+        assert_eq!(now(None, changed.clone()), changed);
     }
 }
