@@ -28,7 +28,7 @@ pub(crate) enum Error {
     },
     /// There is nothing to read.
     #[error(
-        "cannot read {path}: {source}; give a report.json, as --out DIR writes it, or --run ID",
+        "cannot read {path}: {source}; give a report.json, as --out DIR writes it",
         path = path.display()
     )]
     Unreadable {

@@ -247,17 +247,8 @@ fn change(
     UnpairedRatio { ratio, ci95 }: UnpairedRatio,
     tolerance_percent: f64,
 ) -> Change {
-    let worse = |ratio: f64| {
-        let part = if metric.higher_is_better() {
-            1.0 - ratio
-        } else {
-            ratio - 1.0
-        };
-        part * 100.0
-    };
-    let mut ends = ci95.map(worse);
-    ends.sort_by(f64::total_cmp);
-    let [low, high] = ends;
+    let worse_percent_ci95 = metric.overhead_interval(ci95);
+    let [low, high] = worse_percent_ci95;
     let verdict = if low > tolerance_percent {
         Verdict::Regressed
     } else if high < -tolerance_percent {
@@ -277,8 +268,8 @@ fn change(
         new,
         ratio,
         ci95,
-        worse_percent: worse(ratio),
-        worse_percent_ci95: ends,
+        worse_percent: metric.overhead_percent(ratio),
+        worse_percent_ci95,
         verdict,
     }
 }

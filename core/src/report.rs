@@ -404,6 +404,25 @@ impl TollMetric {
     pub fn higher_is_better(self) -> bool {
         matches!(self, Self::Throughput | Self::Transactions)
     }
+
+    /// How many percent worse a figure is that is `ratio` times another one; below 0 where it is better.
+    #[must_use]
+    pub fn overhead_percent(self, ratio: f64) -> f64 {
+        let part = if self.higher_is_better() {
+            1.0 - ratio
+        } else {
+            ratio - 1.0
+        };
+        part * 100.0
+    }
+
+    /// The same of an interval of ratios, the lower end first.
+    #[must_use]
+    pub fn overhead_interval(self, ci95: [f64; 2]) -> [f64; 2] {
+        let mut ends = ci95.map(|ratio| self.overhead_percent(ratio));
+        ends.sort_by(f64::total_cmp);
+        ends
+    }
 }
 
 /// What a path costs beyond a baseline.

@@ -158,11 +158,6 @@ fn compare([path, baseline]: &[BTreeMap<u32, f64>; 2]) -> Result<PairedRatio, St
 }
 
 fn toll(path: &Run, baseline: &Run, metric: TollMetric, found: &PairedRatio) -> Toll {
-    let worse = if metric.higher_is_better() {
-        1.0 - found.ratio
-    } else {
-        found.ratio - 1.0
-    };
     Toll {
         path: path.path.clone(),
         baseline: baseline.path.clone(),
@@ -172,7 +167,7 @@ fn toll(path: &Run, baseline: &Run, metric: TollMetric, found: &PairedRatio) -> 
         metric,
         ratio: found.ratio,
         ci95: found.ci95,
-        overhead_percent: worse * 100.0,
+        overhead_percent: metric.overhead_percent(found.ratio),
         resolved: found.resolved(),
         pairs: u32::try_from(found.pairs).unwrap_or(u32::MAX),
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use nettoll_core::change::{Changes, Figures, Verdict, changes};
 use serde_json::json;
 
-use super::output;
+use super::output::{self, Simple};
 use crate::{
     failure::{Failure, print},
     files,
@@ -52,7 +52,7 @@ pub(crate) struct Args {
         value_name = "FORMAT",
         default_value = "table"
     )]
-    output: Format,
+    output: Simple,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -63,14 +63,6 @@ enum Which {
     Paths,
     /// Both
     All,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Format {
-    /// Tables for people
-    Table,
-    /// All figures and intervals
-    Json,
 }
 
 /// `5%`, `0.5 %` or `5`, in percent. Throughput cannot be worse by more than 100 %.
@@ -100,8 +92,8 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     };
     let found = changes(&old, &new, figures, tolerance);
     print(match output {
-        Format::Table => text::changes(&found, tolerance, output::style()),
-        Format::Json => json(&found, tolerance)?,
+        Simple::Table => text::changes(&found, tolerance, output::style()),
+        Simple::Json => json(&found, tolerance)?,
     })?;
     judged(&found, tolerance, strict)
 }

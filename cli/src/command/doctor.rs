@@ -2,6 +2,7 @@
 
 use std::{env, os::unix::process::CommandExt as _, process::Command};
 
+use super::output::Simple;
 use crate::failure::Failure;
 
 /// Arguments of `nettoll doctor`.
@@ -15,15 +16,7 @@ pub(crate) struct Args {
         default_value = "table",
         value_name = "FORMAT"
     )]
-    output: Format,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Format {
-    /// Tables for people
-    Table,
-    /// JSON
-    Json,
+    output: Simple,
 }
 
 /// Becomes `nettoll-agent doctor`: returns only where that could not be started.
@@ -34,7 +27,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let agent = own.with_file_name("nettoll-agent");
     let mut command = Command::new(&agent);
     command.arg("doctor");
-    if matches!(output, Format::Json) {
+    if matches!(output, Simple::Json) {
         command.args(["-o", "json"]);
     }
     let error = command.exec();

@@ -22,6 +22,15 @@ enum Format {
     Csv,
 }
 
+/// The same of commands that write no report.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum Simple {
+    /// Tables for people
+    Table,
+    /// JSON
+    Json,
+}
+
 /// What writes a report as tables for people.
 pub(super) type Table = fn(&Report, text::Style) -> String;
 

@@ -18,15 +18,12 @@ impl<'a> Pairing<'a> {
     /// another's partner where no other path of either report could be.
     pub(super) fn new(old: &Report, new: &'a Report) -> Self {
         let mut free: Vec<&'a Run> = new.runs.iter().collect();
-        let mut take = |is: &dyn Fn(&Run) -> bool| -> Option<&'a Run> {
-            let at = free.iter().position(|run| is(run))?;
-            Some(free.remove(at))
-        };
-        let same = |old: &Run| {
-            let (test, path) = (old.test, old.path.clone());
-            take(&move |run: &Run| run.test == test && run.path == path)
-        };
-        let mut found: Vec<Option<&'a Run>> = old.runs.iter().map(same).collect();
+        let mut found: Vec<Option<&'a Run>> = Vec::new();
+        for old in &old.runs {
+            let same = |run: &&Run| run.test == old.test && run.path == old.path;
+            let at = free.iter().position(same);
+            found.push(at.map(|at| free.remove(at)));
+        }
         let left: Vec<&Run> = (old.runs.iter().zip(&found))
             .filter_map(|(run, found)| found.is_none().then_some(run))
             .collect();

@@ -1,9 +1,6 @@
 //! What became better or worse, a table for each path and test.
 
-use nettoll_core::{
-    change::{Change, Changes, Verdict},
-    report::TollMetric,
-};
+use nettoll_core::change::{Change, Changes, Verdict};
 
 use super::{
     Style,
@@ -61,7 +58,7 @@ fn table(changes: &[Change]) -> Table {
     ]);
     for change in changes {
         let figure = |value| match change.baseline {
-            Some(_) => units::percent(overhead(change.metric, value)),
+            Some(_) => units::percent(change.metric.overhead_percent(value)),
             None => view::figure(change.metric, value),
         };
         table.row(vec![
@@ -74,16 +71,6 @@ fn table(changes: &[Change]) -> Table {
         ]);
     }
     table
-}
-
-/// A path's ratio to its baseline as overhead, in percent.
-fn overhead(metric: TollMetric, ratio: f64) -> f64 {
-    let worse = if metric.higher_is_better() {
-        1.0 - ratio
-    } else {
-        ratio - 1.0
-    };
-    worse * 100.0
 }
 
 fn summary(found: &Changes, tolerance: f64) -> String {

@@ -196,10 +196,5 @@ pub(crate) fn figure(metric: TollMetric, value: f64) -> String {
 
 /// The interval of [`Toll::overhead_percent`], in percent, low end first.
 pub(crate) fn overhead_interval(toll: &Toll) -> [f64; 2] {
-    let [low, high] = toll.ci95;
-    if toll.metric.higher_is_better() {
-        [(1.0 - high) * 100.0, (1.0 - low) * 100.0]
-    } else {
-        [(low - 1.0) * 100.0, (high - 1.0) * 100.0]
-    }
+    toll.metric.overhead_interval(toll.ci95)
 }
