@@ -174,7 +174,12 @@ async fn respond(
         }
         Route::Resolve => {
             let ask = body::decode(body)?;
-            block(privileged, move || agent.node.resolve(&ask)).await
+            block(privileged, move || {
+                let mut resolved = agent.node.resolve(&ask)?;
+                resolved.settings = agent.node.settings(&ask)?;
+                Ok::<_, ApiError>(resolved)
+            })
+            .await
         }
         Route::PutLight => {
             let plan = body::decode(body)?;

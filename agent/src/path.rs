@@ -143,7 +143,7 @@ impl Node {
         Ok(spaces.iter().flat_map(settings).collect())
     }
 
-    /// All devices of the node, with `endpoint` and `underlay` set for one path.
+    /// All devices of the node, with `endpoint` and `underlay` set for one path, and no settings.
     pub(crate) fn resolve(&self, request: &ResolveRequest) -> Result<Resolved, PathError> {
         let (asked, spaces) = match (&request.endpoint, &request.pod_uid) {
             (pod @ Endpoint::Pod { .. }, Some(uid)) => (pod.clone(), self.spaces_of_pod(pod, uid)?),
@@ -180,15 +180,26 @@ impl Node {
         }
         let arrives_at = arrives_at(space, leaves_by, request.local_address, underlay);
         mark(space, arrives_at, |device| device.arrival = true);
-        let settings = match request.pod_uid {
-            Some(_) => settings(space).collect(),
-            None => Vec::new(),
-        };
         Ok(Resolved {
             netns: space.inode,
             devices,
-            settings,
+            settings: Vec::new(),
         })
+    }
+
+    /// How the devices of a pod are set that is known by its UID; nothing of other endpoints, whose
+    /// settings are in [`Self::device_contexts`].
+    pub(crate) fn settings(
+        &self,
+        request: &ResolveRequest,
+    ) -> Result<Vec<DeviceContext>, PathError> {
+        let Some(uid) = &request.pod_uid else {
+            return Ok(Vec::new());
+        };
+        let place = request.endpoint.clone();
+        let space = Netns::of_pod(uid).and_then(|netns| Space::open(place.clone(), &netns));
+        let space = space.map_err(|error| PathError::Devices { place, error })?;
+        Ok(settings(&space).collect())
     }
 
     /// The endpoint by the name under which it is configured.
