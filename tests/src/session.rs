@@ -23,6 +23,26 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// How long it waits before it asks again.
 const PAUSE: Duration = Duration::from_secs(15);
 
+/// The first pods of both nodes.
+pub const PODS: [&str; 2] = ["pod/lab/n1-a", "pod/lab/n2-a"];
+
+/// The arguments of a test between two endpoints in which every round has the probe.
+#[must_use]
+pub fn followed<'a>([from, to]: [&'a str; 2], test: &'a str, seconds: &'a str) -> [&'a str; 10] {
+    [
+        "--from",
+        from,
+        "--to",
+        to,
+        "--type",
+        test,
+        "--seconds",
+        seconds,
+        "--probe",
+        "on",
+    ]
+}
+
 /// A lab that is up.
 pub struct Session {
     /// The bed.

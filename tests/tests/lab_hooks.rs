@@ -14,7 +14,7 @@ use nettoll_lab::Network;
 use nettoll_tests::{
     bed::without_services,
     binary, require_root,
-    session::{Session, first, label, over_vxlan, requests, stage},
+    session::{PODS, Session, first, followed, label, over_vxlan, requests, stage},
 };
 use serde_json::Value;
 
@@ -34,18 +34,7 @@ fn lab(agents: &str) -> Result<Session> {
 
 /// One test over vxlan.
 fn measure(session: &Session, test: &str) -> Result<Run> {
-    let report = session.test(&[
-        "--from",
-        "pod/lab/n1-a",
-        "--to",
-        "pod/lab/n2-a",
-        "--type",
-        test,
-        "--seconds",
-        "1",
-        "--probe",
-        "on",
-    ])?;
+    let report = session.test(&followed(PODS, test, "1"))?;
     first(&report).cloned()
 }
 

@@ -1,16 +1,14 @@
 //! What an agent finds in the lab's namespaces, and what it makes of a path.
 
-use std::process::Command;
-
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use nettoll_core::{
     api::{AgentInfo, ErrorBody, ResolveRequest, Resolved},
     device::{Device, DeviceKind},
 };
-use nettoll_lab::{Lab, Network, Options, netns};
+use nettoll_lab::{Lab, Network, Options, command_in, netns};
 use nettoll_tests::{
     agent::{Agent, Certificates},
-    require_root,
+    output_of, require_root,
 };
 
 /// An address of node n1 that is on no card, as nodes have it whose routes come by BGP.
@@ -60,10 +58,8 @@ fn ask(endpoint: &str, local: &str, peer: &str) -> Result<ResolveRequest> {
 
 /// Runs `ip` in the namespace of node n1.
 fn ip(arguments: &[&str]) -> Result<()> {
-    let within = ["-n", "nettoll-n1"];
-    let status = Command::new("ip").args(within).args(arguments).status()?;
-    ensure!(status.success(), "ip {}: {status}", arguments.join(" "));
-    Ok(())
+    let mut ip = command_in("n1", "ip")?;
+    output_of(ip.args(arguments), "ip", "").map(drop)
 }
 
 fn device<'a>(resolved: &'a Resolved, place: &str, name: &str) -> Result<&'a Device> {

@@ -16,7 +16,7 @@ use nettoll_core::{
 use nettoll_lab::{Network, Underlay, netns};
 use nettoll_tests::{
     output_of,
-    session::{Session, first, label, requests},
+    session::{Session, first, followed, label, requests},
 };
 
 /// A path, what answers there, and the stages of its two directions.
@@ -146,18 +146,7 @@ fn check(case: &Case, run: &Run) -> Result<()> {
 fn measure(session: &Session, case: &Case) -> Result<()> {
     for test in ["tcp_rr", "udp_rr"] {
         let (from, to) = (case.from, case.to);
-        let report = session.packets(&[
-            "--from",
-            from,
-            "--to",
-            to,
-            "--type",
-            test,
-            "--seconds",
-            "1",
-            "--probe",
-            "on",
-        ])?;
+        let report = session.packets(&followed([from, to], test, "1"))?;
         let run = first(&report)?;
         let shown = || {
             let stages = run.stages.iter().flatten();
@@ -202,9 +191,7 @@ fn what_a_cni_masquerades_is_followed_all_the_way() -> Result<()> {
         &session,
         &case(N1, "pod/lab/n2-a", PathKind::HostToPod, [OVERLAY; 2]),
     )?;
-    let ends = ["--from", A, "--to", "node/n2"];
-    let how = ["--type", "tcp_rr", "--seconds", "1", "--probe", "on"];
-    let report = session.packets(&[&ends[..], &how].concat())?;
+    let report = session.packets(&followed([A, "node/n2"], "tcp_rr", "1"))?;
     let run = first(&report)?;
     ensure!(run.path.kind == PathKind::PodToHost, "{}", run.path.kind);
     let stages = run.stages.as_ref().context("no stages")?;

@@ -8,7 +8,7 @@ use nettoll_core::{
     report::{Round, Run},
 };
 use nettoll_lab::{Network, Underlay};
-use nettoll_tests::session::{Session, first, label, over_vxlan, requests, stage};
+use nettoll_tests::session::{PODS, Session, first, followed, label, over_vxlan, requests, stage};
 
 fn names(run: &Run) -> String {
     run.stages
@@ -34,18 +34,7 @@ fn check_closure(run: &Run) -> Result<()> {
 fn a_round_trip_over_vxlan_is_closed() -> Result<()> {
     let session = Session::up(Network::Vxlan, Underlay::Veth)?;
     for test in ["tcp_rr", "udp_rr"] {
-        let report = session.packets(&[
-            "--from",
-            "pod/lab/n1-a",
-            "--to",
-            "pod/lab/n2-a",
-            "--type",
-            test,
-            "--seconds",
-            "2",
-            "--probe",
-            "on",
-        ])?;
+        let report = session.packets(&followed(PODS, test, "2"))?;
         let run = first(&report)?;
         check_closure(run)?;
         let requests = requests(run);

@@ -10,7 +10,7 @@ use nettoll_core::{
 use nettoll_lab::Network;
 use nettoll_tests::{
     bed::without_services,
-    session::{Session, first, label, over_vxlan, requests, stage},
+    session::{PODS, Session, first, followed, label, over_vxlan, requests, stage},
 };
 
 /// All stages with their packets, for messages.
@@ -20,18 +20,7 @@ fn stages(run: &Run) -> String {
 }
 
 fn measure(session: &Session, test: &str) -> Result<Run> {
-    let report = session.test(&[
-        "--from",
-        "pod/lab/n1-a",
-        "--to",
-        "pod/lab/n2-a",
-        "--type",
-        test,
-        "--seconds",
-        "6",
-        "--probe",
-        "on",
-    ])?;
+    let report = session.test(&followed(PODS, test, "6"))?;
     first(&report).cloned()
 }
 

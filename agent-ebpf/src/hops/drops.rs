@@ -76,14 +76,7 @@ fn count(
         Some(packet) => packet.last,
         None => first_hop(skb, config, state.origin[follow::way(flow.direction)])?,
     };
-    let before_network_header = network_header.wrapping_sub(skb.data()) as u32;
-    let bytes = skb
-        .len()
-        .wrapping_sub(before_network_header)
-        .wrapping_sub(headers.header_bytes);
-    if bytes > i32::MAX as u32 {
-        return None;
-    }
+    let bytes = headers.payload(skb, network_header)?;
     here.matched(ProgramCode::Free);
     let key = DropKey {
         reason,

@@ -319,15 +319,10 @@ fn begin(skb: Skb, key: u64, slot: &mut PacketSlot, point: &mut Point<'_>) -> Op
     if state.counted == 0 || (sent && state.origin[way] != point.device.index) {
         return None;
     }
-    let before_network_header = network_header.wrapping_sub(skb.data()) as u32;
-    let bytes = skb
-        .len()
-        .wrapping_sub(before_network_header)
-        .wrapping_sub(headers.header_bytes);
-    if bytes > i32::MAX as u32 {
+    let Some(bytes) = headers.payload(skb, network_header) else {
         point.lose(Loss::Unreadable);
         return None;
-    }
+    };
     let mut packet = PacketSlot {
         skb: key,
         last_ns: now,

@@ -2,7 +2,7 @@
 
 use nettoll_agent_common::hops::{Config, FlowKey, MESSAGE_MAGIC};
 
-use crate::kernel::read;
+use crate::kernel::{Skb, read};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -19,7 +19,7 @@ pub(crate) struct Headers {
     /// TCP sequence number; for the tests' own datagrams the low half of their sequence.
     pub(crate) sequence: u32,
     /// Bytes from the network header to the payload.
-    pub(crate) header_bytes: u32,
+    header_bytes: u32,
 }
 
 /// IPv4 header (20 bytes) and what follows: up to the sequence in a test's datagram.
@@ -33,6 +33,19 @@ fn u16_at(bytes: &Start, at: usize) -> u16 {
 #[inline(always)]
 fn u32_at(bytes: &Start, at: usize) -> u32 {
     u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+impl Headers {
+    /// Bytes of payload of a packet whose network header is there; `None` where there can be none.
+    #[inline(always)]
+    pub(crate) fn payload(&self, skb: Skb, network_header: u64) -> Option<u32> {
+        let before_network_header = network_header.wrapping_sub(skb.data()) as u32;
+        let bytes = skb
+            .len()
+            .wrapping_sub(before_network_header)
+            .wrapping_sub(self.header_bytes);
+        (bytes <= i32::MAX as u32).then_some(bytes)
+    }
 }
 
 /// The packet's own headers; on the way in those inside VXLAN, where it is VXLAN.
