@@ -8,14 +8,14 @@ use nettoll_core::{
     report::Report,
 };
 use nettoll_lab::{Network, Underlay};
-use nettoll_tests::session::{Session, first};
+use nettoll_tests::session::{PODS, Session, first};
 
 /// Rule, place and device of what is found from pod to pod.
 fn found(session: &Session) -> Result<Vec<String>> {
-    let ends = ["--from", "pod/lab/n1-a", "--to", "pod/lab/n2-a"];
-    let how = ["--type", "tcp_rr", "--seconds", "1", "--probe", "on"];
-    // Settings are what they are, whether or not the rounds were disturbed.
-    let output = session.nettoll(&[&["test", "-o", "json"], &ends[..], &how[..]].concat())?;
+    let [from, to] = PODS;
+    // Settings are what they are, whether or not the rounds were disturbed, and however short.
+    let how = ["path", "-o", "json", "--seconds", "0.3"];
+    let output = session.nettoll(&[&how[..], &["--from", from, "--to", to]].concat())?;
     let report: Report = serde_json::from_slice(&output.stdout)
         .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
     let found = findings(&report, [first(&report)?]);
