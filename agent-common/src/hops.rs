@@ -24,6 +24,8 @@ pub struct Config {
     pub exact: u32,
     /// UDP ports of the VXLAN devices in the table, host order; 0 for none.
     pub vxlan_ports: [u16; 2],
+    /// The same of the Geneve devices.
+    pub geneve_ports: [u16; 2],
 }
 
 /// What each CPU has of its own, beside its cells.
@@ -41,7 +43,7 @@ pub struct Cpu {
 const _: () = {
     assert!(size_of::<DeviceEntry>() == 12);
     assert!(size_of::<KnownDevice>() == 16);
-    assert!(size_of::<Config>() == 16);
+    assert!(size_of::<Config>() == 20);
     assert!(size_of::<FlowKey>() == 40);
     assert!(size_of::<FlowState>() == 64);
     assert!(size_of::<PacketSlot>() == 64);

@@ -35,6 +35,7 @@ use nettoll_agent_common::hops::{
     Config, DeviceEntry, FLOWS, FlowKey, FlowRef, LOSS_NAMES, ProgramCounters,
 };
 use nettoll_core::{
+    device::DeviceKind,
     hop::{Dropped, Edge, SelfTime},
     kernel::{TRACEPOINTS, Tracepoint},
     report::{MissingHook, Program},
@@ -161,7 +162,6 @@ pub(crate) struct Probe {
     /// Under which seed the device table is written, and where.
     seed: u32,
     placed: Vec<u32>,
-    vxlan_ports: [u16; 2],
     flows: BTreeMap<u16, Vec<FlowKey>>,
     generation: u32,
     costs: BTreeMap<&'static str, Cost>,
@@ -201,7 +201,6 @@ impl Probe {
             devices: Devices::default(),
             seed: 0,
             placed: Vec::new(),
-            vxlan_ports: [0; 2],
             flows: BTreeMap::new(),
             generation: 0,
             costs: BTreeMap::new(),
@@ -354,7 +353,8 @@ impl Probe {
             generation: self.generation,
             seed: self.seed,
             exact: hooks.exact.into(),
-            vxlan_ports: self.vxlan_ports,
+            vxlan_ports: self.devices.ports(DeviceKind::Vxlan),
+            geneve_ports: self.devices.ports(DeviceKind::Geneve),
         };
         Ok(self.config.set(0, config, 0)?)
     }

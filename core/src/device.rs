@@ -14,7 +14,11 @@ pub enum DeviceKind {
     Bridge,
     /// A VXLAN tunnel.
     Vxlan,
-    /// Any other tunnel (geneve, ipip, wireguard, …).
+    /// A Geneve tunnel.
+    Geneve,
+    /// A WireGuard tunnel: between its two ends nobody can read whose a packet is.
+    Wireguard,
+    /// Any other tunnel (ipip, gre, …).
     Tunnel,
     /// TUN or TAP.
     Tun,
@@ -33,6 +37,8 @@ impl DeviceKind {
             Self::Veth => "veth",
             Self::Bridge => "bridge",
             Self::Vxlan => "vxlan",
+            Self::Geneve => "geneve",
+            Self::Wireguard => "wireguard",
             Self::Tunnel => "tunnel",
             Self::Tun => "tun",
             Self::Physical => "physical",
@@ -43,7 +49,10 @@ impl DeviceKind {
     /// Whether packets are encapsulated when they are sent on such a device.
     #[must_use]
     pub fn is_tunnel(self) -> bool {
-        matches!(self, Self::Vxlan | Self::Tunnel)
+        matches!(
+            self,
+            Self::Vxlan | Self::Geneve | Self::Wireguard | Self::Tunnel
+        )
     }
 }
 
@@ -89,8 +98,8 @@ pub struct Device {
     pub arrival: bool,
     /// Bytes.
     pub mtu: u32,
-    /// UDP port of a VXLAN device.
-    pub vxlan_port: Option<u16>,
+    /// UDP port of a VXLAN or Geneve device.
+    pub tunnel_port: Option<u16>,
     /// The root queueing discipline's kind.
     pub qdisc: Option<String>,
 }

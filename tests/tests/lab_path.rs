@@ -106,7 +106,7 @@ fn devices_are_joined_over_namespaces() -> Result<()> {
         (DeviceKind::Vxlan, Some(under.id))
     );
     assert_eq!(
-        (tunnel.vxlan_port, tunnel.mtu, under.mtu),
+        (tunnel.tunnel_port, tunnel.mtu, under.mtu),
         (Some(8472), 1450, 1500)
     );
     // Its other end is the other node's, which this agent knows nothing of.

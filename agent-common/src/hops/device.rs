@@ -6,12 +6,14 @@ pub const DEVICE_SLOTS: usize = 1 << 14;
 pub const DEVICE_OWN: u16 = 1;
 /// Packets of followed flows may begin or end here: an endpoint's device.
 pub const DEVICE_ENDPOINT: u16 = 2;
-/// Carries the route to the other node.
+/// Carries the route to the other node: packets go to it here, and are first known here on arrival.
 pub const DEVICE_UNDERLAY: u16 = 4;
-/// Another node's underlay device: the end of a packet's way on the wire.
+/// Where packets are first known on another node: the end of their way on the wire.
 pub const DEVICE_PEER: u16 = 8;
 /// A tunnel: the exact self time of its transmit function leaves the programs themselves out.
 pub const DEVICE_TUNNEL: u16 = 16;
+/// A tunnel that encrypts: packets of the other node may be first known here.
+pub const DEVICE_ENTRY: u16 = 32;
 
 /// One entry of the device table. The table is direct-mapped by [`device_slot`] with a seed
 /// under which no two of its devices collide.

@@ -2,10 +2,10 @@
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use nettoll_agent_common::hops::{
-    BUCKETS, Config, DEVICE_CACHE, DEVICE_ENDPOINT, DEVICE_OWN, DEVICE_PEER, DEVICE_TUNNEL,
-    DEVICE_UNDERLAY, EventCode, FRAME_TUNNEL, FlowState, KnownDevice, Loss, PACKET_DELIVERED,
-    PACKET_MOVING, PACKET_PASSED, PACKET_SLOTS, PacketSlot, ProgramCode, STALE_NS, WIRE_SLOTS,
-    WireSlot, bucket, device_slot, edge_key, hop_code, self_key, wire_key,
+    BUCKETS, Config, DEVICE_CACHE, DEVICE_ENDPOINT, DEVICE_ENTRY, DEVICE_OWN, DEVICE_PEER,
+    DEVICE_TUNNEL, DEVICE_UNDERLAY, EventCode, FRAME_TUNNEL, FlowState, KnownDevice, Loss,
+    PACKET_DELIVERED, PACKET_MOVING, PACKET_PASSED, PACKET_SLOTS, PacketSlot, ProgramCode,
+    STALE_NS, WIRE_SLOTS, WireSlot, bucket, device_slot, edge_key, hop_code, self_key, wire_key,
 };
 
 use crate::{
@@ -298,7 +298,7 @@ fn begin(skb: Skb, key: u64, slot: &mut PacketSlot, point: &mut Point<'_>) -> Op
     let begins = match point.event {
         _ if sent => DEVICE_ENDPOINT,
         EventCode::NetifRx | EventCode::GroReceive | EventCode::Receive => {
-            DEVICE_UNDERLAY | DEVICE_PEER
+            DEVICE_UNDERLAY | DEVICE_PEER | DEVICE_ENTRY
         }
         EventCode::UserSend | EventCode::Queue | EventCode::StartXmit | EventCode::Copy => 0,
     };

@@ -167,7 +167,7 @@ mod tests {
             endpoint: false,
             arrival: false,
             mtu: 1_500,
-            vxlan_port: None,
+            tunnel_port: None,
             qdisc: None,
         }
     }

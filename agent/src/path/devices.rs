@@ -35,7 +35,7 @@ pub(super) fn join(node: &str, spaces: &[Space]) -> Vec<Device> {
                 endpoint: false,
                 arrival: false,
                 mtu: link.mtu,
-                vxlan_port: link.vxlan_port,
+                tunnel_port: link.tunnel_port,
                 qdisc: link.qdisc.clone(),
             });
         }

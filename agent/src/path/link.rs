@@ -1,7 +1,7 @@
 //! A link as the kernel describes it, reduced to what a path needs.
 
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoData, InfoGeneve, InfoKind, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use nettoll_core::device::DeviceKind;
 
@@ -19,7 +19,7 @@ pub(super) struct Link {
     pub(super) link: Option<u32>,
     /// The namespace of `link` by this namespace's numbers; `None` for this namespace.
     pub(super) link_nsid: Option<i32>,
-    pub(super) vxlan_port: Option<u16>,
+    pub(super) tunnel_port: Option<u16>,
 }
 
 impl From<LinkMessage> for Link {
@@ -37,7 +37,7 @@ impl From<LinkMessage> for Link {
             master: None,
             link: None,
             link_nsid: None,
-            vxlan_port: None,
+            tunnel_port: None,
         };
         for attribute in message.attributes {
             match attribute {
@@ -63,12 +63,19 @@ impl Link {
         for info in infos {
             match info {
                 LinkInfo::Kind(kind) => self.kind = device_kind(&kind),
+                LinkInfo::Data(InfoData::Geneve(settings)) => {
+                    let port = |setting: &InfoGeneve| match setting {
+                        InfoGeneve::Port(port) => Some(*port),
+                        _ => None,
+                    };
+                    self.tunnel_port = settings.iter().find_map(port);
+                }
                 LinkInfo::Data(InfoData::Vxlan(settings)) => {
                     for setting in settings {
                         match setting {
                             // A vxlan device has no IFLA_LINK: its lower device is here.
                             InfoVxlan::Link(ifindex) if ifindex != 0 => self.link = Some(ifindex),
-                            InfoVxlan::Port(port) => self.vxlan_port = Some(port),
+                            InfoVxlan::Port(port) => self.tunnel_port = Some(port),
                             _ => {}
                         }
                     }
@@ -86,8 +93,9 @@ fn device_kind(kind: &InfoKind) -> DeviceKind {
         InfoKind::Bridge => DeviceKind::Bridge,
         InfoKind::Vxlan => DeviceKind::Vxlan,
         InfoKind::Tun => DeviceKind::Tun,
-        InfoKind::Geneve
-        | InfoKind::GreTap
+        InfoKind::Geneve => DeviceKind::Geneve,
+        InfoKind::Wireguard => DeviceKind::Wireguard,
+        InfoKind::GreTap
         | InfoKind::GreTap6
         | InfoKind::GreTun
         | InfoKind::GreTun6
@@ -96,7 +104,6 @@ fn device_kind(kind: &InfoKind) -> DeviceKind {
         | InfoKind::IpIp
         | InfoKind::SitTun
         | InfoKind::Vti
-        | InfoKind::Wireguard
         | InfoKind::Xfrm => DeviceKind::Tunnel,
         InfoKind::Other(name)
             if ["bareudp", "erspan", "ip6erspan", "vti6"].contains(&name.as_str()) =>
@@ -156,8 +163,26 @@ mod tests {
             ])],
         );
         assert_eq!(
-            (vxlan.kind, vxlan.link, vxlan.vxlan_port),
+            (vxlan.kind, vxlan.link, vxlan.tunnel_port),
             (DeviceKind::Vxlan, Some(2), Some(8472))
+        );
+    }
+
+    #[test]
+    fn a_geneve_device_tells_its_port() {
+        let geneve = link(
+            4,
+            vec![LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::Geneve),
+                LinkInfo::Data(InfoData::Geneve(vec![
+                    InfoGeneve::Id(7),
+                    InfoGeneve::Port(6081),
+                ])),
+            ])],
+        );
+        assert_eq!(
+            (geneve.kind, geneve.tunnel_port),
+            (DeviceKind::Geneve, Some(6081))
         );
     }
 
@@ -169,11 +194,7 @@ mod tests {
 
     #[test]
     fn tunnels_are_told_from_other_kinds() {
-        for kind in [
-            InfoKind::IpIp,
-            InfoKind::Wireguard,
-            InfoKind::Other("bareudp".to_owned()),
-        ] {
+        for kind in [InfoKind::IpIp, InfoKind::Other("bareudp".to_owned())] {
             assert_eq!(device_kind(&kind), DeviceKind::Tunnel, "{kind}");
         }
         for kind in [

@@ -1,9 +1,9 @@
 //! The device table: direct-mapped under a seed with which no two devices collide.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nettoll_agent_common::hops::{DEVICE_SLOTS, DeviceEntry, device_slot};
-use nettoll_core::device::DeviceId;
+use nettoll_core::device::{Device, DeviceId, DeviceKind};
 
 /// Devices have 8 bits in an edge's key.
 pub(crate) const MAX_DEVICES: usize = 255;
@@ -15,6 +15,8 @@ const MAX_SEEDS: u32 = 1_000;
 #[derive(Debug, Default)]
 pub(crate) struct Devices {
     entries: BTreeMap<DeviceId, (u16, u16)>,
+    /// UDP ports of tunnels, by kind.
+    ports: BTreeSet<(DeviceKind, u16)>,
     next: u16,
 }
 
@@ -32,6 +34,18 @@ impl Devices {
         self.next += 1;
         self.entries.insert(id, (index, flags));
         Some(index)
+    }
+
+    /// Learns the UDP port of a tunnel, its own node's or another's.
+    pub(crate) fn learn(&mut self, device: &Device) {
+        let port = device.tunnel_port.map(|port| (device.kind, port));
+        self.ports.extend(port);
+    }
+
+    /// The first two UDP ports of tunnels of a kind; 0 for none.
+    pub(crate) fn ports(&self, kind: DeviceKind) -> [u16; 2] {
+        let mut ports = self.ports.iter().filter(|(of, _)| *of == kind);
+        [(); 2].map(|()| ports.next().map_or(0, |(_, port)| *port))
     }
 
     /// Forgets all devices (when no flow is followed).
@@ -74,6 +88,18 @@ impl Devices {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ports_are_those_of_all_devices_until_none_is_followed() {
+        let mut devices = Devices::default();
+        for port in [(DeviceKind::Vxlan, 8472), (DeviceKind::Geneve, 6081)] {
+            devices.ports.insert(port);
+        }
+        assert_eq!(devices.ports(DeviceKind::Vxlan), [8472, 0]);
+        assert_eq!(devices.ports(DeviceKind::Geneve), [6081, 0]);
+        devices.clear();
+        assert_eq!(devices.ports(DeviceKind::Vxlan), [0, 0]);
+    }
 
     #[test]
     fn every_device_has_a_slot_of_its_own() {

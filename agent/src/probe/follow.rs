@@ -8,12 +8,12 @@ use std::{
 
 use aya::maps::MapError;
 use nettoll_agent_common::hops::{
-    DEVICE_ENDPOINT, DEVICE_OWN, DEVICE_PEER, DEVICE_TUNNEL, DEVICE_UNDERLAY, FLOWS, FlowKey,
-    FlowRef, NO_DEVICE,
+    DEVICE_ENDPOINT, DEVICE_ENTRY, DEVICE_OWN, DEVICE_PEER, DEVICE_TUNNEL, DEVICE_UNDERLAY, FLOWS,
+    FlowKey, FlowRef, NO_DEVICE,
 };
 use nettoll_core::{
     api::{Flow, Protocol},
-    device::Device,
+    device::{Device, DeviceKind},
 };
 
 use super::{FlowId, Probe, ProbeError, Way};
@@ -28,16 +28,18 @@ impl Probe {
         // Where packets begin and end, at the client and at the server.
         let (mut begin, mut end) = ([NO_DEVICE; 2], [NO_DEVICE; 2]);
         for device in way.devices {
+            self.devices.learn(device);
+            let encrypts = device.kind == DeviceKind::Wireguard;
             let flags = if ours(device) {
-                DEVICE_OWN
-                    | if device.endpoint { DEVICE_ENDPOINT } else { 0 }
-                    | if device.underlay { DEVICE_UNDERLAY } else { 0 }
-                    | if device.kind.is_tunnel() {
-                        DEVICE_TUNNEL
-                    } else {
-                        0
-                    }
-            } else if device.underlay {
+                let also = [
+                    (device.endpoint, DEVICE_ENDPOINT),
+                    (device.underlay, DEVICE_UNDERLAY),
+                    (device.kind.is_tunnel(), DEVICE_TUNNEL),
+                    (encrypts, DEVICE_ENTRY),
+                ];
+                let also = also.iter().filter(|(so, _)| *so);
+                also.fold(DEVICE_OWN, |flags, (_, flag)| flags | flag)
+            } else if device.underlay || encrypts {
                 DEVICE_PEER
             } else {
                 continue;
@@ -57,10 +59,6 @@ impl Probe {
                 }
             }
         }
-        let mut ports: Vec<u16> = way.devices.iter().filter_map(|d| d.vxlan_port).collect();
-        ports.sort_unstable();
-        ports.dedup();
-        self.vxlan_ports = [0, 1].map(|index| ports.get(index).copied().unwrap_or(0));
         self.generation += 1;
         self.write_devices()?;
 

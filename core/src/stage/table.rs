@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use About::{From, To, ToMaster};
 use Event::{Copy, GroReceive, NetifRx, Queue, Receive, StartXmit, UserReceive, UserSend, Xmit};
-use Is::{Any, Bridge, Loopback, Physical, Tunnel, Underlay, Veth};
+use Is::{Any, Bridge, Celled, Loopback, Physical, Tunnel, Underlay, Veth, Wireguard};
 use Relation::{AnyDevice, AnyPort, ItsBridge, ItsPort, OtherDevice, OtherNode, Peer, Same};
 use StageClass::{Mixed, Wait, Work};
 
@@ -19,12 +19,15 @@ use crate::{
 pub(super) enum Is {
     Any,
     Bridge,
+    /// A tunnel that hands over through GRO cells: all but WireGuard.
+    Celled,
     Loopback,
     Physical,
     Tunnel,
     /// It carries the route to the other node, whatever its kind.
     Underlay,
     Veth,
+    Wireguard,
 }
 
 /// What the later hop's device is to the earlier one's.
@@ -80,6 +83,9 @@ pub(super) struct Rule {
 ///   ends with the receive on the tunnel and holds that wait as well, hence mixed.
 /// - What is received on a device and sent on the same one was routed back: `forward`. On a bridge's
 ///   port it was sent back by the bridge (a port in hairpin mode).
+/// - WireGuard encrypts in a kernel thread that the packet waits for: `encap` is mixed there. Nobody
+///   can read whose a packet is before it is decrypted, so that `wire` and the decryption are one, under
+///   the names of their two hops, and it has no GRO cells: GRO holds packets in its own poll.
 /// - `encap` ends on whichever device the route takes: not every tunnel is bound to one.
 #[rustfmt::skip]
 pub(super) const TABLE: &[Rule] = &[
@@ -96,10 +102,11 @@ pub(super) const TABLE: &[Rule] = &[
     rule(StartXmit,  Veth,     Peer,        GroReceive, Veth,     "veth",      Mixed, From),
     rule(StartXmit,  Veth,     Peer,        Receive,    Veth,     "veth",      Mixed, From),
     rule(StartXmit,  Physical, Same,        Xmit,       Physical, "driver",    Work,  From),
+    rule(StartXmit,  Wireguard, OtherDevice, Queue,     Any,      "encap",     Mixed, From),
     rule(StartXmit,  Tunnel,   OtherDevice, Queue,      Any,      "encap",     Work,  From),
     rule(StartXmit,  Bridge,   ItsPort,     Queue,      Any,      "bridge",    Work,  From),
     rule(NetifRx,    Any,      Same,        Receive,    Any,      "backlog",   Wait,  To),
-    rule(GroReceive, Tunnel,   Same,        Receive,    Tunnel,   "gro_cells", Wait,  To),
+    rule(GroReceive, Celled,   Same,        Receive,    Celled,   "gro_cells", Wait,  To),
     rule(GroReceive, Any,      Same,        Receive,    Any,      "backlog",   Wait,  To),
     rule(Receive,    Any,      ItsBridge,   Receive,    Bridge,   "bridge",    Work,  To),
     rule(Receive,    Any,      AnyPort,     Queue,      Any,      "bridge",    Work,  ToMaster),
@@ -239,6 +246,8 @@ impl Is {
             Physical => kind(DeviceKind::Physical),
             Veth => kind(DeviceKind::Veth),
             Tunnel => device.is_some_and(|device| device.kind.is_tunnel()),
+            Wireguard => kind(DeviceKind::Wireguard),
+            Celled => Tunnel.holds(device) && !Wireguard.holds(device),
             Underlay => device.is_some_and(|device| device.underlay),
         }
     }

@@ -267,6 +267,33 @@ fn a_network_card_has_its_driver_and_its_wait() {
 }
 
 #[test]
+fn wireguard_waits_for_its_thread_and_is_unreadable_up_to_its_own_device() {
+    let mut known = devices();
+    for device in known
+        .iter_mut()
+        .filter(|device| device.kind == DeviceKind::Vxlan)
+    {
+        device.kind = DeviceKind::Wireguard;
+    }
+    let side = run_side(way(
+        Direction::Request,
+        "start_xmit@10:flannel.1 queue@10:eth0 start_xmit@10:eth0 gro_receive@20:flannel.1 \
+         receive@20:flannel.1 queue@20:cni0",
+    ));
+    let found = derive(&[&side], &known, 21, None);
+    assert_eq!(
+        classes(&found),
+        [
+            ("encap", Some(Mixed)),
+            ("qdisc", Some(Wait)),
+            ("start_xmit@eth0->gro_receive@flannel.1", None),
+            ("backlog", Some(Wait)),
+            ("forward", Some(Work)),
+        ]
+    );
+}
+
+#[test]
 fn what_the_table_does_not_know_keeps_its_name() {
     let side = run_side(way(
         Direction::Request,

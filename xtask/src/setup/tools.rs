@@ -83,6 +83,12 @@ pub(crate) const TOOLS: &[Tool] = &[
         what_for: "the modules of other kernels, which are compressed",
     },
     Tool {
+        command: "wg",
+        package: "wireguard-tools",
+        purpose: Purpose::Vm,
+        what_for: "the keys of a tunnel in other kernels",
+    },
+    Tool {
         command: "iperf3",
         package: "iperf3",
         purpose: Purpose::Test,

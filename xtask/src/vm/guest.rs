@@ -21,9 +21,17 @@ use crate::{
 /// The first program inside.
 const INIT: &str = include_str!("init.sh");
 /// What the lab and the tests call by name. They are dynamic: their libraries come along.
-const TOOLS: [&str; 2] = ["ip", "bridge"];
+const TOOLS: [&str; 3] = ["ip", "bridge", "wg"];
 /// What the lab and the tests need of the kernel beside what is built in.
-const MODULES: [&str; 4] = ["veth", "bridge", "vxlan", "tun"];
+const MODULES: [&str; 7] = [
+    "veth",
+    "bridge",
+    "vxlan",
+    "tun",
+    "geneve",
+    "ipip",
+    "wireguard",
+];
 
 /// What runs inside, the same for all kernels.
 #[derive(Debug)]

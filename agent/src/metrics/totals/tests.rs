@@ -28,7 +28,7 @@ fn device(netns: u32, ifindex: u32, kind: DeviceKind) -> Device {
         endpoint: netns != NODE,
         arrival: netns != NODE,
         mtu: 1500,
-        vxlan_port: None,
+        tunnel_port: None,
         qdisc: None,
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn devices() -> Vec<Device> {
         endpoint: netns % 10 != 0 && name == "eth0",
         arrival: netns % 10 != 0 && name == "eth0",
         mtu: 1_450,
-        vxlan_port: None,
+        tunnel_port: None,
         qdisc: None,
     };
     let mut all = Vec::new();

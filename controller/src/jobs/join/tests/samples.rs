@@ -22,7 +22,7 @@ fn device(ifindex: u32, kind: DeviceKind) -> Device {
         endpoint: true,
         arrival: true,
         mtu: 1_500,
-        vxlan_port: None,
+        tunnel_port: None,
         qdisc: None,
     }
 }
