@@ -47,7 +47,7 @@ const SUITES: &str = "bookworm,trixie,sid";
 const LANE: [&str; 2] = ["bookworm", "trixie"];
 
 /// How long a machine of the lane may run.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(480);
 
 /// Kernels, transcripts and half-made roots are in one folder: two calls at once wait for each other.
 ///
@@ -84,7 +84,7 @@ pub(crate) struct Args {
     #[arg(long)]
     update: bool,
     /// How long one machine may run, in seconds
-    #[arg(long, default_value_t = 300, value_name = "N", value_parser = clap::value_parser!(u64).range(10..=86_400))]
+    #[arg(long, default_value_t = 480, value_name = "N", value_parser = clap::value_parser!(u64).range(10..=86_400))]
     timeout: u64,
     /// Boot nothing; write docs/kernels.md from what ran last on each kernel
     #[arg(long)]
