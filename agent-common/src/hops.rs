@@ -1,5 +1,5 @@
 //! The maps of the hop programs: which devices and flows they look at, what they keep of a packet
-//! under way, what they count between two hops, in a transmit function and of dropped packets, and
+//! under way and of single requests, what they count between two hops, in a transmit function and of dropped packets, and
 //! their counters.
 
 mod counters;
@@ -9,8 +9,9 @@ mod edge;
 mod flow;
 mod nest;
 mod packet;
+mod trail;
 
-pub use self::{counters::*, device::*, drops::*, edge::*, flow::*, nest::*, packet::*};
+pub use self::{counters::*, device::*, drops::*, edge::*, flow::*, nest::*, packet::*, trail::*};
 
 /// What the programs read beside the tables.
 #[repr(C)]
@@ -48,6 +49,8 @@ const _: () = {
     assert!(size_of::<FlowState>() == 64);
     assert!(size_of::<PacketSlot>() == 64);
     assert!(size_of::<WireSlot>() == 24);
+    assert!(size_of::<TrailHop>() == 16);
+    assert!(size_of::<Trail>() == 64 + 16 * TRAIL_HOPS);
     assert!(size_of::<DropKey>() == 12);
     assert!(size_of::<DropCount>() == 32);
     assert!(size_of::<EdgeCell>() == 18 * 64);
@@ -84,6 +87,7 @@ mod user {
         super::EdgeCell,
         super::SelfCell,
         super::Cpu,
+        super::Trail,
         super::SeamTime
     );
 }

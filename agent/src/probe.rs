@@ -3,7 +3,7 @@
 //! The eBPF side (`agent-ebpf/src/hops`) aggregates in arrays with a part for each CPU; this side
 //! resolves struct offsets from what the kernel says of itself ([`kernel`]), loads the programs,
 //! tells them which flows and devices matter ([`follow`], [`devices`]), maps their [`memory`], shares
-//! stamps with the traffic threads ([`stamps`]), reads what was counted ([`counts`], [`drops`]) and what the programs
+//! stamps and the hops of single requests with the traffic threads ([`stamps`], [`trail`]), reads what was counted ([`counts`], [`drops`]) and what the programs
 //! themselves cost ([`calibration`]) and add to self times ([`seam`]). Programs are attached only in
 //! rounds that want them; what they could not count is counted by reason.
 //!
@@ -22,6 +22,7 @@ mod programs;
 mod seam;
 mod settings;
 mod stamps;
+mod trail;
 mod way;
 
 use std::{collections::BTreeMap, io, sync::Arc};
@@ -32,9 +33,10 @@ use aya::{
     programs::{Program as Loaded, ProgramError},
 };
 use nettoll_agent_common::hops::{
-    Config, DeviceEntry, FLOWS, FlowKey, FlowRef, LOSS_NAMES, ProgramCounters,
+    Config, DeviceEntry, FLOWS, FlowKey, FlowRef, LOSS_NAMES, ProgramCounters, TrailHop,
 };
 use nettoll_core::{
+    api::KeptHop,
     device::DeviceKind,
     hop::{Dropped, Edge, SelfTime},
     kernel::{TRACEPOINTS, Tracepoint},
@@ -47,6 +49,7 @@ pub(crate) use self::{
     seam::Passed,
     settings::{Settings, Tier},
     stamps::Stamps,
+    trail::Mark,
     way::Way,
 };
 use self::{
@@ -307,6 +310,12 @@ impl Probe {
     /// What was counted between the flow's marks so far.
     pub(crate) fn edges(&self, flow: FlowId) -> Vec<Edge> {
         self.counts.edges(flow.0, &self.devices)
+    }
+
+    /// Hops of single requests, as they travel.
+    pub(crate) fn hops(&self, hops: &[TrailHop]) -> Vec<KeptHop> {
+        let hop = |hop: &TrailHop| counts::kept(hop, &self.devices);
+        hops.iter().filter_map(hop).collect()
     }
 
     /// Exact self times between the flow's marks so far.

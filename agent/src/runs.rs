@@ -212,7 +212,7 @@ impl Runs {
             .client
             .as_mut()
             .ok_or_else(|| run.not_mine("run a round"))?;
-        let side = client.run(Duration::from_secs_f64(round.seconds))?;
+        let side = client.run(round.sequence, Duration::from_secs_f64(round.seconds))?;
         traffic.phase = Phase::Ran(side.clone());
         Ok(side)
     }

@@ -5,7 +5,7 @@
 //! `http_rr` has a client alone. Sockets are opened on a thread
 //! inside the endpoint's network namespace and keep it. The loops run on OS threads of their
 //! own, there too, with blocking sockets: nothing is between a stamp and its system call. They
-//! neither allocate nor lock.
+//! neither allocate nor lock, but for the few requests that are kept ([`slowest`]).
 //!
 //! One run: [`Server::listen`], [`Client::open`] (bound, so that its port is known, but silent),
 //! [`Server::serve`] that flow alone, [`Client::start`] (connects, warms up). Then rounds over
@@ -27,6 +27,7 @@ mod recorder;
 mod round;
 mod rr;
 mod server;
+mod slowest;
 mod socket;
 mod stream;
 mod tcp;
@@ -46,6 +47,7 @@ pub(crate) use self::{
     interval::{Interval, Sample},
     plan::{Plan, PlanError},
     server::Server,
+    slowest::Slowest,
     socket::{Stop, open},
 };
 

@@ -34,6 +34,7 @@
 //! cancels the job. `GET /api/v1/inventory` answers an [`Inventory`]; `GET /api/v1/nodes`, `pairs`
 //! and `runs` lists of [`NodeSummary`], [`PairSummary`] and [`RunSummary`].
 
+mod exemplar;
 mod inventory;
 mod job;
 pub mod light;
@@ -46,7 +47,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub use self::{inventory::*, job::*, light::*, lists::*};
+pub use self::{exemplar::*, inventory::*, job::*, light::*, lists::*};
 use crate::{
     device::Device,
     endpoint::{Endpoint, Path},
@@ -377,6 +378,9 @@ pub struct RunSide {
     pub seam_ns: Option<f64>,
     /// `socket_rx` and `responder`.
     pub user_times: Vec<UserTimes>,
+    /// What this agent's traffic threads kept of the slowest requests (`tcp_rr`, `udp_rr`).
+    #[serde(default)]
+    pub exemplars: Vec<ExemplarSide>,
     /// Of the client's socket.
     pub tcp: Option<crate::report::Tcp>,
     /// Of `http_rr`.

@@ -13,12 +13,14 @@ use crate::{
 };
 
 mod drops;
+mod exemplar;
 mod http;
 mod probe;
 mod test;
 
 pub use self::{
     drops::Drops,
+    exemplar::{Exemplar, ExemplarHop},
     http::Http,
     probe::{MissingHook, Probe, ProbeCost, Program},
     test::TestType,
@@ -207,6 +209,9 @@ pub struct Run {
     /// What the kernel dropped on the way; empty for nothing, `null` where nobody looked.
     #[serde(default)]
     pub drops: Option<Vec<Drops>>,
+    /// The slowest requests of the rounds with the probe, the slowest first (`tcp_rr`, `udp_rr`).
+    #[serde(default)]
+    pub exemplars: Option<Vec<Exemplar>>,
     /// CPU by what the innermost matching frame was busy with.
     pub components: Option<Vec<Share>>,
     /// CPU by the whole stack.

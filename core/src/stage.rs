@@ -30,12 +30,15 @@ use crate::{
 };
 
 mod drops;
+mod exemplar;
 mod gap;
 mod order;
 mod row;
 mod table;
 #[cfg(test)]
 mod tests;
+
+pub use exemplar::{Messages, exemplars};
 
 use gap::Gaps;
 use row::{Row, user_row};
@@ -177,7 +180,7 @@ fn one_way(
     for edge in &edges {
         let named = match gaps.are_between(edge.from, edge.to) {
             true => table::by_hops(edge.from, edge.to, devices),
-            false => table::name(edge, devices),
+            false => table::name(edge.from, edge.to, devices),
         };
         let side = side_of(journey, named.device.as_ref(), direction);
         let row = Row::new(side, direction, named);

@@ -5,11 +5,12 @@
 //! other, which makes a new packet of it: the kernel's `sk_buff` address does not survive.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{Read, Write},
     os::fd::AsRawFd,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{JoinHandle, sleep},
@@ -25,6 +26,10 @@ use nettoll_lab::{Lab, tap};
 pub struct Lane {
     /// Hold each test packet of the overlay so long, in ns.
     pub hold_ns: AtomicU64,
+    /// Hold only the messages of these numbers; empty for all packets.
+    pub hold_only: Mutex<BTreeSet<u64>>,
+    /// How long the last packet of each of these messages was held, in ns.
+    pub held_of: Mutex<BTreeMap<u64, u64>>,
     /// Drop one of so many; 0 for none.
     pub drop_every: AtomicU64,
     /// Drop test frames that are longer, in bytes, and tell nobody; 0 for none.
@@ -126,16 +131,46 @@ fn forward(mut from: File, mut to: File, lane: &Lane, stop: &AtomicBool) {
             continue;
         }
         let hold = lane.hold_ns.load(Ordering::Relaxed);
+        let only = lane
+            .hold_only
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let meant = message(frame).filter(|message| only.contains(message));
+        let hold = if only.is_empty() || meant.is_some() {
+            hold
+        } else {
+            0
+        };
+        drop(only);
         if hold != 0 {
             sleep(Duration::from_nanos(hold));
         }
         let held = read.elapsed();
+        if let Some(message) = meant {
+            let mut held_of = lane.held_of.lock().unwrap_or_else(PoisonError::into_inner);
+            held_of.insert(message, held.as_nanos() as u64);
+        }
         if to.write_all(frame).is_ok() {
             lane.written.fetch_add(1, Ordering::Relaxed);
             lane.held_ns
                 .fetch_add(held.as_nanos() as u64, Ordering::Relaxed);
         }
     }
+}
+
+/// Where the inner IPv4 header is in a VXLAN frame.
+const INNER: usize = 14 + 20 + 8 + 8 + 14;
+
+/// The number of the test's message that begins in a VXLAN frame with test traffic in it.
+fn message(frame: &[u8]) -> Option<u64> {
+    let headers = match frame.get(INNER + 9)? {
+        6 => 20 + usize::from(frame.get(INNER + 20 + 12)? >> 4) * 4,
+        _ => 20 + 8,
+    };
+    let header: [u8; 16] = frame.get(INNER + headers..)?.get(..16)?.try_into().ok()?;
+    let number = u64::from_be_bytes(header[8..].try_into().ok()?);
+    // The highest byte is the client's word to its server.
+    header.starts_with(b"ntol").then_some(number << 8 >> 8)
 }
 
 /// A VXLAN frame with test traffic in it: Ethernet, IPv4, UDP to 8472, VXLAN, Ethernet, IPv4,
@@ -146,7 +181,6 @@ fn is_overlay_test(frame: &[u8]) -> bool {
             .get(at..at + 2)
             .map_or(0, |b| u16::from_be_bytes([b[0], b[1]]))
     };
-    const INNER: usize = 14 + 20 + 8 + 8 + 14;
     let test = LIGHT_CLIENT_PORT..=TRAFFIC_PORT_LAST;
     word(12) == 0x0800
         && frame.get(23) == Some(&17)

@@ -48,8 +48,8 @@ pub struct FlowState {
     /// Packets go on being followed by address over the wire (`path_cost`: both nodes are
     /// counted by one agent).
     pub over_wire: u32,
-    /// Fills the cache line.
-    pub pad: u32,
+    /// Not 0 where hops are kept one by one, in the flow's [`Trail`](super::Trail).
+    pub trail: u32,
 }
 
 /// The header of the tests' own messages: magic, run, sequence (big endian).

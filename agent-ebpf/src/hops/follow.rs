@@ -12,7 +12,7 @@ use crate::{
     headers,
     kernel::{Device, Skb},
     maps::{self, Here},
-    nest,
+    nest, trail,
 };
 
 #[inline(always)]
@@ -226,6 +226,7 @@ fn pass(slot: &mut PacketSlot, state: &mut FlowState, point: &mut Point<'_>) -> 
         return None;
     }
     count(slot, point.code, elapsed, point.here);
+    trail::append(slot, state, point.code, now);
     point.matched();
     slot.last = point.code;
     slot.last_ns = now;
@@ -349,6 +350,7 @@ fn begin(skb: Skb, key: u64, slot: &mut PacketSlot, point: &mut Point<'_>) -> Op
         // Some drivers have no event before this one (TUN, TAP).
         deliver(&mut packet, state, point);
     }
+    trail::append(&packet, state, point.code, now);
     point.matched();
     if slot.skb != 0
         && slot.skb != key

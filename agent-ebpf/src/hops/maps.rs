@@ -14,7 +14,7 @@ use aya_ebpf::{
 use nettoll_agent_common::hops::{
     CELLS, Config, Counters, Cpu, DEVICE_CACHE, DEVICE_SLOTS, DROPS, DeviceEntry, DropCount,
     DropKey, EdgeCell, FLOWS, FlowKey, FlowRef, FlowState, KnownDevice, Loss, Nest, PACKET_SLOTS,
-    PLACES, PacketSlot, ProgramCode, SelfCell, WIRE_SLOTS, WireSlot, first_place,
+    PLACES, PacketSlot, ProgramCode, SelfCell, Trail, WIRE_SLOTS, WireSlot, first_place,
 };
 
 #[map]
@@ -31,6 +31,8 @@ static STATES: Array<FlowState> = Array::with_max_entries(FLOWS as u32, BPF_F_MM
 static PACKETS: Array<PacketSlot> = Array::with_max_entries(PACKET_SLOTS as u32, BPF_F_MMAPABLE);
 #[map]
 static WIRE: Array<WireSlot> = Array::with_max_entries(WIRE_SLOTS as u32, 0);
+#[map]
+static TRAILS: Array<Trail> = Array::with_max_entries(FLOWS as u32, BPF_F_MMAPABLE);
 #[map(name = "DROPS")]
 pub(crate) static DROP_COUNTS: PerCpuHashMap<DropKey, DropCount> =
     PerCpuHashMap::with_max_entries(DROPS as u32, 0);
@@ -74,6 +76,10 @@ element! {
 element! {
     /// A slot of the packets on the wire.
     wire, WIRE, WireSlot
+}
+element! {
+    /// A flow's trail.
+    trail, TRAILS, Trail
 }
 
 element! {

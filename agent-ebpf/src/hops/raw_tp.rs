@@ -3,6 +3,7 @@
 //! What the programs do is the same, in [`programs`].
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
 mod drops;
 mod follow;
@@ -11,6 +12,7 @@ mod kernel;
 mod maps;
 mod nest;
 mod programs;
+mod trail;
 
 use core::mem::MaybeUninit;
 

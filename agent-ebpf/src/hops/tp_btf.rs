@@ -3,6 +3,7 @@
 //! [`programs`]; `raw_tp.rs` has them for kernels that refuse these.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
 mod drops;
 mod follow;
@@ -11,6 +12,7 @@ mod kernel;
 mod maps;
 mod nest;
 mod programs;
+mod trail;
 
 use aya_ebpf::{macros::btf_tracepoint as tracepoint, programs::BtfTracePointContext as Context};
 

@@ -5,8 +5,10 @@ use std::{collections::BTreeMap, fs, io};
 use aya::{Ebpf, EbpfLoader};
 use nettoll_agent_common::hops::{
     CELLS, Counters, Cpu, DEVICE_CACHE, EdgeCell, LOSSES, Nest, PROGRAMS, SUB_BITS, SelfCell,
+    TrailHop,
 };
 use nettoll_core::{
+    api::KeptHop,
     histogram::upper_bound,
     hop::{Direction, Edge, Event, Hop, SelfTime},
 };
@@ -163,6 +165,16 @@ pub(super) fn hop(code: u32, devices: &Devices) -> Option<Hop> {
     Some(Hop {
         device: devices.id((code >> 4) as u16)?,
         event: *EVENTS.get((code & 15) as usize)?,
+    })
+}
+
+/// A hop of a single request; `None` where the device is not known any more.
+pub(super) fn kept(passed: &TrailHop, devices: &Devices) -> Option<KeptHop> {
+    Some(KeptHop {
+        direction: direction(passed.direction.into()),
+        hop: hop(passed.hop.into(), devices)?,
+        at_ns: passed.at_ns,
+        sequence: passed.sequence,
     })
 }
 

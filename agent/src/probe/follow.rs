@@ -76,6 +76,8 @@ impl Probe {
         }
         let whole = !begin.contains(&NO_DEVICE);
         state.over_wire.store(whole.into(), Ordering::Relaxed);
+        state.trail.store(0, Ordering::Relaxed);
+        self.states.trails.clear(index.into());
         state.generation.store(self.generation, Ordering::Release);
 
         let keys = flow_keys(flow);

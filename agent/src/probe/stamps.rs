@@ -1,5 +1,5 @@
-//! The memory that a flow's traffic threads share with the probe: one mapped array, one cache
-//! line a flow, written and read by plain atomic stores and loads.
+//! The memory that a flow's traffic threads share with the probe: a mapped array, one cache
+//! line a flow, written and read by plain atomic stores and loads, and the flow's [`Trails`].
 
 use std::sync::{
     Arc,
@@ -7,10 +7,14 @@ use std::sync::{
 };
 
 use aya::Ebpf;
-use nettoll_agent_common::hops::{FLOWS, FlowState};
+use nettoll_agent_common::hops::{FLOWS, FlowState, TrailHop};
 use nettoll_core::hop::Direction;
 
-use super::{ProbeError, memory::Memory};
+use super::{
+    ProbeError,
+    memory::Memory,
+    trail::{Mark, Trails},
+};
 
 /// [`FlowState`] as seen from a thread: the same layout, in atomics.
 #[repr(C, align(64))]
@@ -22,18 +26,24 @@ pub(super) struct Shared {
     pub(super) origin: [AtomicU16; 2],
     pub(super) terminal: [AtomicU16; 2],
     pub(super) over_wire: AtomicU32,
-    _pad: u32,
+    pub(super) trail: AtomicU32,
 }
 
 const _: () = assert!(size_of::<Shared>() == size_of::<FlowState>());
 
-/// The mapped array.
-pub(super) struct States(Memory<Shared>);
+/// The mapped arrays.
+pub(super) struct States {
+    states: Memory<Shared>,
+    pub(super) trails: Trails,
+}
 
 impl States {
-    /// Maps the `STATES` array.
+    /// Maps them.
     pub(super) fn of(ebpf: &mut Ebpf) -> Result<Arc<Self>, ProbeError> {
-        Ok(Arc::new(Self(Memory::of(ebpf, "STATES", FLOWS)?)))
+        Ok(Arc::new(Self {
+            states: Memory::of(ebpf, "STATES", FLOWS)?,
+            trails: Trails::of(ebpf)?,
+        }))
     }
 
     /// The state of a flow.
@@ -42,7 +52,7 @@ impl States {
         // SAFETY: it lives as long as `self`, was zeroed by the kernel, any bits are values of the
         // atomics, and nobody has it otherwise.
         unsafe {
-            self.0.at(flow).as_ref()
+            self.states.at(flow).as_ref()
         }
     }
 }
@@ -79,6 +89,22 @@ impl Stamps {
             state.received_ns[direction].store(0, Ordering::Relaxed);
         }
         state.counted.store(u32::from(counted), Ordering::Release);
+    }
+
+    /// From now on the flow's hops are kept one by one: it has one request outstanding.
+    pub(crate) fn keep_hops(&self) {
+        self.state().trail.store(1, Ordering::Relaxed);
+    }
+
+    /// Where the flow's hops are now, which is `now_ns`.
+    #[inline]
+    pub(crate) fn hops_mark(&self, now_ns: u64) -> Mark {
+        self.states.trails.mark(self.flow, now_ns)
+    }
+
+    /// Puts the hops since a mark into `hops`; answers how many were passed and are not there.
+    pub(crate) fn hops_since(&self, mark: Mark, hops: &mut Vec<TrailHop>) -> u64 {
+        self.states.trails.since(self.flow, mark, hops)
     }
 
     /// The traffic thread is about to send a message in this direction.

@@ -13,7 +13,7 @@ use std::{
 };
 
 use nettoll_core::{
-    api::{Flow, RunSide, RunSpec, Stacks},
+    api::{ExemplarSide, Flow, RunSide, RunSpec, Stacks},
     hop::{Dropped, Edge, SelfTime},
     report::{MissingHook, Program, TestType},
 };
@@ -22,7 +22,7 @@ use super::{RunError, counters::Counters};
 use crate::{
     probe::{Calibration, FlowId, Found, Hooks, Passed, Probe, ProbeError, Settings, Stamps, Way},
     profile::{Kallsyms, Profiler},
-    traffic::Sample,
+    traffic::{Sample, Slowest},
 };
 
 /// Loaded at most once.
@@ -217,7 +217,11 @@ impl Instruments {
         self.take();
         probe.attach(hooks(spec.test)).map_err(refused)?;
         observation.before = Some(Counters::of(probe));
-        Ok(probe.stamps(id))
+        let stamps = probe.stamps(id);
+        if matches!(spec.test, TestType::TcpRr | TestType::UdpRr) {
+            stamps.keep_hops();
+        }
+        Ok(stamps)
     }
 
     /// The round that begins calibrates the probe, which is attached.
@@ -321,6 +325,17 @@ impl Instruments {
             (Some(flow), Some(probe)) => Counted::of(probe, flow),
             _ => Counted::default(),
         }
+    }
+
+    /// What threads kept of the slowest requests of a run, while its flow is followed.
+    pub(super) fn exemplars(&self, slowest: &[Slowest]) -> Vec<ExemplarSide> {
+        let mut probe = lock(&self.probe);
+        let Some(probe) = probe.loaded() else {
+            return Vec::new();
+        };
+        let kept = slowest.iter();
+        kept.flat_map(|it| it.exemplars(|hops| probe.hops(hops)))
+            .collect()
     }
 
     /// The programs' counts and the losses in the run's rounds with the probe.

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     probe::Stamps,
-    traffic::{Client, Interval, Sample, Seen, Server, Stop},
+    traffic::{Client, Interval, Sample, Seen, Server, Slowest, Stop},
 };
 
 /// Where a run stands.
@@ -63,6 +63,8 @@ pub(super) struct Run {
     /// Never held for long.
     pub(super) observation: Mutex<Observation>,
     pub(super) seen: Vec<Seen>,
+    /// Of the client and of the server, those that are here.
+    pub(super) slowest: Vec<Slowest>,
     visitors: AtomicU32,
     last_visit: Mutex<Instant>,
 }
@@ -85,7 +87,10 @@ impl Run {
             .flat_map(|client| client.seen().iter().cloned())
             .collect();
         seen.extend(traffic.server.iter().flat_map(Server::seen));
+        let of_client = traffic.client.as_ref().and_then(Client::slowest);
+        let of_server = traffic.server.as_ref().and_then(Server::slowest);
         Self {
+            slowest: of_client.into_iter().chain(of_server).cloned().collect(),
             spec,
             stop,
             traffic: Mutex::new(traffic),

@@ -93,6 +93,7 @@ impl Watch {
             drops,
             seam_ns: None,
             user_times,
+            exemplars: Vec::new(),
             http: None,
             tcp: None,
             programs: Vec::new(),

@@ -13,7 +13,7 @@ use nettoll_core::{
 use socket2::Socket;
 
 use super::{
-    Interval, Plan, Seen, Stop, Target, TrafficError, greeting,
+    Interval, Plan, Seen, Slowest, Stop, Target, TrafficError, greeting,
     http::HttpRr,
     path_cost::PathCost,
     round::Round,
@@ -35,6 +35,11 @@ pub(super) trait Generator: fmt::Debug + Send {
 
     /// The stages whose ends it sees.
     fn seen(&self) -> Vec<Seen>;
+
+    /// The slowest requests, where it keeps them.
+    fn slowest(&self) -> Option<Slowest> {
+        None
+    }
 }
 
 /// A client with its socket.
@@ -49,6 +54,7 @@ pub(crate) struct Client {
     /// `None` after its thread panicked.
     generator: Option<Box<dyn Generator>>,
     seen: Vec<Seen>,
+    slowest: Option<Slowest>,
     /// Of TCP tests.
     tcp: Option<Arc<Socket>>,
     /// Of `http_rr`.
@@ -102,6 +108,7 @@ impl Client {
             test: plan.test,
             warmup: plan.warmup,
             seen: generator.seen(),
+            slowest: generator.slowest(),
             http: Some(generator.http()),
             generator: Some(Box::new(generator)),
             tcp: None,
@@ -144,6 +151,7 @@ impl Client {
             test: plan.test,
             warmup: plan.warmup,
             seen: generator.seen(),
+            slowest: generator.slowest(),
             generator: Some(generator),
             tcp,
             http: None,
@@ -164,6 +172,11 @@ impl Client {
         &self.seen
     }
 
+    /// The slowest requests, of RR tests.
+    pub(crate) fn slowest(&self) -> Option<&Slowest> {
+        self.slowest.as_ref()
+    }
+
     /// Connects and warms the path up.
     pub(crate) fn start(&mut self) -> Result<(), TrafficError> {
         // To connect, and then as for a round.
@@ -178,14 +191,16 @@ impl Client {
         self.stamps = stamps;
     }
 
-    /// Makes the round's traffic. A round that broke off says so in its `invalid_reason`.
+    /// Makes the traffic of that round of the job. One that broke off says so in its
+    /// `invalid_reason`.
     ///
     /// # Errors
     /// It was stopped, or its thread could not be started.
-    pub(crate) fn run(&mut self, length: Duration) -> Result<RoundSide, TrafficError> {
+    pub(crate) fn run(&mut self, number: u32, length: Duration) -> Result<RoundSide, TrafficError> {
         let interval = std::mem::take(&mut self.interval);
         let transactions = self.test != TestType::TcpStream;
         let mut round = Round::new(length, transactions, self.stamps.clone(), interval);
+        round.number = number;
         let limit = self.warmup + length + PATIENCE;
         let (side, outcome) = self.on_thread(limit, move |generator| {
             let outcome = generator.round(&mut round);

@@ -4,10 +4,13 @@
 //! |---|---|
 //! | 0–3 | [`MAGIC`] |
 //! | 4–7 | the run: FNV-1a of its id |
-//! | 8–15 | the sequence number |
+//! | 8 | a [`Wish`], 0 for none |
+//! | 9–15 | the sequence number |
 //!
 //! A response repeats its request's header. On UDP the probe reads the low 32 bits of the
 //! sequence number (bytes 12–15) to recognise a datagram on the wire.
+
+use nettoll_core::api::SLOWEST;
 
 /// `ntol`: no message of anybody else begins so by chance.
 pub(crate) const MAGIC: u32 = 0x6e74_6f6c;
@@ -32,7 +35,48 @@ pub(crate) fn message(run: u32, bytes: usize) -> Box<[u8]> {
     message.into_boxed_slice()
 }
 
-/// Numbers a message that has a header.
+/// What a client asks its server to do with an earlier request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wish {
+    /// How many requests ago that was, at least 1; [`Self::FARTHEST`] for that and more.
+    pub(crate) back: u64,
+    /// In which of the places for the slowest ones it is to be kept.
+    pub(crate) place: usize,
+}
+
+impl Wish {
+    /// What does not fit any more is told as this.
+    pub(crate) const FARTHEST: u64 = 31;
+
+    fn byte(self) -> u8 {
+        ((self.place as u8) << 5) | self.back.min(Self::FARTHEST) as u8
+    }
+}
+
+const _: () = assert!(SLOWEST <= 8, "places have 3 bits");
+
+/// Puts a wish into a numbered message.
+#[inline]
+pub(super) fn set_wish(message: &mut [u8], wish: Wish) {
+    if let Some(byte) = message.get_mut(8) {
+        *byte = wish.byte();
+    }
+}
+
+/// A message's number and wish.
+#[inline]
+pub(super) fn number(message: &[u8]) -> Option<(u64, Option<Wish>)> {
+    let field = message.get(8..HEADER_BYTES)?.try_into().ok()?;
+    let field = u64::from_be_bytes(field);
+    let (byte, sequence) = (field >> 56, field << 8 >> 8);
+    let wish = Wish {
+        back: byte & Wish::FARTHEST,
+        place: (byte >> 5) as usize,
+    };
+    Some((sequence, (wish.back != 0).then_some(wish)))
+}
+
+/// Numbers a message that has a header, without a wish.
 #[inline]
 pub(crate) fn set_sequence(message: &mut [u8], sequence: u64) {
     if let Some(field) = message.get_mut(8..HEADER_BYTES) {
@@ -65,6 +109,23 @@ mod tests {
         ];
         assert_eq!(message[..16], header);
         assert_eq!(message.len(), 20);
+    }
+
+    #[test]
+    fn a_wish_goes_beside_the_number() {
+        let mut message = message(1, 16);
+        set_sequence(&mut message, 0x0003_0405_0607_0809);
+        assert_eq!(number(&message), Some((0x0003_0405_0607_0809, None)));
+        for (back, told) in [(1, 1), (31, 31), (32, 31), (1 << 40, 31)] {
+            for place in 0..SLOWEST {
+                set_wish(&mut message, Wish { back, place });
+                let wish = Wish { back: told, place };
+                assert_eq!(number(&message), Some((0x0003_0405_0607_0809, Some(wish))));
+            }
+        }
+        set_sequence(&mut message, 9);
+        assert_eq!(number(&message), Some((9, None)));
+        assert_eq!(number(&message[..15]), None);
     }
 
     #[test]

@@ -21,6 +21,8 @@ const OVERRUN: Duration = Duration::from_millis(1_200);
 /// A round while it runs.
 #[derive(Debug)]
 pub(super) struct Round {
+    /// Its number in the job.
+    pub(super) number: u32,
     pub(super) length: Duration,
     /// Fewest transactions from which its figures say anything.
     pub(super) least: u64,
@@ -47,6 +49,7 @@ impl Round {
         interval: Interval,
     ) -> Self {
         Self {
+            number: 0,
             length,
             least: MIN_TRANSACTIONS,
             stamps,

@@ -21,8 +21,10 @@ use super::{
     recorder::add,
     round::Round,
     server::Shared,
+    slowest::{Answers, Exchange, Requests, Slowest},
     socket::{self, UDP_PATIENCE},
 };
+use crate::probe::Mark;
 
 /// Fewest requests of a warm-up.
 const WARMUP_REQUESTS: u64 = 50;
@@ -148,6 +150,7 @@ struct RrClient<T> {
     response: Box<[u8]>,
     sequence: u64,
     socket_rx: Seen,
+    requests: Requests,
 }
 
 impl<T: Transport> RrClient<T> {
@@ -164,6 +167,7 @@ impl<T: Transport> RrClient<T> {
             response: message(plan.run, plan.response_bytes),
             sequence: 0,
             socket_rx: Seen::new(UserStage::SocketRx, Side::Client, Direction::Response),
+            requests: Requests::new(),
         }
     }
 
@@ -218,18 +222,27 @@ impl<T: Transport> Generator for RrClient<T> {
                 return Ok(());
             }
             self.number_request();
+            let mut mark = Mark::default();
             if let Some(stamps) = &stamps {
+                self.requests.ask(&mut self.request, self.sequence);
                 stamps.sending(Direction::Request, sent);
+                mark = stamps.hops_mark(sent);
             }
             if !self.exchange()? {
                 round.lost += 1;
                 continue;
             }
             let received = now_ns();
-            if let Some(stamps) = &stamps
-                && let Some(ns) = stamps.received(Direction::Response, received)
-            {
-                self.socket_rx.times.record(ns);
+            if let Some(stamps) = &stamps {
+                if let Some(ns) = stamps.received(Direction::Response, received) {
+                    self.socket_rx.times.record(ns);
+                }
+                let exchange = Exchange {
+                    sequence: self.sequence,
+                    stamps_ns: [sent, received],
+                    mark,
+                };
+                self.requests.answered(exchange, round.number, stamps);
             }
             if let Some(rtt) = &mut round.rtt {
                 rtt.record(received - sent);
@@ -241,13 +254,18 @@ impl<T: Transport> Generator for RrClient<T> {
     fn seen(&self) -> Vec<Seen> {
         vec![self.socket_rx.clone()]
     }
+
+    fn slowest(&self) -> Option<Slowest> {
+        Some(self.requests.slowest().clone())
+    }
 }
 
-/// Answers one flow's requests until it ends. Everything is recorded before the response is
-/// sent: whoever has the response finds it recorded.
+/// Answers one flow's requests until it ends. Everything but an earlier one's hops is recorded before
+/// the response is sent: whoever has the response finds it recorded.
 pub(super) fn serve(transport: &impl Transport, shared: &Shared, plan: &Plan) -> io::Result<()> {
     let mut request = message(plan.run, plan.request_bytes);
     let mut response = message(plan.run, plan.response_bytes);
+    let mut answers = Answers::new(&shared.slowest);
     while transport.receive(&mut request, &response)? {
         let header = super::header::HEADER_BYTES;
         response[..header].copy_from_slice(&request[..header]);
@@ -260,10 +278,13 @@ pub(super) fn serve(transport: &impl Transport, shared: &Shared, plan: &Plan) ->
             let sent = now_ns();
             shared.responder.times.record(sent - received);
             stamps.sending(Direction::Response, sent);
+            let mark = stamps.hops_mark(sent);
+            transport.send(&response)?;
+            answers.answered(&request, [received, sent], mark, stamps);
         } else {
             add(&shared.transactions, 1);
+            transport.send(&response)?;
         }
-        transport.send(&response)?;
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ use nettoll_core::{
 use socket2::Socket;
 
 use super::{
-    Interval, Plan, Seen, Stop, TrafficError, clock::now_ns, greeting, rr, socket, stream,
+    Interval, Plan, Seen, Slowest, Stop, TrafficError, clock::now_ns, greeting, rr, socket, stream,
     tcp::TcpInfo,
 };
 use crate::{
@@ -64,6 +64,7 @@ pub(super) struct Shared {
     pub(super) last_ns: AtomicU64,
     pub(super) socket_rx: Seen,
     pub(super) responder: Seen,
+    pub(super) slowest: Slowest,
 }
 
 impl Shared {
@@ -82,6 +83,7 @@ impl Shared {
             last_ns: AtomicU64::new(0),
             socket_rx: Seen::new(UserStage::SocketRx, Side::Server, Direction::Request),
             responder: Seen::new(UserStage::Responder, Side::Server, Direction::Response),
+            slowest: Slowest::new(Side::Server),
         }
     }
 
@@ -191,6 +193,11 @@ impl Server {
             TestType::TcpStream => vec![socket_rx.clone()],
             _ => vec![socket_rx.clone(), responder.clone()],
         }
+    }
+
+    /// What it keeps of the slowest requests, of RR tests.
+    pub(crate) fn slowest(&self) -> Option<&Slowest> {
+        (self.plan.test != TestType::TcpStream).then_some(&self.shared.slowest)
     }
 
     /// Answers the client's flow from now on, and nobody else: the flow as it is here. Where

@@ -10,6 +10,7 @@ mod context;
 mod costs;
 mod cpu;
 mod drops;
+mod exemplar;
 mod flames;
 mod found;
 mod lanes;

@@ -4,6 +4,7 @@ mod changes;
 mod context;
 mod cpu;
 mod drops;
+mod exemplar;
 mod found;
 mod path;
 mod stages;
@@ -61,7 +62,7 @@ pub(crate) fn report(report: &Report, style: Style) -> String {
     sections.extend(
         view::waterfalls(report)
             .into_iter()
-            .map(|run| stages::waterfall(run, style)),
+            .flat_map(|run| [stages::waterfall(run, style), exemplar::slowest(run, style)]),
     );
     sections.push(drops::section(report, style));
     sections.push(stages::path_costs(report, style));

@@ -3,6 +3,7 @@
 mod compare;
 mod cpu;
 mod drops;
+mod exemplar;
 mod hooks;
 mod stages;
 
@@ -22,6 +23,7 @@ pub(crate) use cpu::{
     CpuPair, IDLE, TwoMeasures, component, component_names, cpu_pair, two_measures,
 };
 pub(crate) use drops::{drop_reason, losses};
+pub(crate) use exemplar::{ExemplarLine, exemplar_legs, exemplar_notes, slowest};
 pub(crate) use hooks::lacks_stages;
 pub(crate) use stages::{
     Leg, Passed, Sums, class_word, extra_stages, is_owners, legs, longest_between_sockets, passed,

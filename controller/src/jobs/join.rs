@@ -11,8 +11,11 @@ use nettoll_core::{
     api::{RoundSide, RunSide, Stacks},
     device::Device,
     endpoint::PathKind,
-    report::{Cpu, DeviceContext, MissingHook, NodeContext, Probe, ProbeCost, Run, TestType, Toll},
-    stage::{self, End, Journey, Waterfall},
+    report::{
+        Cpu, DeviceContext, Exemplar, MissingHook, NodeContext, Probe, ProbeCost, Run, TestType,
+        Toll,
+    },
+    stage::{self, End, Journey, Messages, Waterfall},
     toll::{self, Tolls},
 };
 
@@ -149,6 +152,7 @@ fn join(inputs: &Inputs<'_>) -> Run {
             .and_then(|waterfall| waterfall.closure)
             // Of what lies beyond the near side nothing was seen.
             .filter(|_| plan.path.kind != PathKind::External),
+        exemplars: exemplars(inputs),
         drops: (waterfall.as_ref()).and_then(|waterfall| waterfall.drops.clone()),
         probe: probe(finished, waterfall.as_ref()),
         stages: waterfall.map(|waterfall| waterfall.stages),
@@ -211,16 +215,38 @@ fn waterfall(inputs: &Inputs<'_>) -> Option<Waterfall> {
         TestType::HttpRr => rounds::measured(inputs.rounds),
         _ => rounds::probed(inputs.rounds),
     });
-    let [client, server] = inputs.netns;
     Some(stage::waterfall(&Journey {
-        sides: &sides,
+        rtt_mean_ns: rtt.as_ref().map(|rtt| rtt.mean),
+        requests: rtt.map_or(0, |rtt| rtt.count),
+        ..journey(inputs, &sides)
+    }))
+}
+
+/// The slowest requests of the rounds with the probe; `None` where none were kept.
+fn exemplars(inputs: &Inputs<'_>) -> Option<Vec<Exemplar>> {
+    let sides: Vec<&RunSide> = inputs.finished?.sides().collect();
+    let options = &inputs.plan.options;
+    let messages = Messages {
+        protocol: inputs.plan.test.protocol(),
+        request_bytes: options.request_bytes,
+        response_bytes: options.response_bytes,
+    };
+    let exemplars = stage::exemplars(&journey(inputs, &sides), &messages);
+    (!exemplars.is_empty()).then_some(exemplars)
+}
+
+/// The run's way, without times.
+fn journey<'a>(inputs: &Inputs<'a>, sides: &'a [&'a RunSide]) -> Journey<'a> {
+    let [client, server] = inputs.netns;
+    Journey {
+        sides,
         devices: inputs.devices,
         client: end(&inputs.plan.client, client),
         server: end(&inputs.plan.server, server),
         one_kernel: inputs.one_kernel,
-        rtt_mean_ns: rtt.as_ref().map(|rtt| rtt.mean),
-        requests: rtt.map_or(0, |rtt| rtt.count),
-    }))
+        rtt_mean_ns: None,
+        requests: 0,
+    }
 }
 
 fn end(site: &Site, netns: u32) -> End<'_> {

@@ -102,6 +102,7 @@ fn run(valid: bool) -> Run {
         },
         tcp: None,
         drops: None,
+        exemplars: None,
         stages: Some(vec![
             stage("encap", Some(StageClass::Work)),
             stage("receive@eth0->queue@x0", None),

@@ -76,7 +76,7 @@ fn named(journey: &Journey<'_>, devices: &Devices, gaps: &Gaps<'_>, dropped: &Dr
     let edges = journey.sides.iter().flat_map(|side| &side.edges);
     let most = (edges.filter(went_on)).max_by_key(|edge| edge.packets + edge.ack_packets);
     if let Some(edge) = most {
-        return gaps.name(edge);
+        return gaps.name(edge.from, edge.to);
     }
     let receiver = match dropped.direction {
         Direction::Response => journey.client,

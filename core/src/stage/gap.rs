@@ -63,11 +63,11 @@ impl<'a> Gaps<'a> {
         there
     }
 
-    /// What an edge is called.
-    pub(super) fn name(&self, edge: &Edge) -> Named {
-        match self.over(edge.from, edge.to) {
-            Some(_) => table::by_hops(edge.from, edge.to, self.devices),
-            None => table::name(edge, self.devices),
+    /// What lies between two hops.
+    pub(super) fn name(&self, from: Hop, to: Hop) -> Named {
+        match self.over(from, to) {
+            Some(_) => table::by_hops(from, to, self.devices),
+            None => table::name(from, to, self.devices),
         }
     }
 

@@ -10,7 +10,7 @@ use StageClass::{Mixed, Wait, Work};
 
 use crate::{
     device::{Device, DeviceId, DeviceKind},
-    hop::{Edge, Event, Hop},
+    hop::{Event, Hop},
     report::StageClass,
 };
 
@@ -158,12 +158,12 @@ pub(super) fn stages_at(event: Event) -> Vec<&'static str> {
     stages
 }
 
-/// The stage of an edge: the table's, or its two hops' names.
-pub(super) fn name(edge: &Edge, devices: &Devices) -> Named {
-    let Some(rule) = line(edge.from, edge.to, devices) else {
-        return by_hops(edge.from, edge.to, devices);
+/// The stage between two hops: the table's, or their names.
+pub(super) fn name(from: Hop, to: Hop, devices: &Devices) -> Named {
+    let Some(rule) = line(from, to, devices) else {
+        return by_hops(from, to, devices);
     };
-    let [from, to] = [edge.from, edge.to].map(|hop| devices.get(&hop.device));
+    let [from, to] = [from, to].map(|hop| devices.get(&hop.device));
     let device = match rule.about {
         From => from,
         To => to,

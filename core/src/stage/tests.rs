@@ -7,6 +7,7 @@ use crate::{
     report::StageClass::{Mixed, Wait, Work},
 };
 
+mod exemplar;
 mod fixture;
 mod gap;
 

@@ -73,6 +73,7 @@ pub(crate) fn run(
         tcp: None,
         stages: None,
         drops: None,
+        exemplars: None,
         components: None,
         regions: None,
         closure: None,

@@ -117,6 +117,7 @@ fn side() -> RunSide {
             ),
         ],
         drops: None,
+        exemplars: Vec::new(),
         seam_ns: None,
         self_times: vec![SelfTime {
             direction: Direction::Request,

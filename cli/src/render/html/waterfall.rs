@@ -8,7 +8,7 @@ use nettoll_core::{
 use super::{
     Section,
     chart::{self, Scale, Segment},
-    lanes,
+    exemplar, lanes,
     markup::{Table, legend, text},
 };
 use crate::render::{
@@ -41,6 +41,7 @@ fn waterfall(report: &Report, run: &Run) -> String {
         markup += &lanes::picture(report, run, &legs);
     }
     markup += &detail(&legs);
+    markup += &exemplar::slowest(run);
     markup
 }
 

@@ -107,6 +107,7 @@ fn run_side(node: &str, lost: u64) -> RunSide {
         drops: None,
         seam_ns: None,
         user_times: Vec::new(),
+        exemplars: Vec::new(),
         http: None,
         tcp: None,
         programs: Vec::new(),

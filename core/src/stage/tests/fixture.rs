@@ -140,6 +140,7 @@ pub(super) fn run_side(edges: Vec<Edge>) -> RunSide {
         drops: None,
         seam_ns: None,
         user_times: vec![],
+        exemplars: vec![],
         http: None,
         tcp: None,
         programs: vec![],
