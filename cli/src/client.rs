@@ -231,10 +231,10 @@ impl Client {
         let body = answer.whole(self.patience).await?;
         let message = serde_json::from_slice::<ErrorBody>(&body)
             .map_or_else(|_| format!("status {status}"), |body| body.error);
-        Err(if status.is_client_error() {
-            Error::Refused(message)
-        } else {
-            Error::Failed(message)
+        Err(match status {
+            StatusCode::CONFLICT => Error::Busy(message),
+            _ if status.is_client_error() => Error::Refused(message),
+            _ => Error::Failed(message),
         })
     }
 

@@ -4,6 +4,7 @@
 pub(crate) mod compare;
 pub(crate) mod doctor;
 pub(crate) mod flame;
+pub(crate) mod matrix;
 pub(crate) mod path;
 pub(crate) mod report;
 pub(crate) mod test;

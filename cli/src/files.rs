@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -124,6 +125,27 @@ pub(crate) fn prepare(directory: &Path) -> Result<(), Error> {
     let trial = directory.join(format!(".nettoll-{}", std::process::id()));
     fs::write(&trial, "").map_err(refused("write in", directory))?;
     fs::remove_file(&trial).map_err(refused("remove", &trial))
+}
+
+/// Writes a file as a whole or not at all: who reads it meanwhile, or after a crash, has the one
+/// that was there.
+pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Error> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}", std::process::id()));
+    let beside = PathBuf::from(beside);
+    let written = || {
+        let mut file = fs::File::create(&beside)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    written().map_err(|source| {
+        // What is left of it is of no use.
+        let _ = fs::remove_file(&beside);
+        let path = path.to_owned();
+        let what = "write";
+        Error::Io { what, path, source }
+    })
 }
 
 /// Writes all files of a report into a directory that is there.

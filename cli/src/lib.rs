@@ -21,7 +21,7 @@ use std::{env, ffi::OsStr, path::Path, process::ExitCode};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use command::{compare, doctor, flame, path, report, test, toll};
+use command::{compare, doctor, flame, matrix, path, report, test, toll};
 
 /// Shows what the network charges on the way, where, and in which currency.
 #[derive(Debug, Parser)]
@@ -39,6 +39,8 @@ enum Command {
     Toll(toll::Args),
     /// Run one test on one path, beside its baseline
     Test(Box<test::Args>),
+    /// Run many tests on many kinds of paths, and show them as one table
+    Matrix(Box<matrix::Args>),
     /// Show what lies between two endpoints, and how long each part of it takes
     Path(path::Args),
     /// Draw where the CPU is while a path is under load
@@ -63,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Lab(args) => lab::run(args),
         Command::Toll(args) => toll::run(args),
         Command::Test(args) => test::run(*args),
+        Command::Matrix(args) => matrix::run(*args),
         Command::Path(args) => path::run(args),
         Command::Flame(args) => flame::run(*args),
         Command::Report(args) => report::run(args),

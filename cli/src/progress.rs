@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nettoll_core::api::JobEvent;
+use nettoll_core::{api::JobEvent, matrix::Pace};
 
 use crate::terminal;
 
@@ -19,6 +19,20 @@ pub(crate) struct Progress {
     columns: Option<usize>,
     last: Option<Instant>,
     line_open: bool,
+    part: Option<Part>,
+}
+
+/// A job that is one of many.
+struct Part {
+    /// `cell 3 of 12`.
+    name: String,
+    /// What the jobs before took.
+    pace: Pace,
+    /// How many runs this job has, and how many the later ones.
+    runs: u32,
+    later: u32,
+    /// How long the later ones take.
+    later_seconds: f64,
 }
 
 impl Progress {
@@ -29,22 +43,43 @@ impl Progress {
             columns,
             last: None,
             line_open: false,
+            part: None,
         }
+    }
+
+    /// The next job is one of many: it has so many runs, and the later ones have so many.
+    pub(crate) fn part(&mut self, name: String, pace: Pace, runs: u32, later: u32) {
+        self.part = Some(Part {
+            name,
+            pace,
+            runs,
+            later,
+            later_seconds: 0.0,
+        });
     }
 
     /// Shows an event. Nobody reads it? Then nobody misses it: errors of writing are dropped.
     pub(crate) fn event(&mut self, event: &JobEvent) {
         match event {
-            JobEvent::Planned { rounds, seconds } => {
-                self.message(&format!("{rounds} rounds, about {}", duration(*seconds)));
-            }
+            JobEvent::Planned { rounds, seconds } => match &mut self.part {
+                Some(part) => {
+                    let of_one = seconds / f64::from(part.runs.max(1));
+                    part.later_seconds = part.pace.seconds(part.later, of_one);
+                }
+                None => self.message(&format!("{rounds} rounds, about {}", duration(*seconds))),
+            },
             JobEvent::Progress {
                 done,
                 rounds,
                 label,
                 seconds_left,
             } => {
-                self.step(*done, *rounds, label, *seconds_left);
+                let (mut label, mut left) = (label.clone(), *seconds_left);
+                if let Some(part) = &self.part {
+                    label = format!("{}, {label}", part.name);
+                    left += part.later_seconds;
+                }
+                self.step(*done, *rounds, &label, left);
             }
             JobEvent::Warning { message } => self.message(&format!("warning: {message}")),
             JobEvent::Done(_) | JobEvent::Failed { .. } => {}
@@ -58,7 +93,15 @@ impl Progress {
         }
     }
 
-    fn message(&mut self, text: &str) {
+    /// Tells the user something where no line rewrites itself.
+    pub(crate) fn line(&mut self, text: &str) {
+        if self.columns.is_none() {
+            self.message(text);
+        }
+    }
+
+    /// Tells the user something.
+    pub(crate) fn message(&mut self, text: &str) {
         self.clear();
         let _ = writeln!(io::stderr(), "nettoll: {text}");
     }

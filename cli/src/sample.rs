@@ -1,7 +1,9 @@
 //! The sample report that the tests of rendering use.
 
 use nettoll_core::{
+    endpoint::PathKind,
     hop::{Direction, Event, Side},
+    matrix::{Asked, Cell, Matrix, Measured, Missing, Outcome, SCHEMA},
     report::{Exemplar, ExemplarHop, Report, Run, TestType},
 };
 
@@ -60,4 +62,56 @@ pub(crate) fn with_exemplar() -> Run {
         hops,
     }]);
     run
+}
+
+/// Streams and requests of the sample report as a matrix: the last cell of each test is not
+/// measured yet, the one before has failed.
+pub(crate) fn matrix() -> Matrix {
+    let report = report();
+    let cell = |run: &Run| {
+        let tolls = report.tolls.iter().filter(|toll| {
+            toll.run_id == run.id && Some(toll.baseline.kind) == run.path.kind.baseline()
+        });
+        Cell {
+            row: None,
+            test: run.test,
+            path: run.path.clone(),
+            outcome: Outcome::Measured(Box::new(Measured {
+                runs: vec![run.clone()],
+                tolls: tolls.cloned().collect(),
+            })),
+        }
+    };
+    let mut cells = Vec::new();
+    for test in [TestType::TcpStream, TestType::TcpRr] {
+        let of_test: Vec<_> = report.runs.iter().filter(|run| run.test == test).collect();
+        cells.extend(of_test.iter().map(|run| cell(run)));
+        for (kind, outcome) in [
+            (PathKind::Hairpin, Outcome::Failed("no route".to_owned())),
+            (PathKind::NodePort, Outcome::Waiting),
+        ] {
+            let mut more = cell(of_test[0]);
+            (more.path.kind, more.outcome) = (kind, outcome);
+            cells.push(more);
+        }
+    }
+    Matrix {
+        schema: SCHEMA.to_owned(),
+        asked: Asked {
+            preset: None,
+            tests: vec![TestType::TcpStream, TestType::TcpRr],
+            paths: Vec::new(),
+            network: "default".to_owned(),
+            from_node: None,
+            to_node: None,
+            seconds: 5.0,
+            pairs: 10,
+        },
+        cells,
+        missing: vec![Missing {
+            what: "tcp_rr external".to_owned(),
+            reason: "no endpoints".to_owned(),
+        }],
+        context: Some(report.context.clone()),
+    }
 }

@@ -16,15 +16,16 @@
 //! 7. [`toll`]: what a path costs beyond its baseline.
 //! 8. [`report`]: `nettoll.report/v1`, the result that users keep; [`finding`]: what on its paths is
 //!    not as it could be; [`change`]: what became better or worse between two results.
-//! 9. [`turns`]: which jobs may run beside each other.
-//! 10. [`exposition`]: pages of metrics for Prometheus, which agents and controllers write.
-//! 11. [`kernel`]: what the probe needs of a kernel, and whether one has it by its [`btf`].
+//! 9. [`matrix`]: many jobs, and what they measured together.
+//! 10. [`turns`]: which jobs may run beside each other.
+//! 11. [`exposition`]: pages of metrics for Prometheus, which agents and controllers write.
+//! 12. [`kernel`]: what the probe needs of a kernel, and whether one has it by its [`btf`].
 //!
 //! On a Kubernetes cluster besides:
 //!
-//! 12. [`inventory`]: nodes, pods and namespaces as watch events tell of them.
-//! 13. [`mesh`]: the always-on rounds between nodes, and what follows from their results.
-//! 14. [`annotation`]: a test asked for and answered by annotations on a pod.
+//! 13. [`inventory`]: nodes, pods and namespaces as watch events tell of them.
+//! 14. [`mesh`]: the always-on rounds between nodes, and what follows from their results.
+//! 15. [`annotation`]: a test asked for and answered by annotations on a pod.
 #![forbid(unsafe_code)]
 
 pub mod annotation;
@@ -41,6 +42,7 @@ pub mod histogram;
 pub mod hop;
 pub mod inventory;
 pub mod kernel;
+pub mod matrix;
 pub mod mesh;
 mod number;
 pub mod plan;

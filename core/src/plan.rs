@@ -2,19 +2,27 @@
 //!
 //! 1. [`classify`]: two endpoints of an inventory → the path between them, by [`served`] to one
 //!    backend where it goes to a service.
-//! 2. [`toll_groups`], [`test_group`]: a job → groups of paths that are compared, and
+//! 2. [`Ends`]: a kind of path → endpoints of an inventory that make one.
+//! 3. [`toll_groups`], [`test_group`]: a job → groups of paths that are compared, and
 //!    [`toll_pairs`], [`test_pairs`]: which of a group with which.
-//! 3. [`blocks`]: a group → its rounds in an order that makes the comparison fair, and
+//! 4. [`blocks`]: a group → its rounds in an order that makes the comparison fair, and
 //!    [`lacks_pairs`]: whether further ones are needed, since some were disturbed.
 
-use crate::{api::Protocol, endpoint::Endpoint, report::TestType, stats::MIN_PAIRS};
+use crate::{
+    api::Protocol,
+    endpoint::{Endpoint, PathKind},
+    report::TestType,
+    stats::MIN_PAIRS,
+};
 
+mod ends;
 mod groups;
 mod paths;
 mod rounds;
 mod service;
 mod spares;
 
+pub use ends::{Backends, Ends};
 pub use groups::{Group, test_group, test_pairs, toll_groups, toll_pairs};
 pub use paths::{Place, Route, ServiceRoute, classify, node_of};
 pub use rounds::{Blocks, PlannedRound, RoundsPlan, blocks};
@@ -81,8 +89,8 @@ pub enum PlanError {
         /// The inventory's first.
         first: String,
     },
-    /// A toll lies between two nodes.
-    #[error("a toll lies between two nodes, and both are {0}; name another one")]
+    /// What lies between two nodes.
+    #[error("two nodes are needed, and both are {0}; name another one")]
     OneNode(String),
     /// The inventory has no such pod network.
     #[error("there is no pod network '{network}'; there are {}", listed(.known))]
@@ -115,11 +123,11 @@ pub enum PlanError {
         /// The server's endpoint.
         to: Endpoint,
     },
-    /// Tolls need two nodes.
-    #[error("a toll needs two nodes; the inventory has {0}")]
+    /// What lies between two nodes.
+    #[error("two nodes are needed; the inventory has {0}")]
     TooFewNodes(usize),
-    /// Tolls need two pods on the first node and one on the second.
-    #[error("a toll needs {needed} pods on node/{node}; the inventory has {found} there")]
+    /// What lies between pods.
+    #[error("{needed} pods are needed on node/{node}; the inventory has {found} there")]
     TooFewPods {
         /// The node.
         node: String,
@@ -128,6 +136,11 @@ pub enum PlanError {
         /// Pods found.
         found: usize,
     },
+    /// For a kind of path without endpoints.
+    #[error(
+        "no endpoints of the controller's inventory make a {0} path; name two with 'nettoll test'"
+    )]
+    NoEnds(PathKind),
     /// A job without tests.
     #[error("no test is named; name at least one")]
     NoTests,
@@ -145,4 +158,11 @@ fn listed(names: &[String]) -> String {
     } else {
         names.join(", ")
     }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    //! What the tests of others need of this one's.
+
+    pub(crate) use super::paths::tests::inventory;
 }

@@ -12,6 +12,7 @@ use crate::{
     stats::MIN_PAIRS,
 };
 
+mod context;
 mod drops;
 mod exemplar;
 mod http;
@@ -19,6 +20,7 @@ mod probe;
 mod test;
 
 pub use self::{
+    context::Changed,
     drops::Drops,
     exemplar::{Exemplar, ExemplarHop},
     http::Http,

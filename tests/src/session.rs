@@ -2,8 +2,9 @@
 
 use std::{
     cell::Cell,
-    io::Write as _,
+    io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    os::unix::net::UnixStream,
     process::{Command, Output},
     time::Duration,
 };
@@ -13,7 +14,8 @@ use nettoll_core::{
     hop::{Direction, Side},
     report::{Report, Run, Stage},
 };
-use nettoll_lab::{Binaries, Lab, Network, Options, Underlay, netns, plan};
+use nettoll_lab::{Binaries, Lab, Network, Options, Underlay, files, netns, plan};
+use serde::de::DeserializeOwned;
 
 use crate::{agent, bed, binary, require_root};
 
@@ -41,6 +43,21 @@ pub fn followed<'a>([from, to]: [&'a str; 2], test: &'a str, seconds: &'a str) -
         "--probe",
         "on",
     ]
+}
+
+/// Asks the lab's controller, by HTTP/1.0: the answer's end is the connection's.
+///
+/// # Errors
+/// Where it does not answer, or with an error.
+pub fn get<T: DeserializeOwned>(path: &str) -> Result<T> {
+    let mut stream = UnixStream::connect(files::CONTROLLER_SOCKET)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: lab\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
+    ensure!(head.contains(" 200 "), "{answer}");
+    serde_json::from_str(body).with_context(|| answer.clone())
 }
 
 /// A lab that is up.
@@ -101,11 +118,18 @@ impl Session {
     /// # Errors
     /// Where it cannot be started.
     pub fn nettoll(&self, arguments: &[&str]) -> Result<Output> {
-        Command::new(binary("nettoll")?)
-            .args(arguments)
-            .env_remove("NETTOLL_CONTROLLER")
-            .output()
-            .context("cannot start nettoll")
+        let mut command = self.command(arguments)?;
+        command.output().context("cannot start nettoll")
+    }
+
+    /// `nettoll` with these arguments, to be started.
+    ///
+    /// # Errors
+    /// Without the binary.
+    pub fn command(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = Command::new(binary("nettoll")?);
+        command.args(arguments).env_remove("NETTOLL_CONTROLLER");
+        Ok(command)
     }
 
     /// Runs `nettoll test` with these arguments and reads its report. A report whose runs are

@@ -2,8 +2,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
-    os::unix::{fs::PermissionsExt, net::UnixStream},
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Output},
     thread,
@@ -16,8 +15,7 @@ use nettoll_core::{
     endpoint::Endpoint,
 };
 use nettoll_lab::{Identity, State, files};
-use nettoll_tests::{bed::nothing_left, binary, require_root};
-use serde::de::DeserializeOwned;
+use nettoll_tests::{bed::nothing_left, binary, require_root, session::get};
 
 /// Takes the lab down, however the test ends.
 struct Down;
@@ -43,18 +41,6 @@ fn up() -> Result<Down> {
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{said}");
     Ok(down)
-}
-
-/// Asks the lab's controller, by HTTP/1.0: the answer's end is the connection's.
-fn get<T: DeserializeOwned>(path: &str) -> Result<T> {
-    let mut stream = UnixStream::connect(files::CONTROLLER_SOCKET)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: lab\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
-    ensure!(head.contains(" 200 "), "{answer}");
-    serde_json::from_str(body).with_context(|| answer.clone())
 }
 
 fn state() -> Result<State> {

@@ -52,6 +52,9 @@ pub(crate) enum Error {
     /// The controller does not take the request.
     #[error("the controller refuses: {0}")]
     Refused(String),
+    /// It would take the same request at another time.
+    #[error("the controller refuses: {0}")]
+    Busy(String),
     /// The controller failed.
     #[error("the controller failed: {0}")]
     Failed(String),
@@ -89,7 +92,8 @@ impl From<Error> for Failure {
             | Error::Unreachable { .. }
             | Error::Silent { .. }
             | Error::Cluster(_)
-            | Error::Refused(_) => Self::Prerequisite(error.to_string()),
+            | Error::Refused(_)
+            | Error::Busy(_) => Self::Prerequisite(error.to_string()),
             _ => Self::Run(error.to_string()),
         }
     }

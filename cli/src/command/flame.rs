@@ -16,6 +16,7 @@ use super::{
 use crate::{
     client,
     failure::{Failure, print},
+    progress::Progress,
     render::{Rendering, flame, pprof, view},
 };
 
@@ -133,7 +134,8 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
                     against: None,
                     probe: ProbeMode::On,
                 };
-                let rendering = run::measured(&client, &Job::Test(job)).await?;
+                let job = Job::Test(job);
+                let rendering = run::measured(&client, &job, &mut Progress::new()).await?;
                 let mut runs = rendering.report.runs.iter();
                 let run = runs.find(|run| run.path.from == from && run.path.to == to);
                 let id = run.map(|run| run.id.clone()).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! How a report leaves a command.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nettoll_core::report::Report;
 
@@ -13,7 +13,7 @@ use crate::{
 
 /// What is written to standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// Tables for people
     Table,
     /// The report as report.json
@@ -42,6 +42,15 @@ pub(super) fn style() -> text::Style {
     }
 }
 
+/// Makes the folder of `--out`. Fails where files could not be written in it later.
+pub(super) fn prepare(directory: &Path) -> Result<(), Failure> {
+    files::prepare(directory).map_err(|error| {
+        Failure::Prerequisite(format!(
+            "{error}; give --out a folder that you can write in"
+        ))
+    })
+}
+
 /// Where a report goes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct OutputArgs {
@@ -62,14 +71,7 @@ pub(crate) struct OutputArgs {
 impl OutputArgs {
     /// Fails where the files could not be written later.
     pub(crate) fn prepare(&self) -> Result<(), Failure> {
-        let Some(directory) = &self.out else {
-            return Ok(());
-        };
-        files::prepare(directory).map_err(|error| {
-            Failure::Prerequisite(format!(
-                "{error}; give --out a folder that you can write in"
-            ))
-        })
+        self.out.as_deref().map_or(Ok(()), prepare)
     }
 
     /// Whether files are asked for.

@@ -13,7 +13,12 @@ use nettoll_core::{
 };
 
 use super::output;
-use crate::{client::Client, failure::Failure, progress::Progress, render::Rendering};
+use crate::{
+    client::{Client, Error},
+    failure::Failure,
+    progress::Progress,
+    render::Rendering,
+};
 
 /// The id of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +66,7 @@ pub(super) async fn job(
     output: &output::OutputArgs,
     table: output::Table,
 ) -> Result<(), Failure> {
-    let rendering = measured(client, job).await?;
+    let rendering = measured(client, job, &mut Progress::new()).await?;
     let metrics = if output.files() {
         let told = |error| eprintln!("nettoll: warning: there will be no metrics.prom: {error}");
         client.metrics().await.map_err(told).ok()
@@ -73,8 +78,11 @@ pub(super) async fn job(
 
 /// Has the controller do a job. The report has this command's arguments in its context: only this
 /// process knows them.
-pub(super) async fn measured(client: &Client, job: &Job) -> Result<Rendering, Failure> {
-    let mut progress = Progress::new();
+pub(super) async fn measured(
+    client: &Client,
+    job: &Job,
+    progress: &mut Progress,
+) -> Result<Rendering, Error> {
     let result = client.job(job, |event| progress.event(event)).await;
     progress.clear();
     let JobResult { mut report, stacks } = result?;

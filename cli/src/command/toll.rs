@@ -89,13 +89,23 @@ pub(super) fn seconds(text: &str) -> Result<f64, String> {
 
 /// The pod networks of a job.
 #[derive(Debug, PartialEq, Eq)]
-struct Networks {
+pub(super) struct Networks {
     path_cost: Vec<String>,
     others: Vec<String>,
 }
 
+impl Networks {
+    /// Those of a test.
+    pub(super) fn of(&self, test: TestType) -> &[String] {
+        match test {
+            TestType::PathCost => &self.path_cost,
+            _ => &self.others,
+        }
+    }
+}
+
 /// What a `--network` means in an inventory.
-fn networks(asked: &str, inventory: &Inventory) -> Result<Networks, Failure> {
+pub(super) fn networks(asked: &str, inventory: &Inventory) -> Result<Networks, Failure> {
     let all = &inventory.networks;
     let Some(first) = all.first() else {
         return Err(Failure::Prerequisite(

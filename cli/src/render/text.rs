@@ -6,6 +6,7 @@ mod cpu;
 mod drops;
 mod exemplar;
 mod found;
+mod matrix;
 mod path;
 mod stages;
 mod table;
@@ -14,6 +15,7 @@ mod tolls;
 use nettoll_core::report::Report;
 
 pub(crate) use changes::changes;
+pub(crate) use matrix::matrix;
 pub(crate) use path::path;
 
 use super::{headline, view};

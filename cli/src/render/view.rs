@@ -147,7 +147,7 @@ const BUSY: f64 = 0.05;
 
 /// That other processes took much of the processor time, in how many runs, and in which the most;
 /// `None` on a quiet machine.
-fn busy(report: &Report) -> Option<String> {
+pub(crate) fn busy(report: &Report) -> Option<String> {
     let others = |run: &Run| {
         let sides = [&run.cpu.local, &run.cpu.remote].into_iter().flatten();
         sides.filter_map(|side| side.others).max_by(f64::total_cmp)

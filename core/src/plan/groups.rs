@@ -1,8 +1,8 @@
 //! Which paths a job compares with which.
 
-use super::{PlanError, classify};
+use super::{Backends, Ends, PlanError, classify};
 use crate::{
-    api::{Inventory, InventoryNode, TestJob, TollJob},
+    api::{Inventory, TestJob, TollJob},
     endpoint::{Endpoint, Path, PathKind},
     report::TestType,
     stats::MIN_PAIRS,
@@ -29,10 +29,7 @@ pub fn toll_groups(inventory: &Inventory, job: &TollJob) -> Result<Vec<Group>, P
     if !(job.seconds.is_finite() && job.seconds > 0.0) {
         return Err(PlanError::Seconds(job.seconds));
     }
-    let [first, second] = toll_nodes(inventory, job)?;
-    let [local, neighbour] = pods(first)?;
-    let [remote] = pods(second)?;
-    let [node, other] = [first, second].map(|node| Endpoint::Node(node.name.clone()));
+    let ends = Ends::new(inventory, job.from_node.as_deref(), job.to_node.as_deref())?;
 
     let mut groups: Vec<Group> = Vec::new();
     for &test in &job.tests {
@@ -46,16 +43,14 @@ pub fn toll_groups(inventory: &Inventory, job: &TollJob) -> Result<Vec<Group>, P
         if networks.is_empty() {
             return Err(PlanError::NetworkUnnamed(test.to_string()));
         }
-        let path = |from, to, network| {
-            classify(from, to, network, test, inventory).map(|route| route.path)
-        };
+        let path = |kind, network| ends.path(kind, Backends::Any, network, test);
         let mut members = vec![
-            path(&node, &node, None)?,
-            path(&local, &neighbour, None)?,
-            path(&node, &other, None)?,
+            path(PathKind::Loopback, None)?,
+            path(PathKind::PodToPodSameNode, None)?,
+            path(PathKind::HostToHost, None)?,
         ];
         for network in networks {
-            members.push(path(&local, &remote, Some(network))?);
+            members.push(path(PathKind::PodToPod, Some(network))?);
         }
         groups.push(Group { test, members });
     }
@@ -110,60 +105,11 @@ pub fn test_pairs(group: &Group) -> Vec<(usize, usize)> {
     (1..group.members.len()).map(|other| (0, other)).collect()
 }
 
-/// The client's and the server's node of a toll job.
-fn toll_nodes<'a>(
-    inventory: &'a Inventory,
-    job: &TollJob,
-) -> Result<[&'a InventoryNode; 2], PlanError> {
-    let nodes = &inventory.nodes;
-    let named = |name: &str| {
-        let found = nodes.iter().find(|node| node.name == name);
-        found.ok_or_else(|| PlanError::NoEndpoint {
-            endpoint: Endpoint::Node(name.to_owned()),
-            known: nodes
-                .iter()
-                .map(|node| format!("node/{}", node.name))
-                .collect(),
-        })
-    };
-    let other_than = |taken: Option<&InventoryNode>| {
-        let free = |node: &&InventoryNode| taken.is_none_or(|taken| taken.name != node.name);
-        let found = nodes.iter().find(free);
-        found.ok_or(PlanError::TooFewNodes(nodes.len()))
-    };
-    let to = job.to_node.as_deref().map(named).transpose()?;
-    let from = match job.from_node.as_deref() {
-        Some(name) => named(name)?,
-        None => other_than(to)?,
-    };
-    let to = to.map_or_else(|| other_than(Some(from)), Ok)?;
-    if from.name == to.name {
-        return Err(PlanError::OneNode(from.name.clone()));
-    }
-    Ok([from, to])
-}
-
-/// The first `N` pods of a node.
-fn pods<const N: usize>(node: &InventoryNode) -> Result<[Endpoint; N], PlanError> {
-    let too_few = || PlanError::TooFewPods {
-        node: node.name.clone(),
-        needed: N,
-        found: node.pods.len(),
-    };
-    let endpoints = node.pods.iter().filter_map(|pod| {
-        let (namespace, name) = pod.name.split_once('/')?;
-        let (namespace, name) = (namespace.to_owned(), name.to_owned());
-        Some(Endpoint::Pod { namespace, name })
-    });
-    let endpoints: Vec<Endpoint> = endpoints.take(N).collect();
-    endpoints.try_into().map_err(|_| too_few())
-}
-
 #[cfg(test)]
 mod tests {
     use super::{super::paths::tests::inventory, *};
     use crate::{
-        api::{InventoryPod, ProbeMode},
+        api::{InventoryNode, InventoryPod, ProbeMode},
         report::Options,
     };
 
@@ -257,8 +203,9 @@ mod tests {
                 to_node: to.map(str::to_owned),
                 ..job()
             };
-            let nodes = toll_nodes(&inventory, &job).unwrap();
-            assert_eq!(nodes.map(|node| node.name.as_str()), expected);
+            let members = toll_groups(&inventory, &job).unwrap().remove(0).members;
+            let nodes = [&members[2].from, &members[2].to].map(ToString::to_string);
+            assert_eq!(nodes, expected.map(|name| format!("node/{name}")));
         }
         let job = TollJob {
             from_node: Some("n3".to_owned()),
@@ -285,15 +232,15 @@ mod tests {
         for (found, expected) in [
             (
                 with(|i, _| i.nodes.truncate(1)),
-                "needs two nodes; the inventory has 1",
+                "two nodes are needed; the inventory has 1",
             ),
             (
                 with(|i, _| i.nodes[0].pods.truncate(1)),
-                "needs 2 pods on node/n1; the inventory has 1",
+                "2 pods are needed on node/n1; the inventory has 1",
             ),
             (
                 with(|i, _| i.nodes[1].pods.clear()),
-                "needs 1 pods on node/n2",
+                "1 pods are needed on node/n2",
             ),
             (
                 with(|_, j| j.networks.clear()),

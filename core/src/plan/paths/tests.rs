@@ -3,7 +3,7 @@
 use super::{super::service::tests::echo, *};
 
 /// Two nodes with two pods each in two networks, as the lab has them.
-pub(in crate::plan) fn inventory() -> Inventory {
+pub(crate) fn inventory() -> Inventory {
     let pod = |node: u8, letter: char, last: u8| InventoryPod {
         name: format!("lab/n{node}-{letter}"),
         uid: None,

@@ -1,0 +1,225 @@
+//! `nettoll matrix`: chosen tests on chosen kinds of paths, one after the other.
+
+mod measure;
+mod store;
+
+use std::path::PathBuf;
+
+use nettoll_core::{
+    endpoint::PathKind,
+    matrix::{Asked, Matrix, Mismatch, Preset},
+    report::TestType,
+    whole,
+};
+
+use self::store::Store;
+use super::{
+    output::{self, Format},
+    run,
+    toll::{networks, seconds},
+};
+use crate::{
+    client,
+    failure::{Failure, print},
+    files,
+    render::{csv, text},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  nettoll matrix
+  nettoll matrix --tests tcp_rr,udp_rr --paths host-to-host,pod-to-pod,hairpin --network both
+  nettoll matrix --preset cni
+  nettoll matrix --preset flannel --seconds 20 --out flannel
+  nettoll matrix --preset flannel --seconds 20 --out flannel --resume
+
+Exit codes: 0 all cells have a valid figure; 1 some have none: the table says which and why, and the
+others are there; 2 wrong usage, or nothing can be measured; 130 interrupted.";
+
+/// Arguments of `nettoll matrix`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    client: client::ControllerArgs,
+    /// The tests, separated by commas: tcp_stream, tcp_rr, udp_rr, path_cost
+    #[arg(
+        long,
+        default_value = "tcp_stream,tcp_rr",
+        value_delimiter = ',',
+        value_name = "LIST"
+    )]
+    tests: Vec<TestType>,
+    /// The kinds of paths, separated by commas: loopback, host-to-host, pod-to-pod-same-node,
+    /// pod-to-pod, host-to-pod, pod-to-host, pod-to-service, host-to-service, hairpin, node-port
+    #[arg(
+        long,
+        default_value = "host-to-host,pod-to-pod-same-node,pod-to-pod",
+        value_delimiter = ',',
+        value_name = "LIST"
+    )]
+    paths: Vec<PathKind>,
+    /// Tests and paths by name: cni (node, local pod and remote pod in one small table), flannel
+    /// (host, vxlan and host-gw, with what they lose)
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["tests", "paths"])]
+    preset: Option<Preset>,
+    /// The client's node [default: the inventory's first]
+    #[arg(long, value_name = "NAME")]
+    from_node: Option<String>,
+    /// The server's node [default: the inventory's next]
+    #[arg(long, value_name = "NAME")]
+    to_node: Option<String>,
+    /// The pod network: a name, 'both' for all of them, or 'default' (all for path_cost and the
+    /// preset flannel, else vxlan)
+    #[arg(long, default_value = "default", value_name = "NAME")]
+    network: String,
+    /// Measured time of one run over all its rounds
+    #[arg(long, default_value = "5", value_name = "N", value_parser = seconds)]
+    seconds: f64,
+    /// Pairs of rounds in which a path is compared with its baseline
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = whole(10..=1000))]
+    pairs: u32,
+    /// What to write to standard output
+    #[arg(
+        short,
+        long,
+        value_enum,
+        default_value = "table",
+        value_name = "FORMAT"
+    )]
+    output: Format,
+    /// Also write report.json, report.csv and matrix.txt here, and after each cell matrix.json
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Go on with the matrix in --out DIR: what has a valid figure there is not measured again
+    #[arg(long, requires = "out")]
+    resume: bool,
+}
+
+/// Measures and shows.
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
+    let Args {
+        client,
+        tests,
+        paths,
+        preset,
+        from_node,
+        to_node,
+        network,
+        seconds,
+        pairs,
+        output,
+        out,
+        resume,
+    } = args;
+    let chosen = preset.is_none();
+    let asked = Asked {
+        preset,
+        tests: if chosen { each_once(tests) } else { Vec::new() },
+        paths: if chosen { each_once(paths) } else { Vec::new() },
+        network: match preset {
+            Some(Preset::Flannel) if network == "default" => "both".to_owned(),
+            _ => network,
+        },
+        from_node,
+        to_node,
+        seconds,
+        pairs,
+    };
+    if let Some(directory) = &out {
+        output::prepare(directory)?;
+    }
+    let store = out.map(Store::new);
+    let earlier = match &store {
+        Some(store) => store.earlier(&asked, resume)?,
+        None => None,
+    };
+    // Kept outside of what Ctrl-C drops: what was measured is shown all the same.
+    let mut kept = None;
+    let ended = run::interruptible(async {
+        let client = client.client().await?;
+        let inventory = client.inventory().await?;
+        let networks = networks(&asked.network, &inventory)?;
+        let planned = Matrix::plan(asked, &inventory, |test| networks.of(test))
+            .map_err(|error| Failure::Prerequisite(error.to_string()))?;
+        let matrix = kept.insert(match earlier {
+            Some(earlier) => planned.resumed(earlier).map_err(mismatch)?,
+            None => planned,
+        });
+        measure::all(&client, matrix, store.as_ref()).await
+    });
+    let Some(matrix) = kept else { return ended };
+    let shown = show(&matrix, output, store.as_ref());
+    if let (Err(Failure::Interrupted), Some(store)) = (&ended, &store) {
+        eprintln!(
+            "nettoll: what was measured is in {}; --resume goes on with it",
+            store.directory().display()
+        );
+    }
+    ended.and(shown).and_then(|()| judged(&matrix))
+}
+
+fn mismatch(error: Mismatch) -> Failure {
+    Failure::Prerequisite(format!("cannot go on: {error}"))
+}
+
+/// In the order in which they come.
+fn each_once<T: PartialEq>(all: Vec<T>) -> Vec<T> {
+    let mut once = Vec::new();
+    for one in all {
+        if !once.contains(&one) {
+            once.push(one);
+        }
+    }
+    once
+}
+
+/// Writes the files and standard output.
+fn show(matrix: &Matrix, output: Format, store: Option<&Store>) -> Result<(), Failure> {
+    let report = matrix.report();
+    let written = match store {
+        Some(store) => store.write(matrix, report.as_ref()),
+        None => Ok(()),
+    };
+    let shown = match (output, &report) {
+        (Format::Table, _) => print(text::matrix(matrix, output::style())),
+        (Format::Json, Some(report)) => print(files::json(report)?),
+        (Format::Csv, Some(report)) => print(csv::report(report)),
+        // Why there is none is told at the end.
+        (Format::Json | Format::Csv, None) => Ok(()),
+    };
+    if output != Format::Table {
+        for absent in matrix.asked.preset.into_iter().flat_map(Preset::absent) {
+            eprintln!("nettoll: no {}: {}", absent.what, absent.reason);
+        }
+    }
+    shown.and(written.map_err(Failure::from))
+}
+
+/// Cells without a valid figure are a failure, after all others have been measured.
+fn judged(matrix: &Matrix) -> Result<(), Failure> {
+    let missing = matrix.missing.iter();
+    let missing = missing.map(|missing| format!("{}: {}", missing.what, missing.reason));
+    let faults = matrix.faults();
+    let faults = faults.map(|(cell, why)| format!("{}: {why}", cell.label()));
+    let all: Vec<_> = missing.chain(faults).collect();
+    if all.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Run(format!(
+        "{} of {} cells have no valid figure, or none to compare it with: {}",
+        all.len(),
+        matrix.cells.len() + matrix.missing.len(),
+        all.join(", ")
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_named_twice_is_measured_once() {
+        assert_eq!(each_once(vec!["b", "a", "b"]), ["b", "a"]);
+    }
+}
