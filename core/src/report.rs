@@ -3,6 +3,8 @@
 //! What was not measured is `null`, never 0 and never left out: hence no
 //! `skip_serializing_if` in this file. Figures carry their unit in the name.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -118,7 +120,14 @@ pub struct Options {
     pub response_bytes: u32,
     /// Samples per second and CPU.
     pub sample_hz: u32,
+    /// The largest segment that either side may send, options of TCP included (`tcp_stream`);
+    /// `null` for what the kernels agree on. What came of it is in [`Tcp`].
+    #[serde(default)]
+    pub mss_bytes: Option<u32>,
 }
+
+/// What [`Options::mss_bytes`] may be: Linux's `TCP_MIN_MSS` to `MAX_TCP_WINDOW`.
+pub const MSS_BYTES: RangeInclusive<u32> = 88..=32_767;
 
 impl Default for Options {
     /// What commands, annotations and the mesh take where nobody says otherwise.
@@ -135,6 +144,7 @@ impl Default for Options {
             request_bytes: 64,
             response_bytes: 64,
             sample_hz: 0,
+            mss_bytes: None,
         }
     }
 }
@@ -290,8 +300,12 @@ pub struct CpuSide {
 pub struct Tcp {
     /// Segments sent again.
     pub retransmits: u64,
-    /// The connection's maximum segment size.
+    /// The most payload that a segment carried at the end: the maximum segment size less
+    /// `option_bytes`.
     pub mss_bytes: u32,
+    /// What options take of each segment with payload: 12 bytes with timestamps, else none.
+    #[serde(default)]
+    pub option_bytes: Option<u32>,
     /// The kernel's smoothed round-trip time at the end.
     pub srtt_us: u32,
     /// The congestion window at the end, in segments.

@@ -49,6 +49,7 @@ pub fn loopback(agent: &Agent, node: &Node, id: &str, test: TestType) -> Result<
             request_bytes: 64,
             response_bytes: 64,
             sample_hz: 0,
+            mss_bytes: None,
         },
         role: Role::Both,
         client: place.clone(),

@@ -111,6 +111,7 @@ impl Pods {
                 request_bytes: 64,
                 response_bytes: 64,
                 sample_hz: 0,
+                mss_bytes: None,
             },
             role: Role::Client,
             client,

@@ -38,6 +38,7 @@ fn measure(api: &Forwarded) -> Result<()> {
             request_bytes: 64,
             response_bytes: 64,
             sample_hz: 997,
+            mss_bytes: None,
         },
         against: None,
         probe: ProbeMode::On,

@@ -80,6 +80,7 @@ impl Bed {
                 request_bytes: 64,
                 response_bytes: 64,
                 sample_hz: 997,
+                mss_bytes: None,
             },
             role: Role::Client,
             client,

@@ -52,7 +52,7 @@ impl Responder {
         let address = SocketAddr::new(responder.place.address, responder.port);
         let stop = Stop::default();
         let protocol = responder.protocol;
-        let socket = open(&netns, protocol, address)?;
+        let socket = open(&netns, protocol, address, None)?;
         let ready = match protocol {
             Protocol::Udp => never_fragment(&socket),
             Protocol::Tcp => {

@@ -57,7 +57,7 @@ impl Sockets {
     ) -> Result<(Connection, Netns), String> {
         let netns = self.place(&edge.from, node)?.netns.clone();
         let address = SocketAddr::new(edge.from.address, edge.from_port);
-        let socket = traffic::open(&netns, Protocol::Tcp, address);
+        let socket = traffic::open(&netns, Protocol::Tcp, address, None);
         let socket = socket.map_err(|error| error.to_string())?;
         let begun = Connection::begin(socket, SocketAddr::new(edge.to, edge.to_port));
         Ok((begun.map_err(|error| error.to_string())?, netns))
@@ -92,7 +92,7 @@ impl Sockets {
 
 fn open(netns: &Netns, edge: &LightEdge) -> Result<Arc<UdpSocket>, TrafficError> {
     let address = SocketAddr::new(edge.from.address, edge.from_port);
-    let socket = traffic::open(netns, Protocol::Udp, address)?;
+    let socket = traffic::open(netns, Protocol::Udp, address, None)?;
     never_fragment(&socket)
         .and_then(|()| socket.set_nonblocking(true))
         .map_err(|source| TrafficError::Open { address, source })?;

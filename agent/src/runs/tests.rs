@@ -65,6 +65,7 @@ fn spec(id: &str, test: TestType, role: Role, port: u16) -> RunSpec {
             request_bytes: 64,
             response_bytes: 200,
             sample_hz: 0,
+            mss_bytes: None,
         },
         role,
         client: place.clone(),

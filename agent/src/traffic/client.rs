@@ -89,7 +89,7 @@ impl Client {
             address: plan.server,
             source,
         };
-        let to = socket::open(server, plan.protocol(), plan.server)?;
+        let to = socket::open(server, plan.protocol(), plan.server, None)?;
         let server = socket::local_address(&to).map_err(open)?;
         let plan = Plan { server, ..*plan };
         let to = stop.watch(to);
@@ -129,7 +129,7 @@ impl Client {
         let socket = if plan.greets {
             greeting::connect(netns, plan)?
         } else {
-            socket::open(netns, protocol, plan.client)?
+            socket::open(netns, protocol, plan.client, plan.mss)?
         };
         let open = |source| TrafficError::Open {
             address: plan.client,

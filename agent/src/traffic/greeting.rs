@@ -40,7 +40,7 @@ pub(super) fn connect(netns: &Netns, plan: &Plan) -> Result<Socket, TrafficError
     let mut attempts = 0;
     loop {
         attempts += 1;
-        let socket = socket::open(netns, plan.protocol(), plan.client)?;
+        let socket = socket::open(netns, plan.protocol(), plan.client, plan.mss)?;
         match greet(&socket, plan.target(), plan.run) {
             Ok(()) => return Ok(socket),
             Err(last) if attempts == most || Instant::now() > until => {

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use nettoll_core::{
     api::{Protocol, Role, RunSpec},
     endpoint::{Endpoint, PathKind},
-    report::TestType,
+    report::{MSS_BYTES, TestType},
 };
 
 use super::header::{HEADER_BYTES, run_hash};
@@ -30,6 +30,13 @@ pub(crate) enum PlanError {
         /// What it may be.
         max: u32,
     },
+    /// A segment's size that TCP does not take, or of which it has none.
+    #[error(
+        "{0}: mss_bytes is {1}, but must be from {least} to {most}, and of tcp_stream",
+        least = MSS_BYTES.start(),
+        most = MSS_BYTES.end()
+    )]
+    Mss(TestType, u32),
     /// Addresses of two families.
     #[error("the client's address {0} and the server's {1} are not of one family")]
     Family(std::net::IpAddr, std::net::IpAddr),
@@ -67,6 +74,8 @@ pub(crate) struct Plan {
     pub(super) request_bytes: usize,
     /// Bytes of one response.
     pub(super) response_bytes: usize,
+    /// The largest segment; `None` for what the kernels agree on.
+    pub(super) mss: Option<u32>,
     /// The server is alone on this agent: it sets the marks of its side by itself.
     pub(super) server_marks: bool,
 }
@@ -110,6 +119,12 @@ impl Plan {
                 )
             }
         };
+        let mss = options.mss_bytes;
+        if let Some(mss) = mss
+            && !(test == TestType::TcpStream && MSS_BYTES.contains(&mss))
+        {
+            return Err(PlanError::Mss(test, mss));
+        }
         let (client, server) = (spec.client.address, spec.server.address);
         let service = spec.service.map(|service| service.ip());
         for to in [Some(server), service].into_iter().flatten() {
@@ -136,6 +151,7 @@ impl Plan {
             warmup: Duration::from_millis(options.warmup_ms.into()),
             request_bytes,
             response_bytes,
+            mss,
             server_marks: spec.role == Role::Server,
         })
     }

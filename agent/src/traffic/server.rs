@@ -149,7 +149,7 @@ impl Server {
             address: plan.server,
             source,
         };
-        let socket = socket::open(netns, plan.protocol(), plan.server);
+        let socket = socket::open(netns, plan.protocol(), plan.server, plan.mss);
         let socket = socket.map_err(|error| match error {
             TrafficError::Open { address, source }
                 if plan.service.is_some() && source.kind() == io::ErrorKind::AddrInUse =>

@@ -23,11 +23,13 @@ pub(super) const UDP_PATIENCE: Duration = Duration::from_secs(1);
 /// A flow has one client; the rest is room for strangers, whose connections are dropped.
 const BACKLOG: i32 = 16;
 
-/// Opens a bound socket inside a namespace.
+/// Opens a bound socket inside a namespace. `mss` bounds what either side of its connections may
+/// send, since it is set before there is one.
 pub(crate) fn open(
     netns: &Netns,
     protocol: Protocol,
     address: SocketAddr,
+    mss: Option<u32>,
 ) -> Result<Socket, TrafficError> {
     let make = move || {
         let kind = match protocol {
@@ -39,6 +41,9 @@ pub(crate) fn open(
             // A port is free although an earlier run's connection is in TIME_WAIT. On UDP the
             // same option would let two runs share a port.
             socket.set_reuse_address(true)?;
+        }
+        if let Some(mss) = mss {
+            socket.set_tcp_mss(mss)?;
         }
         socket.bind(&address.into())?;
         Ok(socket)

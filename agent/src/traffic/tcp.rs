@@ -5,6 +5,11 @@ use std::{io, mem::offset_of, os::fd::AsRawFd};
 use nettoll_core::report::Tcp;
 use socket2::Socket;
 
+/// `TCPI_OPT_TIMESTAMPS` (`include/uapi/linux/tcp.h`).
+const TIMESTAMPS: u8 = 1;
+/// `TCPOLEN_TSTAMP_ALIGNED` (`include/net/tcp.h`).
+const TIMESTAMPS_BYTES: u32 = 12;
+
 /// What nettoll reads of `struct tcp_info` (`include/uapi/linux/tcp.h`).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TcpInfo {
@@ -17,6 +22,7 @@ pub(super) struct TcpInfo {
     /// `tcpi_total_retrans`: segments sent again.
     pub(super) retransmits: u64,
     mss_bytes: u32,
+    option_bytes: u32,
     srtt_us: u32,
     cwnd_segments: u32,
 }
@@ -58,6 +64,10 @@ impl TcpInfo {
             bytes_received: info.tcpi_bytes_received,
             retransmits: info.tcpi_total_retrans.into(),
             mss_bytes: info.tcpi_snd_mss,
+            option_bytes: match info.tcpi_options & TIMESTAMPS {
+                0 => 0,
+                _ => TIMESTAMPS_BYTES,
+            },
             srtt_us: info.tcpi_rtt,
             cwnd_segments: info.tcpi_snd_cwnd,
         })
@@ -87,6 +97,7 @@ pub(super) fn report(socket: &Socket, retransmits: u64) -> io::Result<Tcp> {
     Ok(Tcp {
         retransmits,
         mss_bytes: info.mss_bytes,
+        option_bytes: Some(info.option_bytes),
         srtt_us: info.srtt_us,
         cwnd_segments: info.cwnd_segments,
         congestion_control: String::from_utf8_lossy(name).into_owned(),

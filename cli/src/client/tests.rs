@@ -49,6 +49,7 @@ fn job() -> Job {
             request_bytes: 64,
             response_bytes: 64,
             sample_hz: 97,
+            mss_bytes: None,
         },
         against: None,
         probe: ProbeMode::Both,

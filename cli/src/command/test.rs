@@ -4,7 +4,7 @@ use nettoll_core::{
     api::{Job, ProbeMode, TestJob},
     endpoint::Endpoint,
     plan::PlanError,
-    report::{Options, TestType},
+    report::{MSS_BYTES, Options, TestType},
     whole,
 };
 
@@ -41,6 +41,10 @@ pub(crate) struct Args {
     /// Bytes of one send call of tcp_stream
     #[arg(long, default_value_t = 131_072, value_name = "N", value_parser = whole(1..=16_777_216))]
     message_bytes: u32,
+    /// The largest segment of tcp_stream, options of TCP included, 88 to 32767 [default: what the
+    /// kernels agree on]
+    #[arg(long, value_name = "BYTES", value_parser = whole(MSS_BYTES))]
+    mss: Option<u32>,
     /// Bytes of a request, or of the datagram of path_cost
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = whole(16..=65_000))]
     request_bytes: u32,
@@ -79,6 +83,10 @@ fn check(test: TestType, to: &Endpoint) -> Result<(), Failure> {
 /// Measures and shows.
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     check(args.test, &args.ends.to)?;
+    if args.mss.is_some() && args.test != TestType::TcpStream {
+        let told = format!("--mss is of tcp_stream alone, not of {}", args.test);
+        return Err(Failure::Prerequisite(told));
+    }
     let job = TestJob {
         from: args.ends.from,
         to: args.ends.to,
@@ -92,6 +100,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             request_bytes: args.request_bytes,
             response_bytes: args.response_bytes,
             sample_hz: args.sample_hz,
+            mss_bytes: args.mss,
         },
         against: args.against,
         probe: match args.probe {

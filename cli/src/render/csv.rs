@@ -11,7 +11,7 @@ use nettoll_core::{
 use super::view;
 
 /// The columns, in order.
-const COLUMNS: [&str; 21] = [
+const COLUMNS: [&str; 22] = [
     "record",
     "run_id",
     "path",
@@ -33,6 +33,7 @@ const COLUMNS: [&str; 21] = [
     "ci95_high",
     "count",
     "baseline_run_id",
+    "mss_bytes",
 ];
 
 /// One row; what is not set is empty.
@@ -162,6 +163,16 @@ fn figures(run: &Run) -> Vec<Row> {
     }
     let retransmits = run.tcp.as_ref().map(|tcp| tcp.retransmits as f64);
     rows.push(figure("run", "retransmits", retransmits, "1"));
+    if let Some(tcp) = &run.tcp {
+        let option_bytes = tcp.option_bytes.map(f64::from);
+        rows.push(figure(
+            "run",
+            "segment_payload",
+            Some(tcp.mss_bytes.into()),
+            "B",
+        ));
+        rows.push(figure("run", "segment_options", option_bytes, "B"));
+    }
     rows.push(figure("run", "closure", run.closure, "1"));
     let cost = &run.probe.cost;
     rows.push(Row {
@@ -171,13 +182,10 @@ fn figures(run: &Run) -> Vec<Row> {
             .map_or_else(String::new, |metric| metric.as_str().to_owned()),
         ..figure("probe", "ratio", cost.ratio, "1")
     });
-    let runs = run
-        .probe
-        .programs
-        .iter()
-        .map(|program| program.runs as f64)
-        .sum();
-    rows.push(figure("probe", "program_runs", Some(runs), "1"));
+    let programs = &run.probe.programs;
+    let runs: u64 = programs.iter().map(|program| program.runs).sum();
+    let runs = (!programs.is_empty()).then_some(runs as f64);
+    rows.push(figure("probe", "program_runs", runs, "1"));
     rows
 }
 
@@ -290,6 +298,9 @@ fn write(text: &mut String, run_id: &str, path: &Path, run: &Run, row: Row) {
             row.count
                 .map_or_else(String::new, |count| count.to_string()),
             row.baseline_run_id,
+            run.options
+                .mss_bytes
+                .map_or_else(String::new, |mss| mss.to_string()),
         ],
     );
 }

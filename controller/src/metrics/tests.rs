@@ -61,6 +61,7 @@ fn run(valid: bool) -> Run {
             request_bytes: 64,
             response_bytes: 64,
             sample_hz: 100,
+            mss_bytes: None,
         },
         valid,
         invalid_reasons: Vec::new(),

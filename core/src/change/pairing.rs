@@ -13,16 +13,24 @@ pub(super) struct Pairing<'a> {
 }
 
 impl<'a> Pairing<'a> {
-    /// Runs of the same test between the same endpoints are partners, the first with the first where
-    /// there are several. Pods get other names: of those that are left, one path between pods is
+    /// Runs of the same test between the same endpoints are partners, those with the same options
+    /// before others, and the first with the first where there are several. Pods get other names: of those that are left, one path between pods is
     /// another's partner where no other path of either report could be.
     pub(super) fn new(old: &Report, new: &'a Report) -> Self {
         let mut free: Vec<&'a Run> = new.runs.iter().collect();
-        let mut found: Vec<Option<&'a Run>> = Vec::new();
-        for old in &old.runs {
-            let same = |run: &&Run| run.test == old.test && run.path == old.path;
-            let at = free.iter().position(same);
-            found.push(at.map(|at| free.remove(at)));
+        let mut found: Vec<Option<&'a Run>> = vec![None; old.runs.len()];
+        for options in [true, false] {
+            for (old, found) in old.runs.iter().zip(&mut found) {
+                let same = |run: &&Run| {
+                    run.test == old.test
+                        && run.path == old.path
+                        && (!options || traffic(run) == traffic(old))
+                };
+                if found.is_none() {
+                    let at = free.iter().position(same);
+                    *found = at.map(|at| free.remove(at));
+                }
+            }
         }
         let left: Vec<&Run> = (old.runs.iter().zip(&found))
             .filter_map(|(run, found)| found.is_none().then_some(run))
@@ -101,14 +109,15 @@ fn paths<'a>(runs: impl Iterator<Item = &'a Run>) -> Vec<&'a Path> {
 }
 
 /// What shapes a run's traffic; for how long and in how many rounds is nothing to compare.
-fn traffic(run: &Run) -> [u32; 4] {
+fn traffic(run: &Run) -> ([u32; 4], Option<u32>) {
     let options = &run.options;
-    [
+    let sizes = [
         options.message_bytes,
         options.request_bytes,
         options.response_bytes,
         options.warmup_ms,
-    ]
+    ];
+    (sizes, options.mss_bytes)
 }
 
 /// The state of the probe in which figures of all these runs are compared: without it, unless one of

@@ -124,6 +124,32 @@ fn pods_may_have_other_names_where_none_can_be_taken_for_another() {
 }
 
 #[test]
+fn streams_are_compared_by_the_size_of_their_segments() {
+    let of_sizes = |sizes: [(u32, f64); 2]| {
+        let mut both = report(2.0, 1.0);
+        (both.runs, both.tolls) = (Vec::new(), Vec::new());
+        for (mss, scale) in sizes {
+            let mut run = report(scale, 1.0).runs.remove(0);
+            (run.id, run.options.mss_bytes) = (mss.to_string(), Some(mss));
+            both.runs.push(run);
+        }
+        both
+    };
+    let old = of_sizes([(96, 4.0), (1440, 2.0)]);
+    let new = of_sizes([(1440, 2.0), (96, 4.0)]);
+    assert_eq!(
+        verdicts(&old, &new, Figures::Paths, 50.0),
+        [Verdict::Same; 4]
+    );
+    let other = of_sizes([(1440, 2.0), (160, 4.0)]);
+    let told = changes(&old, &other, Figures::Paths, 50.0).missing;
+    assert_eq!(
+        told,
+        ["pod-to-pod, tcp_stream: measured with other options in the new report"]
+    );
+}
+
+#[test]
 fn what_cannot_be_compared_is_named() {
     let old = report(2.0, 1.0);
     let told = |figures, change: fn(&mut Report)| {

@@ -286,6 +286,7 @@ mod tests {
                 request_bytes: 1,
                 response_bytes: 1,
                 sample_hz: 0,
+                mss_bytes: None,
             },
             against: Some((end("pod/lab/n1-a"), end("pod/lab/n1-b"))),
             probe: ProbeMode::Off,

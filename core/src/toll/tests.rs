@@ -57,6 +57,7 @@ pub(crate) fn run(
             request_bytes: 1,
             response_bytes: 1,
             sample_hz: 0,
+            mss_bytes: None,
         },
         valid: true,
         invalid_reasons: vec![],

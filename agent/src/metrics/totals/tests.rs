@@ -64,6 +64,7 @@ fn spec() -> RunSpec {
             request_bytes: 64,
             response_bytes: 64,
             sample_hz: 0,
+            mss_bytes: None,
         },
         role: Role::Client,
         client,

@@ -57,6 +57,25 @@ fn requests_in_the_wrong_order_are_refused() {
 }
 
 #[test]
+fn a_segment_size_is_one_that_tcp_takes() {
+    let _alone = alone();
+    let agent = agent();
+    for (test, mss) in [
+        (TestType::TcpStream, 87),
+        (TestType::TcpStream, 32_768),
+        (TestType::TcpRr, 1_440),
+    ] {
+        let mut spec = spec("a", test, Role::Both, 0);
+        spec.options.mss_bytes = Some(mss);
+        let refused = agent.prepare(spec).unwrap_err();
+        let told = format!("{test}: mss_bytes is {mss}, but must be from 88 to 32767");
+        assert!(refused.to_string().contains(&told), "{refused}");
+        assert_eq!(refused.status(), 400);
+    }
+    assert_eq!(agent.prepared(), 0);
+}
+
+#[test]
 fn a_round_without_a_probe_to_have_fails_alone() {
     let _alone = alone();
     let agent = agent();

@@ -48,6 +48,23 @@ fn every_test_runs_within_one_agent() {
 }
 
 #[test]
+fn segments_are_as_large_as_asked_for() {
+    let _alone = alone();
+    let agent = agent();
+    for mss in [88, 1440, 32_767] {
+        let mut spec = spec("mss", TestType::TcpStream, Role::Both, 0);
+        spec.options.mss_bytes = Some(mss);
+        let flow = agent.prepare(spec).unwrap().flow.unwrap();
+        agent.flow("mss", flow).unwrap();
+        agent.start("mss", None).unwrap();
+        assert_valid(&one_round(&agent, "mss", 0));
+        let tcp = agent.finish("mss").unwrap().tcp.unwrap();
+        assert_eq!(tcp.mss_bytes + tcp.option_bytes.unwrap(), mss);
+        agent.delete("mss").unwrap();
+    }
+}
+
+#[test]
 fn two_agents_agree_on_what_was_sent() {
     let _alone = alone();
     let (client, server) = (agent(), agent());

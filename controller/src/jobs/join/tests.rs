@@ -30,6 +30,7 @@ fn planned(test: TestType) -> PlannedRun {
             request_bytes: 64,
             response_bytes: 64,
             sample_hz: 0,
+            mss_bytes: None,
         },
         against: None,
         probe: ProbeMode::Both,
