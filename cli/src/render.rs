@@ -2,7 +2,8 @@
 //!
 //! [`view`] finds what belongs together (which toll is the headline, which run is its
 //! waterfall); [`units`] writes figures for people. On these stand [`text`] for terminals and
-//! tickets, [`csv`] for spreadsheets, [`flame`] for flame graphs, [`pprof`] for profilers, and [`html`] for the page that
+//! tickets, [`csv`] for spreadsheets, [`perf_tests`] for the scripts of
+//! another benchmark, [`flame`] for flame graphs, [`pprof`] for profilers, and [`html`] for the page that
 //! people show to each other.
 
 pub(crate) mod csv;
@@ -10,6 +11,7 @@ mod families;
 pub(crate) mod flame;
 pub(crate) mod headline;
 pub(crate) mod html;
+pub(crate) mod perf_tests;
 pub(crate) mod pprof;
 pub(crate) mod text;
 pub(crate) mod units;

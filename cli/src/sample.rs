@@ -76,6 +76,7 @@ pub(crate) fn matrix() -> Matrix {
             row: None,
             test: run.test,
             path: run.path.clone(),
+            mss_bytes: None,
             outcome: Outcome::Measured(Box::new(Measured {
                 runs: vec![run.clone()],
                 tolls: tolls.cloned().collect(),
@@ -104,6 +105,7 @@ pub(crate) fn matrix() -> Matrix {
             network: "default".to_owned(),
             from_node: None,
             to_node: None,
+            mss_bytes: Vec::new(),
             seconds: 5.0,
             pairs: 10,
         },

@@ -7,6 +7,7 @@ mod pace;
 mod plan;
 mod preset;
 mod resume;
+mod sweep;
 
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ pub use self::{
     pace::Pace,
     preset::{Column, Preset},
     resume::Mismatch,
+    sweep::Sweep,
 };
 use crate::{
     api::{ProbeMode, TestJob},
@@ -43,6 +45,9 @@ pub struct Asked {
     pub from_node: Option<String>,
     /// The server's node; `null` for the inventory's first that is not the client's.
     pub to_node: Option<String>,
+    /// The segment sizes of `tcp_stream`, a cell for each; none for the kernel's own choice.
+    #[serde(default)]
+    pub mss_bytes: Vec<u32>,
     /// Measured time of one run over all its rounds.
     pub seconds: f64,
     /// Pairs of rounds in which a path is compared with its baseline.
@@ -75,6 +80,9 @@ pub struct Cell {
     pub test: TestType,
     /// From where to where.
     pub path: Path,
+    /// As in [`Options`].
+    #[serde(default)]
+    pub mss_bytes: Option<u32>,
     /// What became of it.
     pub outcome: Outcome,
 }
@@ -130,6 +138,7 @@ impl Matrix {
             options: Options {
                 seconds: self.asked.seconds,
                 rounds: self.asked.pairs,
+                mss_bytes: cell.mss_bytes,
                 ..Options::default()
             },
             against: None,
@@ -189,10 +198,14 @@ impl Matrix {
 }
 
 impl Cell {
-    /// `tcp_rr pod-to-pod (vxlan)`.
+    /// `tcp_stream pod-to-pod (vxlan)`, and the segment size where one was asked for.
     #[must_use]
     pub fn label(&self) -> String {
-        format!("{} {}", self.test, self.path.label())
+        let label = format!("{} {}", self.test, self.path.label());
+        match self.mss_bytes {
+            Some(mss) => format!("{label} MSS {mss}"),
+            None => label,
+        }
     }
 
     /// What its job measured.

@@ -1,7 +1,7 @@
 //! `nettoll matrix` with a real controller and real agents.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
     process::{Command, Output, Stdio},
@@ -15,8 +15,9 @@ use nettoll_core::{
     matrix::{Cell, Matrix},
     report::{Report, TestType},
 };
-use nettoll_lab::{Network, Underlay};
+use nettoll_lab::{Network, Underlay, netns, plan};
 use nettoll_tests::{
+    bpftrace::Bpftrace,
     session::{Session, get},
     signal,
 };
@@ -99,6 +100,7 @@ fn measured() -> Result<BTreeSet<String>> {
 #[test]
 fn a_small_matrix_has_all_its_cells() -> Result<()> {
     let session = Session::up(Network::Both, Underlay::Veth)?;
+    what_cannot_be_asked_for_ends_with_2(&session)?;
     let asked = Asked::new(&[
         "--tests",
         "tcp_rr,tcp_stream",
@@ -267,9 +269,8 @@ fn a_cell_that_fails_is_told_and_the_others_are_there() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn what_cannot_be_asked_for_ends_with_2() -> Result<()> {
-    let session = Session::up(Network::Vxlan, Underlay::Veth)?;
+/// Wrong options, before anything is measured.
+fn what_cannot_be_asked_for_ends_with_2(session: &Session) -> Result<()> {
     for (arguments, told) in [
         (
             &["--tests", "tcp_rr,nonsense"][..],
@@ -277,6 +278,7 @@ fn what_cannot_be_asked_for_ends_with_2() -> Result<()> {
         ),
         (&["--paths", "moon"], "there is no kind of path 'moon'"),
         (&["--resume"], "--out"),
+        (&["--mss", "87"], "87 is not from 88 to 32767"),
         (&["--network", "geneve"], "there is no pod network 'geneve'"),
         (&["--paths", "external"], "no endpoints"),
     ] {
@@ -286,5 +288,122 @@ fn what_cannot_be_asked_for_ends_with_2() -> Result<()> {
         ensure!(said.contains(told), "{said}");
     }
     ensure!(measured()?.is_empty());
+    Ok(())
+}
+
+/// Payload and length of the options of the segments that leave the client's pod, by what is not ours.
+fn segments(netns: u64) -> String {
+    format!(
+        "tracepoint:net:net_dev_start_xmit {{
+           $skb = (struct sk_buff *)args->skbaddr;
+           if (args->gso_size > 0 && $skb->dev->nd_net.net->ns.inum == {netns}) {{
+             $words = *(uint8 *)($skb->head + $skb->transport_header + 12) >> 4;
+             @segments[args->gso_size, $words * 4 - 20] = count();
+           }}
+         }}"
+    )
+}
+
+#[test]
+fn payload_and_options_of_a_segment_are_what_was_asked_for() -> Result<()> {
+    let session = Session::up(Network::Vxlan, Underlay::Veth)?;
+    let netns = netns::inode(&plan::netns("n1-a")).context("no namespace of n1-a")?;
+    let bpftrace = Bpftrace::start(&segments(netns))?;
+    // The last is more than fits into a packet over vxlan.
+    let asked = Asked::new(&[
+        "--tests",
+        "tcp_stream",
+        "--paths",
+        "pod-to-pod",
+        "--mss",
+        "96..1000:440,1440",
+        "--seconds",
+        "0.5",
+    ])?;
+    let output = asked.run(&session, &["-o", "csv"])?;
+    let seen = bpftrace.end()?;
+    ensure!(output.status.success(), "{}", stderr(&output));
+
+    let mut segments = BTreeMap::new();
+    for line in seen.lines().filter(|line| line.starts_with("@segments[")) {
+        let numbers: Vec<u64> = line
+            .split(|c: char| !c.is_ascii_digit())
+            .filter_map(|word| word.parse().ok())
+            .collect();
+        let [payload, options, count] = numbers[..] else {
+            continue;
+        };
+        *segments.entry((payload, options)).or_insert(0) += count;
+    }
+    const TIMESTAMPS: u64 = 12;
+    let fits = 1450 - 20 - 20;
+    let expected = [96, 536, 976, fits].map(|mss| (mss - TIMESTAMPS, TIMESTAMPS));
+    let found: Vec<_> = segments.keys().copied().collect();
+    assert_eq!(found, expected, "{segments:?}");
+
+    let matrix = asked.matrix()?;
+    for (cell, (payload, options)) in matrix.cells.iter().zip(expected) {
+        let run = cell.run().with_context(|| cell.label())?;
+        assert_eq!(run.options.mss_bytes, cell.mss_bytes);
+        let tcp = run.tcp.as_ref().context("no counters")?;
+        assert_eq!(u64::from(tcp.mss_bytes), payload);
+        assert_eq!(tcp.option_bytes.map(u64::from), Some(options));
+    }
+    let table = fs::read_to_string(asked.file("matrix.txt"))?;
+    ensure!(table.contains(" 1440 (1410) "), "{table}");
+    // A column tells one segment size's rows from another's.
+    let csv = String::from_utf8(output.stdout)?;
+    for size in ["96", "536", "976", "1440"] {
+        let of_size = |line: &&str| {
+            line.starts_with("run,")
+                && line.contains(",throughput,")
+                && line.ends_with(&format!(",{size}"))
+        };
+        // The path's and its baseline's.
+        assert_eq!(csv.lines().filter(of_size).count(), 2, "{csv}");
+    }
+    Ok(())
+}
+
+#[test]
+fn perf_tests_has_that_benchmarks_layout() -> Result<()> {
+    let session = Session::up(Network::Vxlan, Underlay::Veth)?;
+    let asked = Asked::new(&[
+        "--preset",
+        "perf-tests",
+        "--mss",
+        "96,1376",
+        "--seconds",
+        "0.2",
+    ])?;
+    let output = asked.run(&session, &["-o", "csv"])?;
+    let said = stderr(&output);
+    ensure!(output.status.success(), "{said}");
+    for row in [
+        "6 iperf SCTP. Same VM using Pod IP",
+        "14 iperf UDP. Remote VM",
+    ] {
+        ensure!(said.contains(row), "{said}");
+    }
+    let csv = String::from_utf8(output.stdout)?;
+    assert_eq!(csv, fs::read_to_string(asked.file("perf-tests.csv"))?);
+    let mut lines = csv.lines();
+    let heading = "MSS                                          , Maximum, 96, 1376,";
+    assert_eq!(lines.next(), Some(heading));
+    let numbers: Vec<_> = lines
+        .clone()
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(numbers, ["1", "2", "3", "4", "5", "15", "16", "17", "18"]);
+    for line in lines {
+        let (_, figures) = line.split_at(46);
+        let figures = figures.trim_end_matches(',').split(',');
+        let figures: Vec<f64> = figures.map(str::parse).collect::<Result<_, _>>()?;
+        let (most, points) = figures.split_first().context("no figures")?;
+        let swept = !line.contains("netperf");
+        assert_eq!(points.len(), if swept { 2 } else { 1 }, "{line}");
+        let highest = points.iter().copied().fold(0.0, f64::max);
+        ensure!((most - highest).abs() < 0.01 && highest > 0.0, "{line}");
+    }
     Ok(())
 }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use nettoll_core::{
     endpoint::PathKind,
-    matrix::{Asked, Matrix, Mismatch, Preset},
-    report::TestType,
+    matrix::{Asked, Matrix, Mismatch, Preset, Sweep},
+    report::{MSS_BYTES, TestType},
     whole,
 };
 
@@ -22,16 +22,18 @@ use crate::{
     client,
     failure::{Failure, print},
     files,
-    render::{csv, text},
+    render::{csv, perf_tests, text},
 };
 
 const EXAMPLES: &str = "\
 Examples:
   nettoll matrix
   nettoll matrix --tests tcp_rr,udp_rr --paths host-to-host,pod-to-pod,hairpin --network both
+  nettoll matrix --tests tcp_stream --paths host-to-host,pod-to-pod --mss 96..1440:64,9000
   nettoll matrix --preset cni
   nettoll matrix --preset flannel --seconds 20 --out flannel
   nettoll matrix --preset flannel --seconds 20 --out flannel --resume
+  nettoll matrix --preset perf-tests -o csv > netperf.csv
 
 Exit codes: 0 all cells have a valid figure; 1 some have none: the table says which and why, and the
 others are there; 2 wrong usage, or nothing can be measured; 130 interrupted.";
@@ -60,9 +62,14 @@ pub(crate) struct Args {
     )]
     paths: Vec<PathKind>,
     /// Tests and paths by name: cni (node, local pod and remote pod in one small table), flannel
-    /// (host, vxlan and host-gw, with what they lose)
+    /// (host, vxlan and host-gw, with what they lose), perf-tests (the rows and segment sizes of the
+    /// netperf benchmark of kubernetes/perf-tests; -o csv is its layout)
     #[arg(long, value_name = "NAME", conflicts_with_all = ["tests", "paths"])]
     preset: Option<Preset>,
+    /// Segment sizes of tcp_stream, options of TCP included, 88 to 32767: a list, or
+    /// FIRST..LAST:STEP
+    #[arg(long, value_name = "LIST")]
+    mss: Option<Sweep>,
     /// The client's node [default: the inventory's first]
     #[arg(long, value_name = "NAME")]
     from_node: Option<String>,
@@ -103,6 +110,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         tests,
         paths,
         preset,
+        mss,
         from_node,
         to_node,
         network,
@@ -113,6 +121,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         resume,
     } = args;
     let chosen = preset.is_none();
+    let mss_bytes = sizes(mss, preset, &tests)?;
     let asked = Asked {
         preset,
         tests: if chosen { each_once(tests) } else { Vec::new() },
@@ -123,6 +132,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         },
         from_node,
         to_node,
+        mss_bytes,
         seconds,
         pairs,
     };
@@ -140,6 +150,10 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         let client = client.client().await?;
         let inventory = client.inventory().await?;
         let networks = networks(&asked.network, &inventory)?;
+        if let (Some(Preset::PerfTests), [_, _, ..]) = (preset, networks.of(TestType::TcpStream)) {
+            let told = "perf-tests is of one pod network: name it with --network";
+            return Err(Failure::Prerequisite(told.to_owned()));
+        }
         let planned = Matrix::plan(asked, &inventory, |test| networks.of(test))
             .map_err(|error| Failure::Prerequisite(error.to_string()))?;
         let matrix = kept.insert(match earlier {
@@ -163,6 +177,27 @@ fn mismatch(error: Mismatch) -> Failure {
     Failure::Prerequisite(format!("cannot go on: {error}"))
 }
 
+/// The segment sizes that are asked for.
+fn sizes(
+    mss: Option<Sweep>,
+    preset: Option<Preset>,
+    tests: &[TestType],
+) -> Result<Vec<u32>, Failure> {
+    let Some(mss) = mss else {
+        return Ok(preset.map(Preset::mss_bytes).unwrap_or_default());
+    };
+    let swept = match preset {
+        Some(preset) => preset == Preset::PerfTests,
+        None => tests.contains(&TestType::TcpStream),
+    };
+    if !swept {
+        let told = "--mss is of tcp_stream: give it with that test, or with --preset perf-tests";
+        return Err(Failure::Prerequisite(told.to_owned()));
+    }
+    let told = |told| Failure::Prerequisite(format!("--mss: {told}"));
+    mss.within(&MSS_BYTES).map_err(told)
+}
+
 /// In the order in which they come.
 fn each_once<T: PartialEq>(all: Vec<T>) -> Vec<T> {
     let mut once = Vec::new();
@@ -176,6 +211,7 @@ fn each_once<T: PartialEq>(all: Vec<T>) -> Vec<T> {
 
 /// Writes the files and standard output.
 fn show(matrix: &Matrix, output: Format, store: Option<&Store>) -> Result<(), Failure> {
+    let preset = matrix.asked.preset;
     let report = matrix.report();
     let written = match store {
         Some(store) => store.write(matrix, report.as_ref()),
@@ -184,13 +220,16 @@ fn show(matrix: &Matrix, output: Format, store: Option<&Store>) -> Result<(), Fa
     let shown = match (output, &report) {
         (Format::Table, _) => print(text::matrix(matrix, output::style())),
         (Format::Json, Some(report)) => print(files::json(report)?),
+        (Format::Csv, Some(_)) if preset == Some(Preset::PerfTests) => {
+            print(perf_tests::csv(matrix))
+        }
         (Format::Csv, Some(report)) => print(csv::report(report)),
         // Why there is none is told at the end.
         (Format::Json | Format::Csv, None) => Ok(()),
     };
-    if output != Format::Table {
-        for absent in matrix.asked.preset.into_iter().flat_map(Preset::absent) {
-            eprintln!("nettoll: no {}: {}", absent.what, absent.reason);
+    if output != Format::Table || preset == Some(Preset::PerfTests) {
+        for absent in preset.into_iter().flat_map(Preset::absent) {
+            eprintln!("nettoll: without '{}': {}", absent.what, absent.reason);
         }
     }
     shown.and(written.map_err(Failure::from))
@@ -221,5 +260,31 @@ mod tests {
     #[test]
     fn what_is_named_twice_is_measured_once() {
         assert_eq!(each_once(vec!["b", "a", "b"]), ["b", "a"]);
+    }
+
+    #[test]
+    fn segment_sizes_are_those_of_streams() {
+        let asked = |mss: Option<&str>, preset, tests: &[TestType]| {
+            let mss = mss.map(|mss| mss.parse().unwrap());
+            sizes(mss, preset, tests).map_err(|error| error.to_string())
+        };
+        let (streams, requests) = ([TestType::TcpStream], [TestType::TcpRr]);
+        assert_eq!(asked(Some("96,88"), None, &streams), Ok(vec![88, 96]));
+        assert_eq!(asked(None, None, &streams), Ok(Vec::new()));
+        let perf_tests = Some(Preset::PerfTests);
+        let all = asked(None, perf_tests, &streams).unwrap();
+        assert_eq!(
+            (all.len(), all.first(), all.last()),
+            (22, Some(&96), Some(&1440))
+        );
+        assert_eq!(asked(Some("96"), perf_tests, &requests), Ok(vec![96]));
+        for (mss, preset, tests, told) in [
+            ("96", None, &requests, "--mss is of tcp_stream"),
+            ("96", Some(Preset::Cni), &streams, "--mss is of tcp_stream"),
+            ("87", None, &streams, "--mss: 87 is not from 88 to 32767"),
+        ] {
+            let refused = asked(Some(mss), preset, tests).unwrap_err();
+            assert!(refused.contains(told), "{refused}");
+        }
     }
 }

@@ -27,12 +27,7 @@ impl Matrix {
         let mut first = None;
         for wanted in asked.wanted() {
             match paths(&ends, &wanted, networks(wanted.test)) {
-                Ok(paths) => cells.extend(paths.into_iter().map(|path| Cell {
-                    row: wanted.row.map(str::to_owned),
-                    test: wanted.test,
-                    path,
-                    outcome: Outcome::Waiting,
-                })),
+                Ok(paths) => cells.extend(paths.iter().flat_map(|path| asked.cells(&wanted, path))),
                 Err(error) => {
                     let (what, reason) = (wanted.what(), error.to_string());
                     missing.push(Missing { what, reason });
@@ -50,6 +45,25 @@ impl Matrix {
             missing,
             context: None,
         })
+    }
+}
+
+impl Asked {
+    /// The cells of a path: one for each segment size where it is swept.
+    fn cells(&self, wanted: &Wanted, path: &Path) -> Vec<Cell> {
+        let cell = |mss_bytes| Cell {
+            row: wanted.row.map(str::to_owned),
+            test: wanted.test,
+            path: path.clone(),
+            mss_bytes,
+            outcome: Outcome::Waiting,
+        };
+        if wanted.sweep && !self.mss_bytes.is_empty() {
+            let sizes = self.mss_bytes.iter().copied();
+            sizes.map(Some).map(cell).collect()
+        } else {
+            vec![cell(None)]
+        }
     }
 }
 

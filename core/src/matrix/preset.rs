@@ -1,5 +1,7 @@
 //! Tests and paths that people ask for by name.
 
+mod perf_tests;
+
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,8 @@ pub enum Preset {
     Cni,
     /// The nodes' own network beside all pod networks: what flannel's backends lose.
     Flannel,
+    /// The rows of the netperf benchmark of kubernetes/perf-tests, in its layout.
+    PerfTests,
 }
 
 /// One column of a preset's table.
@@ -41,7 +45,7 @@ const CONNECTIONS: Column = Column {
 
 impl Preset {
     /// The presets that exist.
-    pub const ALL: [Self; 2] = [Self::Cni, Self::Flannel];
+    pub const ALL: [Self; 3] = [Self::Cni, Self::Flannel, Self::PerfTests];
 
     /// As users write it.
     #[must_use]
@@ -49,42 +53,80 @@ impl Preset {
         match self {
             Self::Cni => "cni",
             Self::Flannel => "flannel",
+            Self::PerfTests => "perf-tests",
         }
     }
 
-    /// The columns of its table.
+    /// The segment sizes that it is of where no others are asked for.
+    #[must_use]
+    pub fn mss_bytes(self) -> Vec<u32> {
+        match self {
+            Self::Cni | Self::Flannel => Vec::new(),
+            Self::PerfTests => (96..=1_440).step_by(64).collect(),
+        }
+    }
+
+    /// The columns of its table: tests; none where its columns are segment sizes.
     #[must_use]
     pub fn columns(self) -> &'static [Column] {
         match self {
             Self::Cni => &[THROUGHPUT, REQUESTS, CONNECTIONS],
             Self::Flannel => &[THROUGHPUT, REQUESTS],
+            Self::PerfTests => &[],
         }
     }
 
     /// What its table has in other tools and not here, and why.
     pub fn absent(self) -> impl Iterator<Item = Missing> {
-        self.columns().iter().filter_map(|column| {
+        let columns = self.columns().iter();
+        let columns = columns.map(|column| (column.name, column.test));
+        let rows: &[perf_tests::Row] = match self {
+            Self::Cni | Self::Flannel => &[],
+            Self::PerfTests => &perf_tests::ROWS,
+        };
+        let rows = rows.iter().map(|row| (row.label, row.test));
+        columns.chain(rows).filter_map(|(what, test)| {
             Some(Missing {
-                what: column.name.to_owned(),
-                reason: column.test.err()?.to_owned(),
+                what: what.to_owned(),
+                reason: test.err()?.to_owned(),
             })
         })
     }
 
-    /// The rows of its table; one without a name is called as the pod network.
-    fn rows(self) -> &'static [(Option<&'static str>, PathKind)] {
+    /// Its cells.
+    fn wanted(self) -> Vec<Wanted> {
         match self {
-            Self::Cni => &[
+            Self::Cni => self.table(&[
                 (Some("node to node"), PathKind::HostToHost),
                 (Some("local pod to pod"), PathKind::PodToPodSameNode),
                 (Some("pod to remote pod"), PathKind::PodToPod),
                 (Some("local process to process"), PathKind::Loopback),
-            ],
-            Self::Flannel => &[
+            ]),
+            // A row without a name is called as its pod network.
+            Self::Flannel => self.table(&[
                 (Some("host"), PathKind::HostToHost),
                 (None, PathKind::PodToPod),
-            ],
+            ]),
+            Self::PerfTests => perf_tests::ROWS
+                .iter()
+                .filter_map(|row| {
+                    Some(Wanted {
+                        row: Some(row.label),
+                        test: row.test.ok()?,
+                        kind: row.kind,
+                        backends: row.backends,
+                        sweep: row.sweep,
+                    })
+                })
+                .collect(),
         }
+    }
+
+    /// Each of its tests on each of these paths.
+    fn table(self, rows: &[(Option<&'static str>, PathKind)]) -> Vec<Wanted> {
+        let tests = self.columns().iter().filter_map(|column| column.test.ok());
+        let of_test = |test| (rows.iter()).map(move |&(row, kind)| Wanted::new(row, test, kind));
+        tests.flat_map(of_test).collect()
     }
 }
 
@@ -113,34 +155,35 @@ pub(super) struct Wanted {
     pub(super) test: TestType,
     pub(super) kind: PathKind,
     pub(super) backends: Backends,
+    /// There is a cell for each segment size.
+    pub(super) sweep: bool,
 }
 
 impl Wanted {
+    fn new(row: Option<&'static str>, test: TestType, kind: PathKind) -> Self {
+        Self {
+            row,
+            test,
+            kind,
+            backends: Backends::Any,
+            sweep: test == TestType::TcpStream,
+        }
+    }
+
     /// In words.
     pub(super) fn what(&self) -> String {
-        format!("{} {}", self.test, self.kind)
+        let plain = || format!("{} {}", self.test, self.kind);
+        self.row.map_or_else(plain, str::to_owned)
     }
 }
 
 impl Asked {
     /// The cells that are asked for, in their order.
     pub(super) fn wanted(&self) -> Vec<Wanted> {
-        let wanted = |row, test, kind| Wanted {
-            row,
-            test,
-            kind,
-            backends: Backends::Any,
-        };
-        let Some(preset) = self.preset else {
-            let of_test = |&test| (self.paths.iter()).map(move |&kind| wanted(None, test, kind));
-            return self.tests.iter().flat_map(of_test).collect();
-        };
-        let tests = preset
-            .columns()
-            .iter()
-            .filter_map(|column| column.test.ok());
-        let of_test =
-            |test| (preset.rows().iter()).map(move |&(row, kind)| wanted(row, test, kind));
-        tests.flat_map(of_test).collect()
+        if let Some(preset) = self.preset {
+            return preset.wanted();
+        }
+        let kinds = |test| (self.paths.iter()).map(move |&kind| Wanted::new(None, test, kind));
+        self.tests.iter().copied().flat_map(kinds).collect()
     }
 }

@@ -46,7 +46,11 @@ impl Matrix {
             ..self
         };
         for (cell, then) in resumed.cells.iter_mut().zip(earlier.cells) {
-            if (cell.test, &cell.row, &cell.path) != (then.test, &then.row, &then.path) {
+            let what = |cell: &super::Cell| {
+                let (row, path) = (cell.row.clone(), cell.path.clone());
+                (cell.test, row, path, cell.mss_bytes)
+            };
+            if what(cell) != what(&then) {
                 let ends = |cell: &super::Cell| {
                     format!("{} {} → {}", cell.label(), cell.path.from, cell.path.to)
                 };

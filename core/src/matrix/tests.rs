@@ -16,6 +16,7 @@ fn asked() -> Asked {
         network: "both".to_owned(),
         from_node: None,
         to_node: None,
+        mss_bytes: Vec::new(),
         seconds: 2.0,
         pairs: 10,
     }
@@ -140,6 +141,71 @@ fn presets_have_rows_and_columns() {
         assert_eq!(preset.as_str().parse(), Ok(preset));
     }
     assert!("x".parse::<Preset>().unwrap_err().contains("cni, flannel"));
+}
+
+#[test]
+fn segment_sizes_are_swept_in_streams_alone() {
+    let asked = Asked {
+        mss_bytes: vec![96, 1440],
+        paths: vec![PathKind::HostToHost],
+        ..asked()
+    };
+    let matrix = planned(asked.clone(), &inventory()).unwrap();
+    assert_eq!(
+        labels(&matrix),
+        [
+            "tcp_rr host-to-host",
+            "tcp_stream host-to-host MSS 96",
+            "tcp_stream host-to-host MSS 1440",
+        ]
+    );
+    assert_eq!(matrix.job(&matrix.cells[0]).options.mss_bytes, None);
+    assert_eq!(matrix.job(&matrix.cells[1]).options.mss_bytes, Some(96));
+    let other = Asked {
+        mss_bytes: vec![96, 1376],
+        ..asked
+    };
+    let told = planned(other, &inventory()).unwrap().resumed(matrix);
+    let told = told.unwrap_err().to_string();
+    assert!(told.contains("mss_bytes: [96,1440] then"), "{told}");
+}
+
+#[test]
+fn perf_tests_has_its_rows() {
+    let preset = Preset::PerfTests;
+    let asked = Asked {
+        preset: Some(preset),
+        tests: Vec::new(),
+        paths: Vec::new(),
+        mss_bytes: preset.mss_bytes(),
+        ..asked()
+    };
+    let one = ["vxlan".to_owned()];
+    let matrix = Matrix::plan(asked, &inventory(), |_| &one).unwrap();
+    assert_eq!(matrix.missing, []);
+    assert_eq!(matrix.cells.len(), 5 * 22 + 4);
+    assert_eq!(preset.absent().count(), 5 + 4);
+    let ends = |row: &str| {
+        let of_row = |cell: &&Cell| cell.row.as_deref().is_some_and(|it| it.starts_with(row));
+        let cell = matrix.cells.iter().find(of_row).unwrap();
+        format!("{} {} {}", cell.path.kind, cell.path.from, cell.path.to)
+    };
+    for (row, expected) in [
+        (
+            "1 iperf TCP. Same VM using Pod IP",
+            "pod-to-pod-same-node pod/lab/n1-a pod/lab/n1-b",
+        ),
+        ("2 ", "pod-to-service pod/lab/n1-b service/lab/echo:81"),
+        ("3 ", "pod-to-pod pod/lab/n1-a pod/lab/n2-a"),
+        ("4 ", "pod-to-service pod/lab/n1-a service/lab/echo"),
+        ("5 ", "hairpin pod/lab/n1-a service/lab/echo:81"),
+        (
+            "17 netperf. Remote VM using Pod IP",
+            "pod-to-pod pod/lab/n1-a pod/lab/n2-a",
+        ),
+    ] {
+        assert_eq!(ends(row), expected, "{row}");
+    }
 }
 
 #[test]

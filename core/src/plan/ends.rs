@@ -23,6 +23,8 @@ pub enum Backends {
     Any,
     /// On the client's node.
     Near,
+    /// On another node.
+    Far,
 }
 
 impl<'a> Ends<'a> {
@@ -126,7 +128,12 @@ impl<'a> Ends<'a> {
                 match classify(from, &to, network, test, self.inventory) {
                     Ok(route) => {
                         let near = route.client.node == route.server.node;
-                        if route.path.kind == kind && (near || backends == Backends::Any) {
+                        let there = match backends {
+                            Backends::Any => true,
+                            Backends::Near => near,
+                            Backends::Far => !near,
+                        };
+                        if route.path.kind == kind && there {
                             return Ok(route.path);
                         }
                     }
@@ -220,8 +227,11 @@ mod tests {
 
     #[test]
     fn a_near_backend_is_one_on_the_clients_node() {
-        let found = path(PathKind::PodToService, Backends::Near, TestType::TcpStream);
-        assert_eq!(found.as_deref(), Ok("pod/lab/n1-b service/lab/echo:81"));
+        let found = |backends| path(PathKind::PodToService, backends, TestType::TcpStream);
+        let near = found(Backends::Near);
+        assert_eq!(near.as_deref(), Ok("pod/lab/n1-b service/lab/echo:81"));
+        let far = found(Backends::Far);
+        assert_eq!(far.as_deref(), Ok("pod/lab/n1-a service/lab/echo"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use nettoll_core::{
-    matrix::{Asked, Matrix, SCHEMA},
+    matrix::{Asked, Matrix, Preset, SCHEMA},
     report::Report,
 };
 
@@ -15,7 +15,7 @@ use crate::{
     failure::Failure,
     files::{self, Error},
     render::{
-        csv,
+        csv, perf_tests,
         text::{self, Style},
     },
 };
@@ -55,9 +55,10 @@ impl Store {
                 matrix.asked.same_as(asked).map_err(mismatch)?;
                 Ok(Some(matrix))
             }
-            (Some(matrix), false) if matrix.next().is_some() => Err(told(
-                "is of a matrix that was interrupted: go on with --resume, or remove it",
-            )),
+            // What was measured takes long to have again.
+            (Some(matrix), false) if matrix.next().is_some() && matrix.context.is_some() => Err(
+                told("is of a matrix that was interrupted: go on with --resume, or remove it"),
+            ),
             (Some(_), false) => Ok(None),
         }
     }
@@ -107,6 +108,9 @@ impl Store {
             colour: false,
         };
         put("matrix.txt", &text::matrix(matrix, style))?;
+        if matrix.asked.preset == Some(Preset::PerfTests) {
+            put("perf-tests.csv", &perf_tests::csv(matrix))?;
+        }
         if let Some(report) = report {
             put("report.json", &files::json(report)?)?;
             put("report.csv", &csv::report(report))?;

@@ -18,8 +18,8 @@ const NONE: &str = "–";
 /// The whole matrix.
 pub(crate) fn matrix(matrix: &Matrix, style: Style) -> String {
     let mut sections = match matrix.asked.preset {
-        Some(preset) => vec![grid(matrix, preset, style)],
-        None => tests(matrix)
+        Some(preset @ (Preset::Cni | Preset::Flannel)) => vec![grid(matrix, preset, style)],
+        Some(Preset::PerfTests) | None => tests(matrix)
             .into_iter()
             .map(|test| section(matrix, test, style))
             .collect(),
@@ -105,11 +105,10 @@ fn section(matrix: &Matrix, test: TestType, style: Style) -> String {
         .map_or("figure", |figure| figure.metric.as_str());
     let times = cells().any(|cell| cell.run().is_some_and(|run| run.rtt_ns.is_some()));
     let wide = style.width() >= 100;
-    let mut columns = vec![
-        ("path", Align::Left),
-        (metric, Align::Right),
-        ("95 %", Align::Right),
-    ];
+    let sizes = cells().any(|cell| cell.mss_bytes.is_some());
+    let mut columns = vec![("path", Align::Left)];
+    columns.extend(sizes.then_some(("MSS", Align::Right)));
+    columns.extend([(metric, Align::Right), ("95 %", Align::Right)]);
     if times {
         columns.push(("p50", Align::Right));
         columns.extend(wide.then_some(("p99", Align::Right)));
@@ -119,11 +118,10 @@ fn section(matrix: &Matrix, test: TestType, style: Style) -> String {
     for cell in cells() {
         let figure = Figure::of(cell);
         let mean = figure.as_ref().map(Figure::mean);
-        let mut row = vec![
-            cell.path.label(),
-            mean.unwrap_or_else(|| state(cell).to_owned()),
-            or_none(figure.as_ref().and_then(Figure::interval)),
-        ];
+        let mut row = vec![cell.path.label()];
+        row.extend(sizes.then(|| or_none(segment(cell))));
+        row.push(mean.unwrap_or_else(|| state(cell).to_owned()));
+        row.push(or_none(figure.as_ref().and_then(Figure::interval)));
         if times {
             let time =
                 |of: fn(&Run) -> Option<f64>| or_none(cell.run().and_then(of).map(units::time));
@@ -137,12 +135,28 @@ fn section(matrix: &Matrix, test: TestType, style: Style) -> String {
     let foot = "overhead: of the path against host-to-host, within a node against loopback, by pairs \
                 of rounds; 'within' where it was not resolved";
     let told = cells().any(|cell| cell.path.kind.baseline().is_some());
-    let foot = told.then(|| wrapped(foot, style.width(), 2));
-    format!(
-        "{title}\n{}{}",
-        table.render(style.width()),
-        foot.unwrap_or_default()
-    )
+    let mut notes = String::new();
+    if sizes {
+        let note = "MSS: as asked for; in brackets what the path holds, where that is less";
+        notes += &wrapped(note, style.width(), 2);
+    }
+    if told {
+        notes += &wrapped(foot, style.width(), 2);
+    }
+    format!("{title}\n{}{notes}", table.render(style.width()))
+}
+
+/// The segment size that was asked for, and the one that was used where the path holds no larger.
+fn segment(cell: &Cell) -> Option<String> {
+    let asked = cell.mss_bytes?;
+    let used = cell.run().and_then(|run| {
+        let tcp = run.tcp.as_ref()?;
+        Some(tcp.mss_bytes + tcp.option_bytes?)
+    });
+    Some(match used {
+        Some(used) if used != asked => format!("{asked} ({used})"),
+        _ => asked.to_string(),
+    })
 }
 
 /// `10 rounds of 500 ms each, without the probe`.
