@@ -212,7 +212,8 @@ impl Runs {
             .client
             .as_mut()
             .ok_or_else(|| run.not_mine("run a round"))?;
-        let side = client.run(round.sequence, Duration::from_secs_f64(round.seconds))?;
+        let number = round.calibrate.is_none().then_some(round.sequence);
+        let side = client.run(number, Duration::from_secs_f64(round.seconds))?;
         traffic.phase = Phase::Ran(side.clone());
         Ok(side)
     }
@@ -259,6 +260,8 @@ impl Runs {
         };
         (side.programs, side.lost) = self.instruments.counters(&observation, &self.node);
         side.seam_ns = observation.seams.mean_ns();
+        // The server is told of the last round's last request in the one that calibrates.
+        side.exemplars = self.instruments.exemplars(&run.slowest);
         side.stacks = self.instruments.stacks(&mut observation)?;
         if let Some(stacks) = &side.stacks {
             let of = Of::run(&run.spec.path, run.spec.test);

@@ -191,12 +191,16 @@ impl Client {
         self.stamps = stamps;
     }
 
-    /// Makes the traffic of that round of the job. One that broke off says so in its
-    /// `invalid_reason`.
+    /// Makes the traffic of that round of the job, or of one that calibrates. One that broke off says
+    /// so in its `invalid_reason`.
     ///
     /// # Errors
     /// It was stopped, or its thread could not be started.
-    pub(crate) fn run(&mut self, number: u32, length: Duration) -> Result<RoundSide, TrafficError> {
+    pub(crate) fn run(
+        &mut self,
+        number: Option<u32>,
+        length: Duration,
+    ) -> Result<RoundSide, TrafficError> {
         let interval = std::mem::take(&mut self.interval);
         let transactions = self.test != TestType::TcpStream;
         let mut round = Round::new(length, transactions, self.stamps.clone(), interval);

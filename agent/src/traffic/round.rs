@@ -21,8 +21,8 @@ const OVERRUN: Duration = Duration::from_millis(1_200);
 /// A round while it runs.
 #[derive(Debug)]
 pub(super) struct Round {
-    /// Its number in the job.
-    pub(super) number: u32,
+    /// Its number in the job; `None` for one that calibrates, of which nothing is kept.
+    pub(super) number: Option<u32>,
     pub(super) length: Duration,
     /// Fewest transactions from which its figures say anything.
     pub(super) least: u64,
@@ -49,7 +49,7 @@ impl Round {
         interval: Interval,
     ) -> Self {
         Self {
-            number: 0,
+            number: None,
             length,
             least: MIN_TRANSACTIONS,
             stamps,

@@ -125,14 +125,16 @@ impl Requests {
         }
     }
 
-    /// A request was answered.
+    /// A request was answered in that round, or in one of which nothing is kept.
     #[inline]
-    pub(super) fn answered(&mut self, exchange: Exchange, round: u32, stamps: &Stamps) {
+    pub(super) fn answered(&mut self, exchange: Exchange, round: Option<u32>, stamps: &Stamps) {
         // It told the server.
         self.wanted = None;
         let [sent, received] = exchange.stamps_ns;
-        if let Some(place) = self.rank(received - sent) {
-            self.slowest.keep(place, &exchange, Some(round), stamps);
+        if round.is_some()
+            && let Some(place) = self.rank(received - sent)
+        {
+            self.slowest.keep(place, &exchange, round, stamps);
             self.wanted = Some((exchange.sequence, place));
         }
     }

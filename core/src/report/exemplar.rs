@@ -18,7 +18,7 @@ pub struct Exemplar {
     /// From before the send call to after the receive call, by the client's thread.
     pub rtt_ns: u64,
     /// The server's part is in it. Where it is not, the server was not told in time which request to
-    /// keep (the last one of a run never is), or its agent has no probe.
+    /// keep, or its agent has no probe.
     pub joined: bool,
     /// At most so many hops are missing in `hops`: they were overwritten before they were read.
     pub lost_hops: u64,
