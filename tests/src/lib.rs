@@ -14,6 +14,7 @@ pub mod counters;
 pub mod deploy;
 pub mod drops;
 pub mod forwarder;
+pub mod held;
 pub mod loopback;
 pub mod mesh;
 pub mod pods;

@@ -132,6 +132,8 @@ impl Pods {
         let of_server = RunSpec {
             role: Role::Server,
             count_nodes: vec!["n2".to_owned()],
+            // Both are one kernel.
+            sample: false,
             ..spec.clone()
         };
         self.server
