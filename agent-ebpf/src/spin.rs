@@ -1,11 +1,12 @@
 //! Ground truth for the tests: a classifier that holds the CPU for a set time, by the kernel's
-//! clock, and logs how long it really did. Attached to a pod's egress it adds exactly that to
-//! `socket_tx` and to nothing else. It can also drop packets, and logs how many.
+//! clock, and logs how long it really did. It adds exactly that to the stage in which the kernel asks
+//! it: at a pod's egress to `socket_tx`, at the ingress of a bridge's port to `bridge`. It can also drop
+//! packets, and logs how many, and send a clone of each one ahead of it into the CPU's backlog.
 #![no_std]
 #![no_main]
 
 use aya_ebpf::{
-    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
+    bindings::{BPF_F_INGRESS, TC_ACT_SHOT, TC_ACT_UNSPEC},
     helpers::bpf_ktime_get_ns,
     macros::{classifier, map},
     maps::Array,
@@ -26,18 +27,31 @@ static SPUN: Array<[u64; 2]> = Array::with_max_entries(1, 0);
 /// Each of so many packets is dropped, 0 for none; packets seen meanwhile.
 #[map]
 static DROP_EVERY: Array<[u64; 2]> = Array::with_max_entries(1, 0);
+/// Index of the device that a clone of each packet is received on, 0 for none.
+#[map]
+static CLONE_TO: Array<u32> = Array::with_max_entries(1, 0);
 
 /// Some 35 ns each: 140 µs at most.
 const MAX_LOOKS: u32 = 4_000;
 
 #[classifier]
-fn spin(_: TcContext) -> i32 {
+fn spin(packet: TcContext) -> i32 {
+    let _ = send_clone(&packet);
     let _ = hold();
     if drops() == Some(true) {
         TC_ACT_SHOT
     } else {
         TC_ACT_UNSPEC
     }
+}
+
+#[inline(always)]
+fn send_clone(packet: &TcContext) -> Option<()> {
+    let device = *CLONE_TO.get(0)?;
+    if device == 0 {
+        return None;
+    }
+    packet.clone_redirect(device, BPF_F_INGRESS.into()).ok()
 }
 
 #[inline(always)]

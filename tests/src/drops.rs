@@ -12,13 +12,12 @@ use nettoll_core::{
     api::{RunSide, RunSpec},
     hop::{Direction, Side},
     report::{Drops, TestType},
-    stage::{End, Journey, waterfall},
 };
 use nettoll_lab::netns;
 
 use crate::{
     counters::snmp,
-    pods::{Pods, round},
+    pods::{Pods, round, waterfall},
     signal,
 };
 
@@ -27,16 +26,7 @@ use crate::{
 /// # Errors
 /// Where nobody looked, or where rows and losses disagree.
 pub fn rows(spec: &RunSpec, sides: &[&RunSide]) -> Result<Vec<Drops>> {
-    let end = |node, netns| End { node, netns };
-    let found = waterfall(&Journey {
-        sides,
-        devices: &spec.devices,
-        client: end("n1", spec.client.netns),
-        server: end("n2", spec.server.netns),
-        one_kernel: true,
-        rtt_mean_ns: None,
-        requests: 0,
-    });
+    let found = waterfall(spec, sides, None);
     let drops = found.drops.context("nobody looked for drops")?;
     // What is in no row is among the losses alone.
     let lost = (sides.iter()).map(|side| side.lost.get("dropped_by_kernel").unwrap_or(&0));

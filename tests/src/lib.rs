@@ -22,6 +22,7 @@ pub mod promtool;
 pub mod session;
 pub mod spinner;
 pub mod threads;
+pub mod truth;
 
 use std::{
     env, fs,
@@ -100,5 +101,23 @@ pub fn signal(pid: i32, signal: i32) -> Result<()> {
     let failed = unsafe { libc::kill(pid, signal) } != 0;
     let error = std::io::Error::last_os_error();
     ensure!(!failed, "cannot signal {pid}: {error}");
+    Ok(())
+}
+
+/// Waits until all threads of a child are stopped.
+///
+/// # Errors
+/// As waitid(2).
+#[expect(
+    unsafe_code,
+    reason = "the standard library waits for the end of a child alone"
+)]
+pub fn wait_until_stopped(child: i32) -> Result<()> {
+    let mut told = std::mem::MaybeUninit::<libc::siginfo_t>::uninit();
+    let id = libc::id_t::try_from(child)?;
+    // SAFETY: waitid writes what happened into memory that is large enough; nobody reads it.
+    let failed = unsafe { libc::waitid(libc::P_PID, id, told.as_mut_ptr(), libc::WSTOPPED) } != 0;
+    let error = std::io::Error::last_os_error();
+    ensure!(!failed, "cannot wait until {child} stops: {error}");
     Ok(())
 }

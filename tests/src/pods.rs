@@ -5,11 +5,12 @@ use anyhow::{Context as _, Result};
 use nettoll_core::{
     api::{
         FlowTuple, Place, Prepared, ResolveRequest, Resolved, Role, RoundSide, RoundSpec, RunSide,
-        RunSpec, TRAFFIC_PORT_FIRST,
+        RunSpec, TRAFFIC_PORT_FIRST, Times,
     },
     device::Device,
     endpoint::{Path, PathKind},
     report::{Options, TestType},
+    stage::{self, End, Journey, Waterfall},
 };
 use nettoll_lab::{
     Lab, Network,
@@ -203,6 +204,21 @@ impl Pods {
         }
         Ok(())
     }
+}
+
+/// Where the time of a run between the pods went, as a controller derives it.
+#[must_use]
+pub fn waterfall(spec: &RunSpec, sides: &[&RunSide], rtt: Option<&Times>) -> Waterfall {
+    let end = |node, netns| End { node, netns };
+    stage::waterfall(&Journey {
+        sides,
+        devices: &spec.devices,
+        client: end("n1", spec.client.netns),
+        server: end("n2", spec.server.netns),
+        one_kernel: true,
+        rtt_mean_ns: rtt.map(|rtt| rtt.sum_ns as f64 / rtt.count as f64),
+        requests: rtt.map_or(0, |rtt| rtt.count),
+    })
 }
 
 /// A round of half a second.

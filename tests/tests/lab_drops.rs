@@ -2,6 +2,7 @@
 //! kernel's own counters.
 
 use anyhow::{Context as _, Result, ensure};
+use aya::programs::TcAttachType;
 use nettoll_core::{
     api::{RunSide, RunSpec},
     hop::Side,
@@ -122,7 +123,7 @@ fn what_a_queue_has_no_room_for_is_lost_in_it() -> Result<()> {
 #[test]
 fn what_a_classifier_drops_before_the_first_hop_is_lost_in_socket_tx() -> Result<()> {
     let stream = Stream::new()?;
-    let mut classifier = Spinner::attach(&stream.pods.pod(0), "eth0")?;
+    let mut classifier = Spinner::attach(&stream.pods.pod(0), "eth0", TcAttachType::Egress)?;
     classifier.drop_every(200)?;
     let (dropped, client) = stream.run(|| classifier.drop_every(0))?;
     let drops = rows(&stream.spec, &[&client])?;

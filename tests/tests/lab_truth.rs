@@ -1,139 +1,122 @@
-//! Known truth put into the path, and looked for in the report.
+//! Known truth put into the path, and looked for in the report. What makes packets wait is in
+//! `lab_truth_waits.rs`.
 
-use std::{collections::BTreeMap, sync::atomic::Ordering};
+use std::sync::atomic::Ordering;
 
 use anyhow::{Context as _, Result, ensure};
+use aya::programs::TcAttachType;
 use nettoll_core::{
     hop::{Direction, Side},
-    report::{Round, Run, TollMetric},
+    report::{Round, TollMetric},
 };
 use nettoll_lab::{Network, Underlay};
 use nettoll_tests::{
+    counters::run_in,
     forwarder::Forwarder,
-    session::{Session, first, label, stage},
+    session::{PODS, Session, first, followed, stage},
     spinner::Spinner,
+    truth::{Means, check_rises},
 };
 
-const PODS: [&str; 4] = ["--from", "pod/lab/n1-a", "--to", "pod/lab/n2-a"];
-
-/// Means of a stage's mean over several runs, in ns.
-#[derive(Default)]
-struct Means(BTreeMap<String, (f64, u32)>);
-
-impl Means {
-    fn add(&mut self, run: &Run) {
-        for stage in run.stages.iter().flatten() {
-            let (sum, count) = self.0.entry(label(stage)).or_default();
-            *sum += stage.mean_ns;
-            *count += 1;
-        }
-    }
-
-    fn get(&self, name: &str) -> f64 {
-        self.0
-            .get(name)
-            .map_or(f64::NAN, |(sum, count)| sum / f64::from(*count))
-    }
+/// A classifier that spins.
+struct Place {
+    namespace: &'static str,
+    device: &'static str,
+    hook: TcAttachType,
+    spin_ns: u64,
+    /// Which stage has it.
+    stage: &'static str,
 }
 
-/// Checks that the stages in `truth` rose by what they should, ±5 %, and no other by more than
-/// 5 % of the smallest.
-fn check_rises(without: &Means, with: &Means, truth: &[(&str, f64)]) -> Result<()> {
-    let smallest = truth
-        .iter()
-        .map(|(_, rise)| *rise)
-        .fold(f64::INFINITY, f64::min);
-    for name in with.0.keys() {
-        let rise = with.get(name) - without.get(name);
-        match truth.iter().find(|(known, _)| known == name) {
-            Some((_, true_rise)) => {
-                println!("{name}: rose by {rise:.0} ns, in truth by {true_rise:.0}");
-                ensure!(
-                    (rise / true_rise - 1.0).abs() <= 0.05,
-                    "{name}: {rise} of {true_rise}"
-                );
-            }
-            None => ensure!(rise.abs() <= 0.05 * smallest, "{name} moved by {rise} ns"),
-        }
-    }
-    for (name, _) in truth {
-        ensure!(with.0.contains_key(*name), "no stage '{name}'");
-    }
-    Ok(())
-}
+/// Four stages of one way, each with a time of its own, so that none is taken for another one's. By the
+/// kernel's source (net/core/dev.c):
+/// - `__dev_queue_xmit` asks classifiers before it traces `net_dev_queue`: `socket_tx`;
+/// - `process_backlog` takes packets in the order in which `netif_rx` put them there. The first
+///   classifier has a clone of each packet received by a device that nobody looks at, before the packet
+///   itself is transmitted: what the softirq does for the clone the packet waits for, in the `backlog`
+///   of its own receiving device;
+/// - `__netif_receive_skb_core` asks classifiers after it traced `netif_receive_skb`, and before a
+///   bridge's or a protocol's receive function: `bridge` where the device is a port, `decap` where the
+///   packet is for a tunnel.
+const PLACES: [Place; 4] = [
+    Place {
+        namespace: "nettoll-n1-a",
+        device: "eth0",
+        hook: TcAttachType::Egress,
+        spin_ns: 100_000,
+        stage: "client request socket_tx eth0",
+    },
+    Place {
+        namespace: "nettoll-n1-a",
+        device: AHEAD,
+        hook: TcAttachType::Ingress,
+        spin_ns: 90_000,
+        stage: "client request backlog vethn1-a",
+    },
+    Place {
+        namespace: "nettoll-n1",
+        device: "vethn1-a",
+        hook: TcAttachType::Ingress,
+        spin_ns: 80_000,
+        stage: "client request bridge cni0",
+    },
+    Place {
+        namespace: "nettoll-n2",
+        device: "eth0",
+        hook: TcAttachType::Ingress,
+        spin_ns: 70_000,
+        stage: "server request decap flannel.1",
+    },
+];
+
+/// The device that clones are received by.
+const AHEAD: &str = "ahead";
 
 #[test]
-fn a_held_packet_is_on_the_wire_and_nowhere_else() -> Result<()> {
-    let session = Session::up(Network::Vxlan, Underlay::Tap)?;
-    let forwarder = Forwarder::start(&session.lab)?;
-    let lanes = [&forwarder.request, &forwarder.response];
+fn spinning_classifiers_are_each_in_their_stage_and_nowhere_else() -> Result<()> {
+    let session = Session::up(Network::Vxlan, Underlay::Veth)?;
+    for command in ["link add ahead type bridge", "link set ahead up"] {
+        let words: Vec<_> = ["ip"].into_iter().chain(command.split(' ')).collect();
+        run_in("nettoll-n1-a", &words, "")?;
+    }
+    let attach = |place: &Place| Spinner::attach(place.namespace, place.device, place.hook);
+    let mut spinners = PLACES.iter().map(attach).collect::<Result<Vec<_>>>()?;
+    spinners[0].send_clones_to(AHEAD)?;
+    // The clones end there.
+    spinners[1].drop_every(1)?;
+
     let mut means = [Means::default(), Means::default()];
-    // Sums over the repeats of the mean time that a frame was held, by lane.
-    let mut held_ns = [[0.0; 2]; 2];
+    let mut truth = PLACES.map(|place| (place.stage, 0.0));
     const REPEATS: usize = 2;
     for _ in 0..REPEATS {
-        // One way longer than the other, so that no time is taken for the other way's.
-        for (state, hold_ns) in [[0, 0], [2_000_000, 1_600_000]].into_iter().enumerate() {
-            for (lane, hold_ns) in lanes.into_iter().zip(hold_ns) {
-                lane.hold_ns.store(hold_ns, Ordering::Relaxed);
-                lane.take_mean_ns();
+        for (state, means) in means.iter_mut().enumerate() {
+            for (spinner, place) in spinners.iter_mut().zip(&PLACES) {
+                spinner.spin(place.spin_ns * state as u64)?;
+                spinner.take_mean_ns()?;
             }
-            // At 3.6 ms a round trip, 110 of them in each of the ten rounds.
-            let arguments = ["--type", "udp_rr", "--seconds", "4", "--probe", "on"];
-            let report = session.test(&[&PODS[..], &arguments].concat())?;
-            let run = first(&report)?;
-            ensure!(run.lost == Some(0), "lost {:?}", run.lost);
-            means[state].add(run);
-            for (held, lane) in held_ns[state].iter_mut().zip(lanes) {
-                *held += lane.take_mean_ns() / REPEATS as f64;
+            let report = session.test(&followed(PODS, "path_cost", "1"))?;
+            means.add(first(&report)?.stages.as_deref().unwrap_or_default());
+            for (spinner, (_, spun_ns)) in spinners.iter_mut().zip(&mut truth) {
+                let (mean_ns, packets) = spinner.take_mean_ns()?;
+                ensure!((packets > 0) == (state > 0), "spun for {packets} packets");
+                *spun_ns += mean_ns / REPEATS as f64;
             }
         }
     }
     let [without, with] = means;
-    let truth = [
-        ("client request wire eth0", held_ns[1][0] - held_ns[0][0]),
-        ("server response wire eth0", held_ns[1][1] - held_ns[0][1]),
-    ];
     check_rises(&without, &with, &truth)
-}
-
-#[test]
-fn a_spinning_classifier_is_in_socket_tx_and_nowhere_else() -> Result<()> {
-    let session = Session::up(Network::Vxlan, Underlay::Veth)?;
-    let mut spinner = Spinner::attach("nettoll-n1-a", "eth0")?;
-    let mut means = [Means::default(), Means::default()];
-    let mut spun_ns = [0.0; 2];
-    const REPEATS: usize = 3;
-    for _ in 0..REPEATS {
-        for (state, spin_ns) in [0, 100_000].into_iter().enumerate() {
-            spinner.spin(spin_ns)?;
-            spinner.take_mean_ns()?;
-            let arguments = ["--type", "path_cost", "--seconds", "1", "--probe", "on"];
-            let report = session.test(&[&PODS[..], &arguments].concat())?;
-            means[state].add(first(&report)?);
-            let (mean, packets) = spinner.take_mean_ns()?;
-            ensure!((packets > 0) == (spin_ns > 0), "spun for {packets} packets");
-            spun_ns[state] += mean / REPEATS as f64;
-        }
-    }
-    let [without, with] = means;
-    check_rises(
-        &without,
-        &with,
-        &[("client request socket_tx eth0", spun_ns[1])],
-    )
 }
 
 #[test]
 fn a_dropped_packet_is_lost_and_not_fast() -> Result<()> {
     let session = Session::up(Network::Vxlan, Underlay::Tap)?;
     let forwarder = Forwarder::start(&session.lab)?;
-    let arguments = ["--type", "udp_rr", "--seconds", "1", "--probe", "on"];
-    let whole = session.test(&[&PODS[..], &arguments].concat())?;
+    let arguments = followed(PODS, "udp_rr", "1");
+    let whole = session.test(&arguments)?;
     forwarder.request.drop_every.store(200, Ordering::Relaxed);
     let before = forwarder.request.dropped.load(Ordering::Relaxed);
     // Lost packets make a run invalid: exit code 1, and a report that says why.
-    let output = session.nettoll(&[&["test", "-o", "json"], &PODS[..], &arguments].concat())?;
+    let output = session.nettoll(&[&["test", "-o", "json"], &arguments[..]].concat())?;
     let report = serde_json::from_slice(&output.stdout)
         .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
     let dropped = forwarder.request.dropped.load(Ordering::Relaxed) - before;

@@ -1,0 +1,121 @@
+//! Packets that wait for a known time, each kind of wait in its stage and in no other.
+
+use std::{
+    sync::atomic::Ordering,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use nettoll_core::{api::RoundSpec, report::TestType};
+use nettoll_lab::{Network, Underlay};
+use nettoll_tests::{
+    forwarder::Forwarder,
+    pods::{Pods, round, waterfall},
+    session::{PODS, Session, first, followed},
+    signal,
+    truth::{Means, check_rises},
+    wait_until_stopped,
+};
+
+#[test]
+fn a_held_packet_is_on_the_wire_and_nowhere_else() -> Result<()> {
+    let session = Session::up(Network::Vxlan, Underlay::Tap)?;
+    let forwarder = Forwarder::start(&session.lab)?;
+    let lanes = [&forwarder.request, &forwarder.response];
+    let mut means = [Means::default(), Means::default()];
+    // Sums over the repeats of the mean time that a frame was held, by lane.
+    let mut held_ns = [[0.0; 2]; 2];
+    const REPEATS: usize = 2;
+    for _ in 0..REPEATS {
+        // One way longer than the other, so that no time is taken for the other way's.
+        for (state, hold_ns) in [[0, 0], [2_000_000, 1_600_000]].into_iter().enumerate() {
+            for (lane, hold_ns) in lanes.into_iter().zip(hold_ns) {
+                lane.hold_ns.store(hold_ns, Ordering::Relaxed);
+                lane.take_mean_ns();
+            }
+            // At 3.6 ms a round trip, 110 of them in each of the ten rounds.
+            let report = session.test(&followed(PODS, "udp_rr", "4"))?;
+            let run = first(&report)?;
+            ensure!(run.lost == Some(0), "lost {:?}", run.lost);
+            means[state].add(run.stages.as_deref().unwrap_or_default());
+            for (held, lane) in held_ns[state].iter_mut().zip(lanes) {
+                *held += lane.take_mean_ns() / REPEATS as f64;
+            }
+        }
+    }
+    let [without, with] = means;
+    let truth = [
+        ("client request wire eth0", held_ns[1][0] - held_ns[0][0]),
+        ("server response wire eth0", held_ns[1][1] - held_ns[0][1]),
+    ];
+    check_rises(&without, &with, &truth)
+}
+
+/// How long the receiver sleeps at a time: far longer than all the round trips between two naps.
+const NAP: Duration = Duration::from_millis(150);
+/// How long it is awake between.
+const AWAKE: Duration = Duration::from_millis(1);
+
+/// How long after a round was asked for it has begun at the latest.
+const BEGUN: Duration = Duration::from_millis(100);
+
+/// Stops a child again and again until so long from now; how long it was stopped, in all.
+fn put_to_sleep(child: i32, time: Duration) -> Result<Duration> {
+    let (begin, mut slept) = (Instant::now(), Duration::ZERO);
+    thread::sleep(BEGUN);
+    while let Some(left) = time.checked_sub(begin.elapsed()) {
+        signal(child, libc::SIGSTOP)?;
+        // Its threads may run on for milliseconds.
+        wait_until_stopped(child)?;
+        let stopped = Instant::now();
+        thread::sleep(NAP.min(left));
+        signal(child, libc::SIGCONT)?;
+        slept += stopped.elapsed();
+        thread::sleep(AWAKE);
+    }
+    Ok(slept)
+}
+
+#[test]
+fn what_a_receiver_sleeps_is_in_socket_rx_and_nowhere_else() -> Result<()> {
+    let pods = Pods::up()?;
+    let server = i32::try_from(pods.server.id())?;
+    let mut means = [Means::default(), Means::default()];
+    let mut asleep_ns = 0.0;
+    for (means, sleeps) in means.iter_mut().zip([false, true]) {
+        let spec = pods.spec(TestType::UdpRr)?;
+        pods.begin_run(&spec)?;
+        let round = RoundSpec {
+            seconds: 3.0,
+            ..round(true)
+        };
+        let ((client, slept), _) = pods.between_marks(&spec.id, [&round, &round], || {
+            thread::scope(|scope| {
+                let run = scope.spawn(|| pods.run(&spec.id, &round));
+                // The last nap ends with the round.
+                let time = Duration::from_secs_f64(round.seconds);
+                let slept = match sleeps {
+                    true => put_to_sleep(server, time)?,
+                    false => Duration::ZERO,
+                };
+                Ok((
+                    run.join().ok().context("the run's thread panicked")??,
+                    slept,
+                ))
+            })
+        })?;
+        ensure!(client.lost == 0, "lost {}", client.lost);
+        let sides = pods.finish(&spec.id)?;
+        let found = waterfall(&spec, &[&sides[0], &sides[1]], client.rtt.as_ref());
+        means.add(&found.stages);
+        asleep_ns = slept.as_nanos() as f64 / client.transactions as f64;
+        pods.end_run(&spec.id)?;
+    }
+    let [without, with] = means;
+    check_rises(
+        &without,
+        &with,
+        &[("server request socket_rx eth0", asleep_ns)],
+    )
+}
