@@ -16,10 +16,27 @@ pub(super) struct Streams {
     called_ms: Option<u64>,
     /// Since when pairs wait, by id.
     waiting: HashMap<u64, u64>,
-    /// Until when nodes pay, by name.
-    paying: HashMap<String, u64>,
-    /// Until when the cluster pays.
-    cluster_pays: u64,
+    /// What nodes still pay for, by name.
+    debts: HashMap<String, Debt>,
+    /// What the cluster still pays for.
+    cluster: Debt,
+}
+
+/// Bits that a budget pays for from a time on: by the budget of today, whatever it was then.
+#[derive(Clone, Copy, Debug, Default)]
+struct Debt {
+    bits: u64,
+    since_ms: u64,
+}
+
+impl Debt {
+    /// What is left of it.
+    fn left(self, bits_per_second: u64, now_ms: u64) -> u64 {
+        let ms = now_ms.saturating_sub(self.since_ms);
+        let paid = u128::from(ms) * u128::from(bits_per_second.max(1)) / 1_000;
+        self.bits
+            .saturating_sub(u64::try_from(paid).unwrap_or(u64::MAX))
+    }
 }
 
 /// A stream that may begin.
@@ -87,8 +104,9 @@ impl State {
     /// no pod network to measure.
     #[must_use]
     pub fn due_streams(&self, now_ms: u64) -> Vec<StreamOrder> {
-        let streams = &self.streams;
-        if streams.cluster_pays > now_ms {
+        let (streams, settings) = (&self.streams, &self.plan.settings);
+        let of_cluster = settings.stream_cluster_bits_per_second;
+        if streams.cluster.left(of_cluster, now_ms) > 0 {
             return Vec::new();
         }
         let mut waiting: Vec<(u64, u64)> = streams
@@ -102,15 +120,16 @@ impl State {
             let members = self.plan.members();
             let ends = [members.get(pair.from)?, members.get(pair.to)?];
             let free = |end: &Member| {
-                let pays = streams.paying.get(&end.name);
-                end.pod.is_some() && pays.is_none_or(|&until| until <= now_ms)
+                let debt = streams.debts.get(&end.name);
+                let left = |debt: &Debt| debt.left(settings.stream_node_bits_per_second, now_ms);
+                end.pod.is_some() && debt.map_or(0, left) == 0
             };
             let [from, to] = ends;
             (free(from) && free(to)).then(|| StreamOrder {
                 pair: id,
                 from: Arc::clone(from),
                 to: Arc::clone(to),
-                seconds: self.plan.settings.stream_seconds,
+                seconds: settings.stream_seconds,
             })
         });
         orders.collect()
@@ -131,19 +150,24 @@ impl State {
         now_ms: u64,
     ) {
         let settings = &self.plan.settings;
-        let until = |bits_per_second: u64| {
-            let ms = u128::from(bits) * 1_000 / u128::from(bits_per_second.max(1));
-            now_ms.saturating_add(u64::try_from(ms).unwrap_or(u64::MAX))
-        };
         let streams = &mut self.streams;
-        streams.paying.retain(|_, until| *until > now_ms);
+        let of_node = settings.stream_node_bits_per_second;
+        streams
+            .debts
+            .retain(|_, debt| debt.left(of_node, now_ms) > 0);
+        let since_ms = now_ms;
         for end in [&order.from, &order.to] {
-            let until = until(settings.stream_node_bits_per_second);
-            streams.paying.insert(end.name.clone(), until);
+            streams
+                .debts
+                .insert(end.name.clone(), Debt { bits, since_ms });
         }
         // Several end while the cluster pays: each adds its own.
-        let own = until(settings.stream_cluster_bits_per_second) - now_ms;
-        streams.cluster_pays = streams.cluster_pays.max(now_ms).saturating_add(own);
+        let of_cluster = settings.stream_cluster_bits_per_second;
+        let left = streams.cluster.left(of_cluster, now_ms);
+        streams.cluster = Debt {
+            bits: left.saturating_add(bits),
+            since_ms,
+        };
         let index = self.ids.get(&order.pair);
         if let Some(stream) = result.filter(|stream| *stream != Stream::default())
             && let Some(state) = index.and_then(|&index| self.pairs.get_mut(index))
@@ -160,7 +184,7 @@ impl State {
             .waiting
             .retain(|pair, _| ids.contains_key(pair));
         self.streams
-            .paying
+            .debts
             .retain(|node, _| members.contains_key(node));
     }
 }

@@ -89,6 +89,23 @@ fn streams_are_paid_for() {
 }
 
 #[test]
+fn a_raised_budget_pays_for_what_was_carried_before() {
+    let mut state = state(2, &Settings::default());
+    state.call_streams(0);
+    state.call_streams(DAY_MS);
+    let order = state.due_streams(0).remove(0);
+    state.begin_stream(order.pair);
+    // 2,000 s of the default budget, 2 s of the new one.
+    state.end_stream(&order, None, 20_000_000_000, 0);
+    assert!(state.due_streams(1_999_999).is_empty());
+    let more = with(|s| s.stream_node_bits_per_second = 10_000_000_000);
+    state.plan_for(&cluster(2), &more);
+    state.call_streams(2 * DAY_MS);
+    assert!(state.due_streams(1_999).is_empty());
+    assert!(!state.due_streams(2_000).is_empty());
+}
+
+#[test]
 fn what_a_stream_says_holds_for_a_day() {
     let mut state = state(2, &Settings::default());
     state.call_streams(0);
