@@ -50,7 +50,7 @@ pub(crate) use self::{
     settings::{Settings, Tier},
     stamps::Stamps,
     trail::Mark,
-    way::Way,
+    way::{Way, near},
 };
 use self::{
     calibration::Cost, counts::Counts, devices::Devices, drops::Drops, kernel::KernelError,

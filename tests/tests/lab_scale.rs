@@ -24,8 +24,8 @@ use nettoll_tests::{
     require_root,
 };
 
-/// Virtual cables of one node beside those of its pods.
-const CABLES: usize = 200;
+/// Virtual cables of one node beside those of its pods: more than the probe has places for.
+const CABLES: usize = 300;
 /// Runs one after another.
 const RUNS: usize = 50;
 /// Every so many of them samples stacks.
@@ -105,7 +105,7 @@ fn run(pods: &Pods, number: usize) -> Result<()> {
 }
 
 #[test]
-fn fifty_runs_on_a_node_of_two_hundred_cables_leave_nothing_behind() -> Result<()> {
+fn fifty_runs_on_a_node_of_three_hundred_cables_leave_nothing_behind() -> Result<()> {
     let pods = Pods::up()?;
     let _cables = plug_in()?;
     // What is loaded, or begun, once.

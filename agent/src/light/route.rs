@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use nettoll_core::{
     api::{FlowTuple, LightEdge, LightWatch, Protocol, ResolveRequest, Resolved, UserTimes},
-    device::{Device, DeviceKind},
     endpoint::PathKind,
     hop::Side,
     report::Stage,
@@ -12,7 +11,7 @@ use nettoll_core::{
 
 use crate::{
     path::Node,
-    probe::{Stamps, Way},
+    probe::{Stamps, Way, near},
     runs::{Runs, Watch},
     traffic::now_ns,
 };
@@ -84,7 +83,7 @@ impl Route {
         let now = now_ns();
         if !matches!(&self.known, Some((asked_ns, _)) if now.saturating_sub(*asked_ns) < FRESH_NS) {
             let mut resolved = node.resolve(&self.ask).map_err(|error| error.to_string())?;
-            keep_near(&mut resolved.devices);
+            resolved.devices = near(&resolved.devices).cloned().collect();
             self.known = Some((now, resolved));
         }
         let nodes = [node.name().to_owned()];
@@ -132,26 +131,9 @@ impl Route {
     }
 }
 
-/// Leaves other pods' veths out: a node may have more than the probe has room for.
-fn keep_near(devices: &mut Vec<Device>) {
-    let ends: Vec<_> = devices
-        .iter()
-        .filter(|device| device.endpoint)
-        .flat_map(|device| [Some(device.id), device.peer])
-        .flatten()
-        .collect();
-    devices.retain(|device| {
-        device.kind != DeviceKind::Veth
-            || device.underlay
-            || ends.contains(&device.id)
-            || device.peer.is_some_and(|peer| ends.contains(&peer))
-    });
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use nettoll_core::device::DeviceId;
+    use nettoll_core::device::{Device, DeviceId, DeviceKind};
 
     fn device(netns: u32, ifindex: u32, kind: DeviceKind, peer: Option<(u32, u32)>) -> Device {
         Device {
@@ -193,7 +175,7 @@ mod tests {
         let mut all = near.to_vec();
         all.push(device(1, 8, DeviceKind::Veth, None));
         all.push(device(1, 9, DeviceKind::Veth, Some((3, 2))));
-        keep_near(&mut all);
-        assert_eq!(all, near);
+        let kept: Vec<_> = super::near(&all).cloned().collect();
+        assert_eq!(kept, near);
     }
 }

@@ -16,7 +16,7 @@ use nettoll_core::{
     device::{Device, DeviceKind},
 };
 
-use super::{FlowId, Probe, ProbeError, Way};
+use super::{FlowId, Probe, ProbeError, Way, devices::MAX_DEVICES};
 
 impl Probe {
     /// Follows a flow over the devices of the way's `nodes`, and to the first event on another
@@ -27,7 +27,7 @@ impl Probe {
         let ours = |device: &Device| way.nodes.contains(&device.node);
         // Where packets begin and end, at the client and at the server.
         let (mut begin, mut end) = ([NO_DEVICE; 2], [NO_DEVICE; 2]);
-        for device in way.devices {
+        for device in way.within(MAX_DEVICES) {
             self.devices.learn(device);
             let encrypts = device.kind == DeviceKind::Wireguard;
             let flags = if ours(device) {
