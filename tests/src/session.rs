@@ -28,6 +28,9 @@ const PAUSE: Duration = Duration::from_secs(15);
 /// The first pods of both nodes.
 pub const PODS: [&str; 2] = ["pod/lab/n1-a", "pod/lab/n2-a"];
 
+/// Arguments for who counts packets and compares no times.
+pub const BRIEF: [&str; 4] = ["--warmup-ms", "20", "--sample-hz", "0"];
+
 /// The arguments of a test between two endpoints in which every round has the probe.
 #[must_use]
 pub fn followed<'a>([from, to]: [&'a str; 2], test: &'a str, seconds: &'a str) -> [&'a str; 10] {

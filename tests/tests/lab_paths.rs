@@ -16,7 +16,7 @@ use nettoll_core::{
 use nettoll_lab::{Network, Underlay, netns};
 use nettoll_tests::{
     output_of,
-    session::{Session, first, followed, label, requests},
+    session::{BRIEF, Session, first, followed, label, requests},
 };
 
 /// A path, what answers there, and the stages of its two directions.
@@ -141,9 +141,6 @@ fn check(case: &Case, run: &Run) -> Result<()> {
     ensure!((0.98..=1.02).contains(&closure), "closure {closure}");
     Ok(())
 }
-
-/// Packets are counted here, and no times compared.
-const BRIEF: [&str; 4] = ["--warmup-ms", "20", "--sample-hz", "0"];
 
 /// Measures round trips on the path, and checks their stages.
 fn measure(session: &Session, case: &Case) -> Result<()> {

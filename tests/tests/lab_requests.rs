@@ -13,7 +13,7 @@ use nettoll_core::{
 use nettoll_lab::{Network, Underlay};
 use nettoll_tests::{
     forwarder::Forwarder,
-    session::{PODS, Session, first, followed, requests},
+    session::{BRIEF, PODS, Session, first, followed, requests},
 };
 
 /// How many requests a run keeps.
@@ -145,7 +145,7 @@ fn a_single_request_passes_what_all_of_them_pass() -> Result<()> {
         ["node/n1", "node/n1"],
     ] {
         for test in ["tcp_rr", "udp_rr"] {
-            let report = session.packets(&followed(path, test, "1"))?;
+            let report = session.packets(&[&followed(path, test, "1")[..], &BRIEF].concat())?;
             let run = first(&report)?;
             check_stages(run).with_context(|| format!("{test} {path:?}"))?;
         }
