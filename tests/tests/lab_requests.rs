@@ -84,7 +84,7 @@ fn the_requests_that_were_held_are_the_slowest_and_show_where() -> Result<()> {
     // rounds, in which nothing is kept.
     let chosen: BTreeSet<u64> = (2_000..).step_by(100).take(2 * KEPT).collect();
     for (lane, direction) in lanes {
-        lane.hold_ns.store(10_000_000, Ordering::Relaxed);
+        lane.hold_ns.store(20_000_000, Ordering::Relaxed);
         lock(&lane.hold_only).clone_from(&chosen);
         for test in ["tcp_rr", "udp_rr"] {
             let report = session.test(&followed(PODS, test, "2"))?;
