@@ -9,14 +9,13 @@ use nettoll_core::{
     endpoint::PathKind,
     matrix::{Asked, Matrix, Mismatch, Preset, Sweep},
     report::{MSS_BYTES, TestType},
-    whole,
 };
 
 use self::store::Store;
 use super::{
     output::{self, Format},
     run,
-    toll::{networks, seconds},
+    toll::{Between, networks},
 };
 use crate::{
     client,
@@ -70,22 +69,12 @@ pub(crate) struct Args {
     /// FIRST..LAST:STEP
     #[arg(long, value_name = "LIST")]
     mss: Option<Sweep>,
-    /// The client's node [default: the inventory's first]
-    #[arg(long, value_name = "NAME")]
-    from_node: Option<String>,
-    /// The server's node [default: the inventory's next]
-    #[arg(long, value_name = "NAME")]
-    to_node: Option<String>,
+    #[command(flatten)]
+    between: Between,
     /// The pod network: a name, 'both' for all of them, or 'default' (all for path_cost and the
     /// preset flannel, else vxlan)
     #[arg(long, default_value = "default", value_name = "NAME")]
     network: String,
-    /// Measured time of one run over all its rounds
-    #[arg(long, default_value = "5", value_name = "N", value_parser = seconds)]
-    seconds: f64,
-    /// Pairs of rounds in which a path is compared with its baseline
-    #[arg(long, default_value_t = 10, value_name = "N", value_parser = whole(10..=1000))]
-    pairs: u32,
     /// What to write to standard output
     #[arg(
         short,
@@ -111,11 +100,8 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         paths,
         preset,
         mss,
-        from_node,
-        to_node,
+        between,
         network,
-        seconds,
-        pairs,
         output,
         out,
         resume,
@@ -130,11 +116,11 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             Some(Preset::Flannel) if network == "default" => "both".to_owned(),
             _ => network,
         },
-        from_node,
-        to_node,
+        from_node: between.from_node,
+        to_node: between.to_node,
         mss_bytes,
-        seconds,
-        pairs,
+        seconds: between.seconds,
+        pairs: between.pairs,
     };
     if let Some(directory) = &out {
         output::prepare(directory)?;

@@ -9,27 +9,34 @@ use nettoll_core::{
 use super::{output, run};
 use crate::{client, failure::Failure, render::text};
 
+/// Two nodes, and how long is measured between them.
+#[derive(Debug, clap::Args)]
+pub(super) struct Between {
+    /// The client's node [default: the inventory's first]
+    #[arg(long, value_name = "NAME")]
+    pub(super) from_node: Option<String>,
+    /// The server's node [default: the inventory's next]
+    #[arg(long, value_name = "NAME")]
+    pub(super) to_node: Option<String>,
+    /// Measured time of one run over all its rounds
+    #[arg(long, default_value = "5", value_name = "N", value_parser = seconds)]
+    pub(super) seconds: f64,
+    /// Pairs of rounds in which a path is compared with its baseline
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = whole(10..=1000))]
+    pub(super) pairs: u32,
+}
+
 /// Arguments of `nettoll toll`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     client: client::ControllerArgs,
-    /// The client's node [default: the inventory's first]
-    #[arg(long, value_name = "NAME")]
-    from_node: Option<String>,
-    /// The server's node [default: the inventory's next]
-    #[arg(long, value_name = "NAME")]
-    to_node: Option<String>,
+    #[command(flatten)]
+    between: Between,
     /// The pod network: a name, 'both' for all of them, or 'default' (all for path_cost, vxlan
     /// for the other tests)
     #[arg(long, default_value = "default", value_name = "NAME")]
     network: String,
-    /// Measured time of one run over all its rounds
-    #[arg(long, default_value = "5", value_name = "N", value_parser = seconds)]
-    seconds: f64,
-    /// Pairs of rounds in which a path is compared with its baseline
-    #[arg(long, default_value_t = 10, value_name = "N", value_parser = whole(10..=1000))]
-    pairs: u32,
     /// The tests, separated by commas: tcp_stream, tcp_rr, udp_rr, path_cost
     #[arg(
         long,
@@ -49,11 +56,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let Args {
         client,
-        from_node,
-        to_node,
+        between,
         network,
-        seconds,
-        pairs,
         mut tests,
         sample_hz,
         output,
@@ -66,13 +70,13 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         let inventory = client.inventory().await?;
         let Networks { path_cost, others } = networks(&network, &inventory)?;
         let job = TollJob {
-            from_node,
-            to_node,
+            from_node: between.from_node,
+            to_node: between.to_node,
             path_cost_networks: path_cost,
             networks: others,
             tests,
-            seconds,
-            pairs,
+            seconds: between.seconds,
+            pairs: between.pairs,
             sample_hz,
         };
         run::job(&client, &Job::Toll(job), &output, text::report).await

@@ -38,7 +38,10 @@ impl FromStr for Sweep {
                 Some((first, rest)) => {
                     let (last, step) = rest.split_once(':').ok_or_else(bad)?;
                     let (first, last, step) = (number(first)?, number(last)?, number(step)?);
-                    if step == 0 || first > last {
+                    if first > last {
+                        return Err(format!("'{}' ends before it begins", part.trim()));
+                    }
+                    if step == 0 {
                         return Err(bad());
                     }
                     // One more than is allowed, to see that there are more.
@@ -76,19 +79,14 @@ mod tests {
 
     #[test]
     fn what_is_none_is_told() {
-        for text in [
-            "",
-            "x",
-            "96..",
-            "96..1440",
-            "96..1440:0",
-            "9..1:1",
-            "-1",
-            "1,,2",
-        ] {
+        for text in ["", "x", "96..", "96..1440", "96..1440:0", "-1", "1,,2"] {
             let told = text.parse::<Sweep>().unwrap_err();
             assert!(told.contains("is no list of numbers"), "{text}: {told}");
         }
+        assert_eq!(
+            "96,9..1:1".parse::<Sweep>().unwrap_err(),
+            "'9..1:1' ends before it begins"
+        );
         let told = "0..4294967295:1".parse::<Sweep>().unwrap_err();
         assert!(told.contains("more than 512"), "{told}");
         let few: Sweep = "87,88".parse().unwrap();
