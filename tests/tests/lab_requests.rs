@@ -95,12 +95,15 @@ fn the_requests_that_were_held_are_the_slowest_and_show_where() -> Result<()> {
             ensure!(kept.len() == KEPT, "{} are kept", kept.len());
             ensure!(kept.is_sorted_by(|a, b| a.rtt_ns >= b.rtt_ns));
             let held_of = lock(&lane.held_of);
+            let mut truth = 0.0;
             for exemplar in kept {
                 let held_ns = held_of.get(&exemplar.sequence).copied();
                 let told = || format!("{test}, held {held_ns:?} ns: {}", shown(exemplar));
-                let held_ns = held_ns.context("it was not held").with_context(told)?;
-                check_held(exemplar, direction, held_ns as f64).with_context(told)?;
+                truth += held_ns.context("it was not held").with_context(told)? as f64;
+                check_whole(exemplar).with_context(told)?;
             }
+            let told = || kept.iter().map(shown).collect::<Vec<_>>().join("\n");
+            check_held(kept, direction, truth).with_context(told)?;
         }
         // With none chosen, all would be held.
         lane.hold_ns.store(0, Ordering::Relaxed);
@@ -112,23 +115,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// All of the time that it was held is in that direction's `wire`, ±5 %, and no other stage has any.
-fn check_held(exemplar: &Exemplar, direction: Direction, held_ns: f64) -> Result<()> {
-    check_whole(exemplar)?;
-    let mut on_the_wire = 0.0;
-    for hop in &exemplar.hops {
-        let ns = hop.stage_ns.unwrap_or_default() as f64;
-        if hop.direction == direction && hop.stage.as_deref() == Some("wire") {
-            on_the_wire += ns;
-        } else {
-            ensure!(ns < 0.05 * held_ns, "{ns} ns in {:?}", hop.stage);
+/// All of the time that they were held is in that direction's `wire`, ±5 %, and no other stage has any.
+/// Of all together: one of them may really have waited elsewhere besides, for a processor that the
+/// hypervisor took.
+fn check_held(kept: &[Exemplar], direction: Direction, held_ns: f64) -> Result<()> {
+    let mut took: BTreeMap<(Direction, &str), f64> = BTreeMap::new();
+    for hop in kept.iter().flat_map(|exemplar| &exemplar.hops) {
+        if let (Some(stage), Some(ns)) = (&hop.stage, hop.stage_ns) {
+            *took.entry((hop.direction, stage)).or_default() += ns as f64;
         }
     }
-    println!("{}: {on_the_wire:.0} of {held_ns:.0} ns", exemplar.sequence);
+    let on_the_wire = took.remove(&(direction, "wire")).unwrap_or_default();
+    println!("{direction:?}: {on_the_wire:.0} of {held_ns:.0} ns");
     ensure!(
         (on_the_wire / held_ns - 1.0).abs() <= 0.05,
-        "{on_the_wire} ns on the wire"
+        "{on_the_wire} ns on the wire, held for {held_ns}"
     );
+    let elsewhere = took.iter().find(|(_, ns)| **ns >= 0.05 * held_ns);
+    ensure!(elsewhere.is_none(), "{elsewhere:?}, held for {held_ns}");
     Ok(())
 }
 
@@ -162,10 +166,10 @@ fn a_single_request_passes_what_all_of_them_pass() -> Result<()> {
 type Passed = BTreeMap<(Direction, String), usize>;
 
 /// A hairpin's packets go by way of the bridge's own device while it confirms the pod's address (docs/paths.md).
-fn by_the_bridge(run: &Run, hop: &ExemplarHop) -> bool {
+fn by_the_bridge(run: &Run, device: Option<&str>, stage: &str) -> bool {
     run.path.kind == PathKind::Hairpin
-        && hop.device.as_deref() == Some("cni0")
-        && matches!(hop.stage.as_deref(), Some("forward" | "qdisc"))
+        && device == Some("cni0")
+        && ["forward", "qdisc"].contains(&stage)
 }
 
 /// The requests that were kept pass the stages that the probe counted all requests in: in other
@@ -177,7 +181,8 @@ fn check_stages(run: &Run) -> Result<()> {
     for row in run.stages.iter().flatten() {
         let key = (row.direction, row.stage.clone());
         *all.entry(key.clone()).or_default() += 1;
-        if row.packets.is_some_and(|packets| packets > made / 2) {
+        let counts = !by_the_bridge(run, row.device.as_deref(), &row.stage);
+        if counts && row.packets.is_some_and(|packets| packets > made / 2) {
             *usual.entry(key).or_default() += 1;
         }
     }
@@ -201,7 +206,7 @@ fn check_stages(run: &Run) -> Result<()> {
         let mut passed = Passed::new();
         for hop in &exemplar.hops {
             if let Some(stage) = &hop.stage
-                && !by_the_bridge(run, hop)
+                && !by_the_bridge(run, hop.device.as_deref(), stage)
             {
                 *passed.entry((hop.direction, stage.clone())).or_default() += 1;
             }
