@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use nettoll_core::{api::RoundSpec, report::TestType};
 use nettoll_lab::{Network, Underlay};
 use nettoll_tests::{
+    counters::run_in,
     forwarder::Forwarder,
     pods::{Pods, round, waterfall},
     session::{PODS, Session, first, followed},
@@ -118,4 +119,48 @@ fn what_a_receiver_sleeps_is_in_socket_rx_and_nowhere_else() -> Result<()> {
         &with,
         &[("server request socket_rx eth0", asleep_ns)],
     )
+}
+
+/// What lets a frame through at a time: its rate in bits per second, and the room for one frame.
+const RATE: u32 = 100_000;
+
+/// Bytes of a request's frame as the queue counts them: Ethernet, IPv4, UDP and its 64 bytes.
+const FRAME_BYTES: u32 = 14 + 20 + 8 + 64;
+
+#[test]
+fn what_waits_in_a_queue_is_in_qdisc_and_nowhere_else() -> Result<()> {
+    let pods = Pods::up()?;
+    let tc = |command: &str| {
+        let words: Vec<_> = ["tc"].into_iter().chain(command.split(' ')).collect();
+        run_in(&pods.pod(0), &words, "")
+    };
+    let mut means = [Means::default(), Means::default()];
+    let mut round_trips_ns = [0.0; 2];
+    for ((means, mean_ns), waits) in means.iter_mut().zip(&mut round_trips_ns).zip([false, true]) {
+        if waits {
+            tc(&format!(
+                "qdisc add dev eth0 root tbf rate {RATE}bit burst 200b limit 10kb"
+            ))?;
+        }
+        let spec = pods.spec(TestType::UdpRr)?;
+        pods.begin_run(&spec)?;
+        let round = RoundSpec {
+            seconds: 3.0,
+            ..round(true)
+        };
+        let (client, _) = pods.round(&spec.id, &round)?;
+        ensure!(client.lost == 0, "lost {}", client.lost);
+        let sides = pods.finish(&spec.id)?;
+        let found = waterfall(&spec, &[&sides[0], &sides[1]], client.rtt.as_ref());
+        means.add(&found.stages);
+        let rtt = client.rtt.context("no round trips")?;
+        *mean_ns = rtt.sum_ns as f64 / rtt.count as f64;
+        pods.end_run(&spec.id)?;
+    }
+    // One after another, each request waits until there are tokens for it: a frame's time at that rate
+    // is between any two, of which the rest of the round trip is a part.
+    let frame_ns = f64::from(FRAME_BYTES * 8) / f64::from(RATE) * 1e9;
+    let [without, with] = means;
+    let queued_ns = frame_ns - round_trips_ns[0];
+    check_rises(&without, &with, &[("client request qdisc eth0", queued_ns)])
 }

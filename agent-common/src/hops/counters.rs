@@ -37,7 +37,8 @@ pub enum Loss {
     EdgesFull = 1,
     /// A packet on the wire was overwritten before it arrived.
     WireTaken = 2,
-    /// The time since the last hop is negative or above [`STALE_NS`].
+    /// A followed packet was not seen to end: the time since its last hop is negative or above
+    /// [`STALE_NS`], or its address is a new packet's.
     Stale = 3,
     /// A transmit function's end without its begin, or too deep a nest.
     Nesting = 4,

@@ -65,16 +65,18 @@ fn count(
     if state.counted == 0 {
         return None;
     }
+    let origin = state.origin[follow::way(flow.direction)];
     let same = packet.filter(|packet| {
         packet.generation == state.generation
             && packet.flow == flow.flow
             && packet.direction == flow.direction
             && packet.sequence == headers.sequence
+            && !is_sent_again(skb, packet, config, origin)
     });
     let last = match same {
         Some(packet) if packet.state == PACKET_PASSED => return None,
         Some(packet) => packet.last,
-        None => first_hop(skb, config, state.origin[follow::way(flow.direction)])?,
+        None => first_hop(skb, config, origin)?,
     };
     let bytes = headers.payload(skb, network_header)?;
     here.matched(ProgramCode::Free);
@@ -96,6 +98,21 @@ fn count(
     // Without room it is among the losses alone.
     let _ = add(&key, &one);
     Some(())
+}
+
+/// Whether it is where its way begins, though the followed one was further on: the same bytes are sent
+/// again, at the same address. TCP clones what it sends into the place beside the original
+/// (`skb_clone` of an fclone), which is free again once the clone before was received, often without an
+/// event.
+#[inline(always)]
+fn is_sent_again(skb: Skb, packet: &PacketSlot, config: &'static Config, origin: u16) -> bool {
+    if packet.last >> 4 == origin {
+        return false;
+    }
+    let device = skb.device();
+    device.ifindex() != 0
+        && follow::look_up(device, device.key(config), config)
+            .is_some_and(|known| known.flags != 0 && known.index == origin)
 }
 
 /// The hop before the first one of a packet that is on its way there.

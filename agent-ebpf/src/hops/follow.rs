@@ -134,6 +134,17 @@ impl Point<'_> {
         self.device.flags & flags != 0
     }
 
+    /// It is where packets come in on the underlay device, and no later than that hop there.
+    #[inline(always)]
+    fn comes_in_after(&self, last: u16) -> bool {
+        let received = matches!(
+            self.event,
+            EventCode::NetifRx | EventCode::GroReceive | EventCode::Receive
+        );
+        let earlier_here = last >> 4 == self.device.index && last < self.code;
+        received && self.on(DEVICE_UNDERLAY) && !earlier_here
+    }
+
     #[inline(always)]
     fn lose(&mut self, reason: Loss) {
         self.here.lose(reason);
@@ -205,11 +216,21 @@ pub(crate) fn hop(
             slot.last = point.code;
             return None;
         }
-        // A lifetime starts anew at its flow's first device: the address was freed without an event
-        // and belongs to a new packet.
-        let anew = role.begins && state.origin[way(slot.direction)] == device.index;
-        if slot.state == PACKET_MOVING && !anew && point.on(DEVICE_OWN) {
-            return pass(slot, state, &mut point);
+        // A lifetime starts anew where packets of its flow come in, from either end or the wire: the
+        // address was freed without an event and belongs to a new packet.
+        let from_end = role.begins && state.origin.contains(&device.index);
+        let anew = from_end || point.comes_in_after(slot.last);
+        if slot.state == PACKET_MOVING {
+            if !anew && point.on(DEVICE_OWN) {
+                return pass(slot, state, &mut point);
+            }
+            if anew {
+                point.lose(if slot.last & 0xF == EventCode::GroReceive as u16 {
+                    Loss::Merged
+                } else {
+                    Loss::Stale
+                });
+            }
         }
     }
     begin(skb, key, slot, &mut point)

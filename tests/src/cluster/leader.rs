@@ -51,17 +51,30 @@ fn page(address: SocketAddr) -> Result<String> {
     Ok(answer)
 }
 
-/// The value of the first series with this name and all these parts of its labels, if it has any.
-///
-/// # Errors
-/// Where there is none.
-pub fn value(text: &str, name: &str, parts: &[&str]) -> Result<f64> {
-    let line = text.lines().find(|line| {
+/// The values of all series with this name and all these parts of their labels, if any.
+fn values(text: &str, name: &str, parts: &[&str]) -> Result<Vec<f64>> {
+    let lines = text.lines().filter(|line| {
         line.strip_prefix(name)
             .is_some_and(|rest| rest.starts_with(['{', ' ']))
             && parts.iter().all(|part| line.contains(part))
     });
-    let line = line.with_context(|| format!("no {name} {parts:?} in\n{text}"))?;
-    let value = line.rsplit(' ').next().context("no value")?;
-    Ok(value.parse()?)
+    let value = |line: &str| Ok(line.rsplit(' ').next().context("no value")?.parse()?);
+    lines.map(value).collect()
+}
+
+/// The value of the first of these series.
+///
+/// # Errors
+/// Where there is none.
+pub fn value(text: &str, name: &str, parts: &[&str]) -> Result<f64> {
+    let first = values(text, name, parts)?.first().copied();
+    first.with_context(|| format!("no {name} {parts:?} in\n{text}"))
+}
+
+/// What they add up to, 0 where there is none.
+///
+/// # Errors
+/// Where one has no value.
+pub fn sum(text: &str, name: &str, parts: &[&str]) -> Result<f64> {
+    Ok(values(text, name, parts)?.iter().sum())
 }
