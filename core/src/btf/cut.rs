@@ -75,6 +75,17 @@ impl Cut<'_> {
             .map_or((path, None), |(a, b)| (a, Some(b)));
         let members = self.whole.entry(id).or_default();
         members.insert(first.as_bytes().to_vec());
+        // It may lie in a member without a name, whose type may have one.
+        let ty = self.btf.get(id)?;
+        for index in 0..ty.count as usize {
+            let at = ty.at + 12 + 12 * index;
+            if self.btf.string(self.btf.word(at)?)?.is_empty() {
+                let inner = self.btf.plain(self.btf.word(at + 4)?)?;
+                if self.btf.member(inner, first, 0)?.is_some() {
+                    self.keep(inner, first)?;
+                }
+            }
+        }
         if let Some(rest) = rest
             && let Some((_, ty)) = self.btf.member(id, first, 0)?
         {
