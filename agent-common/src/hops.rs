@@ -37,8 +37,11 @@ pub struct Cpu {
     pub counters: Counters,
     /// Calls that are open on it.
     pub nest: Nest,
+    /// Not 0 where a followed packet with payload was received for a socket here, and no socket has
+    /// told since that it has data of such a one.
+    pub delivered: u64,
     /// Fills the cache line.
-    pub fill: [u64; 4],
+    pub fill: [u64; 1],
 }
 
 const _: () = {
@@ -59,7 +62,7 @@ const _: () = {
     assert!(size_of::<Frame>() == 40);
     assert!(size_of::<Nest>() == 8 + 40 * NESTING);
     assert!(size_of::<Counters>() == 8 * (2 * PROGRAMS + LOSSES));
-    assert!(size_of::<Cpu>() == size_of::<Counters>() + size_of::<Nest>() + 32);
+    assert!(size_of::<Cpu>() == size_of::<Counters>() + size_of::<Nest>() + 16);
     assert!(size_of::<Cpu>().is_multiple_of(64));
 };
 

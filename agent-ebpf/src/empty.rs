@@ -33,6 +33,7 @@ empty! {
     netif_rx raw_netif_rx,
     napi_gro_receive_entry raw_napi_gro_receive_entry,
     netif_receive_skb raw_netif_receive_skb,
+    sk_data_ready raw_sk_data_ready,
 }
 
 #[panic_handler]

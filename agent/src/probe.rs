@@ -135,6 +135,8 @@ pub(crate) struct Hooks {
     /// `skb_copy_datagram_iovec` and `consume_skb`: the end of packets that no traffic thread
     /// stamps (streams).
     pub(crate) copy: bool,
+    /// `sk_data_ready`: the parts of what follows the last receive, where one message is outstanding.
+    pub(crate) ready: bool,
 }
 
 impl Hooks {
@@ -142,6 +144,7 @@ impl Hooks {
         match program {
             "net_dev_xmit" => self.exact,
             "skb_copy_datagram_iovec" | "consume_skb" => self.copy,
+            "sk_data_ready" => self.ready,
             _ => true,
         }
     }

@@ -23,6 +23,7 @@ mod http;
 mod interval;
 mod path_cost;
 mod plan;
+mod reading;
 mod recorder;
 mod round;
 mod rr;

@@ -331,8 +331,21 @@ pub struct Times {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UserStage {
-    /// Receive on the endpoint's device → stamp after the receive call.
+    /// Receive on the endpoint's device → stamp after the receive call, in one.
     SocketRx,
+    /// The same in a test that tells its parts, of a message of which nobody saw the socket tell that
+    /// it has the data.
+    SocketUnsplit,
+    /// Receive on the endpoint's device → the socket tells so, and what a receive call takes that
+    /// finds data there.
+    SocketWork,
+    /// Receive on the endpoint's device → the socket tells so, of a packet that came while a system
+    /// call had the socket to itself.
+    SocketBacklog,
+    /// The socket tells so → the receive call, where that comes later.
+    SocketQueue,
+    /// The socket tells so → stamp after the receive call, where that was called before.
+    Wakeup,
     /// Stamp after the receive call → stamp before the next send call.
     Responder,
     /// `http_rr`: a name → its addresses.
@@ -376,7 +389,7 @@ pub struct RunSide {
     /// entering the next up to its own, with nothing between. `None` where it was not measured.
     #[serde(default)]
     pub seam_ns: Option<f64>,
-    /// `socket_rx` and `responder`.
+    /// The parts of `socket_rx`, and `responder`.
     pub user_times: Vec<UserTimes>,
     /// What this agent's traffic threads kept of the slowest requests (`tcp_rr`, `udp_rr`).
     #[serde(default)]

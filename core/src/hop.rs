@@ -24,6 +24,13 @@ pub enum Event {
     Receive,
     /// `skb_copy_datagram_iovec`.
     Copy,
+    /// `sk_data_ready`: the socket told that it has the packet's data.
+    DataReady,
+    /// The same, where the packet waited in the socket's backlog because a system call had the
+    /// socket to itself.
+    BacklogReady,
+    /// The traffic thread's stamp before its receive call, where that came after the data.
+    UserRead,
     /// The traffic thread's stamp after its receive call.
     UserReceive,
 }
@@ -41,6 +48,9 @@ impl Event {
             Self::GroReceive => "gro_receive",
             Self::Receive => "receive",
             Self::Copy => "copy",
+            Self::DataReady => "data_ready",
+            Self::BacklogReady => "backlog_ready",
+            Self::UserRead => "user_read",
             Self::UserReceive => "user_receive",
         }
     }

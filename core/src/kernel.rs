@@ -32,6 +32,7 @@ pub struct Tracepoint {
 }
 
 const SKB: &str = "struct sk_buff *";
+const SOCK: &str = "struct sock *";
 const DEVICE: &str = "struct net_device *";
 
 const fn tracepoint(
@@ -50,7 +51,7 @@ const fn tracepoint(
 
 /// All of them, in the order of the programs' codes (`agent-common`).
 #[rustfmt::skip]
-pub const TRACEPOINTS: [Tracepoint; 9] = [
+pub const TRACEPOINTS: [Tracepoint; 10] = [
     tracepoint("net_dev_queue",           &[SKB],                Some(Event::Queue),      "a packet enters a device's queue"),
     tracepoint("net_dev_start_xmit",      &[SKB, DEVICE],        Some(Event::StartXmit),  "a device starts to send"),
     tracepoint("net_dev_xmit",            &[SKB, "int", DEVICE], Some(Event::Xmit),       "a device's send call returns"),
@@ -60,6 +61,7 @@ pub const TRACEPOINTS: [Tracepoint; 9] = [
     tracepoint("skb_copy_datagram_iovec", &[SKB],                Some(Event::Copy),       "data is copied to a reader"),
     tracepoint("consume_skb",             &[SKB],                None,                    "a packet is done"),
     tracepoint("kfree_skb",               &[SKB],                None,                    "a packet is dropped"),
+    tracepoint("sk_data_ready",           &[SOCK],               Some(Event::DataReady),  "a socket has data"),
 ];
 
 /// The hooks whose programs look at a packet's headers, and at which device it is on.
@@ -81,6 +83,9 @@ const DEVICES: &[&str] = &[
     "kfree_skb",
     "net_dev_start_xmit",
 ];
+
+/// Those that look at a socket.
+const SOCKETS: &[&str] = &["sk_data_ready"];
 
 /// A member of a kernel structure that programs read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +116,7 @@ const fn member(
 
 /// All of them.
 #[rustfmt::skip]
-pub const MEMBERS: [Member; 10] = [
+pub const MEMBERS: [Member; 14] = [
     member("sk_buff", "dev", "OFF_SKB_DEV", PACKETS),
     member("sk_buff", "len", "OFF_SKB_LEN", PACKETS),
     member("sk_buff", "head", "OFF_SKB_HEAD", PACKETS),
@@ -122,6 +127,10 @@ pub const MEMBERS: [Member; 10] = [
     member("net_device", "nd_net.net", "OFF_DEV_NET", DEVICES),
     member("net", "ns.inum", "OFF_NET_INUM", DEVICES),
     member("skb_shared_info", "gso_segs", "OFF_SHINFO_GSO_SEGS", PACKETS),
+    member("sock", "__sk_common.skc_addrpair", "OFF_SOCK_ADDRESSES", SOCKETS),
+    member("sock", "__sk_common.skc_portpair", "OFF_SOCK_PORTS", SOCKETS),
+    member("sock", "sk_protocol", "OFF_SOCK_PROTOCOL", SOCKETS),
+    member("sock", "sk_lock.owned", "OFF_SOCK_OWNED", SOCKETS),
 ];
 
 /// Why a kernel's tracepoint is not the one that a program was written for.
@@ -204,7 +213,12 @@ pub(crate) mod tests {
         for (release, bytes) in KERNELS {
             assert!(bytes.len() < 12 << 10, "{release}: {} bytes", bytes.len());
             let kernel = kernel(release);
-            for tracepoint in TRACEPOINTS {
+            // What came with 6.4 is told of by what a report lacks without it.
+            let there = TRACEPOINTS.into_iter().filter(|it| {
+                let old = release == "6.1" && it.name == "sk_data_ready";
+                !old || !matches!(it.check(&kernel), Err(Mismatch::Absent))
+            });
+            for tracepoint in there {
                 let checked = tracepoint.check(&kernel);
                 checked.unwrap_or_else(|error| panic!("{release}: {}: {error}", tracepoint.name));
             }
@@ -227,6 +241,8 @@ pub(crate) mod tests {
             ("net_device", "ifindex", [216, 224, 224]),
             ("net_device", "nd_net.net", [1272, 280, 264]),
             ("net", "ns.inum", [144, 136, 280]),
+            ("sock", "__sk_common.skc_addrpair", [0, 0, 0]),
+            ("sock", "__sk_common.skc_portpair", [12, 12, 12]),
         ] {
             let found = KERNELS.map(|(release, _)| kernel(release).offset(structure, member));
             let found = found.map(|offset| offset.unwrap());

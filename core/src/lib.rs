@@ -7,7 +7,8 @@
 //!    where a path outside of the cluster goes.
 //! 2. [`api`]: what controller and agent say to each other to measure it, and [`version`]: which of
 //!    them understand each other.
-//! 3. [`hop`] and [`stage`]: kernel events of one packet, and the stages between them.
+//! 3. [`hop`] and [`stage`]: kernel events of one packet, and the stages between them; [`arrival`]:
+//!    the last of these, between a device and the thread that reads.
 //! 4. [`component`]: what a CPU sample's stack was busy with; [`stacks`]: the samples of all runs
 //!    added up by path, and [`pprof`]: as other tools read them.
 //! 5. [`histogram`] and [`stats`]: distributions that merge, means with intervals.
@@ -30,6 +31,7 @@
 
 pub mod annotation;
 pub mod api;
+pub mod arrival;
 pub mod btf;
 pub mod change;
 pub mod component;

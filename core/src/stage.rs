@@ -16,8 +16,10 @@
 //! several stages at once. It is told as what it is, under its hops' names, and those stages are
 //! named as absent: see `stage/gap.rs`. There is no closure then, and nothing is derived.
 //!
-//! **After the last receive** all is in `socket_rx`, which the traffic thread measured. Edges to
-//! the copy or to the thread lie within it; they stand for it only where the thread measured none.
+//! **After the last receive** all is in `socket_rx` and its parts (`socket_backlog`, `socket_queue`,
+//! `wakeup`), which the traffic thread measured. Edges to the copy or to the thread lie within them;
+//! they stand for them only where the thread measured none. Where the hook is missing that tells the
+//! parts, `socket_rx` is whole; a message of which it told nothing is under its hops' names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -136,8 +138,12 @@ pub fn waterfall(journey: &Journey<'_>) -> Waterfall {
 /// The stages that begin or end at a hook, of which at least some are absent where it is missing.
 #[must_use]
 pub fn at_hook(hook: &str) -> Vec<&'static str> {
-    let event = Tracepoint::named(hook).and_then(|hook| hook.event);
-    event.map(table::stages_at).unwrap_or_default()
+    match Tracepoint::named(hook).and_then(|hook| hook.event) {
+        // Without it these are in `socket_rx`, which is whole.
+        Some(Event::DataReady) => table::OF_SOCKET.to_vec(),
+        Some(event) => table::stages_at(event),
+        None => Vec::new(),
+    }
 }
 
 /// Devices may be listed once for each end of the path: what either listing says holds.
@@ -161,14 +167,14 @@ fn one_way(
 ) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     let mut user_times: Vec<_> = (journey.sides.iter())
-        .flat_map(|side| &side.user_times)
-        .filter(|user| user.direction == direction && user.times.count > 0)
+        .flat_map(|side| side.user_times.iter().map(move |user| (*side, user)))
+        .filter(|(_, user)| user.direction == direction && user.times.count > 0)
         .collect();
-    // `socket_rx`, then `responder`.
-    user_times.sort_by_key(|user| user.stage);
+    // `socket_rx` and its parts, then `responder`.
+    user_times.sort_by_key(|(_, user)| user.stage);
     let received = user_times
         .iter()
-        .any(|user| user.stage == UserStage::SocketRx);
+        .any(|(_, user)| end_of(user.stage).is_some());
     let within_socket_rx =
         |edge: &Edge| received && matches!(edge.to.event, Event::Copy | Event::UserReceive);
     let edges: Vec<&Edge> = (journey.sides.iter())
@@ -189,7 +195,7 @@ fn one_way(
             None => rows.push(row.with(edge)),
         }
     }
-    for user in user_times {
+    for (of, user) in user_times {
         let end = match user.side {
             Side::Client => journey.client,
             Side::Server => journey.server,
@@ -199,16 +205,24 @@ fn one_way(
             .and_then(|hop| devices.get(&hop.device))
             .or_else(|| (devices.values()).find(|it| it.endpoint && it.id.netns == end.netns));
         let mut row = user_row(user, device);
-        if user.stage == UserStage::SocketRx
-            && let Some(hop) = last
+        let told = !of.missing.iter().any(|it| it.hook == "sk_data_ready");
+        if let Some(hop) = last
+            && let Some(event) = end_of(user.stage)
         {
-            let read = Hop {
-                event: Event::UserReceive,
-                ..hop
+            let end = Hop { event, ..hop };
+            let gap = match user.stage {
+                // Now and then there is one: with it nothing is absent that is not without it.
+                UserStage::SocketBacklog => gaps.are_there(hop, end),
+                // Two in one: where that hook is there, this is no `socket_rx` as the others are.
+                UserStage::SocketUnsplit if told => true,
+                _ => gaps.are_between(hop, end),
             };
-            if gaps.are_between(hop, read) {
-                row = row.renamed(table::by_hops(hop, read, devices));
+            if gap {
+                row = row.renamed(table::by_hops(hop, end, devices));
             }
+        }
+        if user.stage == UserStage::SocketUnsplit && !told {
+            gaps.leave_whole();
         }
         match rows.iter_mut().find(|known| known.is_same_stage(&row)) {
             Some(known) => known.add_times(&user.times),
@@ -216,6 +230,16 @@ fn one_way(
         }
     }
     rows
+}
+
+/// The hop that ends a stage which begins with the last receive.
+fn end_of(stage: UserStage) -> Option<Event> {
+    match stage {
+        UserStage::SocketRx | UserStage::SocketUnsplit => Some(Event::UserReceive),
+        UserStage::SocketWork => Some(Event::DataReady),
+        UserStage::SocketBacklog => Some(Event::BacklogReady),
+        _ => None,
+    }
 }
 
 /// Where the way ends in a namespace: a node receives a packet on several devices there, one after

@@ -22,10 +22,12 @@ pub enum ProgramCode {
     Consume = 7,
     /// On `kfree_skb`.
     Free = 8,
+    /// On `sk_data_ready`.
+    Ready = 9,
 }
 
 /// How many programs there are.
-pub const PROGRAMS: usize = 9;
+pub const PROGRAMS: usize = 10;
 
 /// Why something was not counted.
 #[repr(u8)]

@@ -281,7 +281,7 @@ fn transmit(slot: &mut PacketSlot, state: &FlowState, now: u64, point: &mut Poin
 
 /// A packet's way ends at the receive on its flow's last device, where this is one.
 #[inline(always)]
-fn deliver(packet: &mut PacketSlot, state: &mut FlowState, point: &Point<'_>) {
+fn deliver(packet: &mut PacketSlot, state: &mut FlowState, point: &mut Point<'_>) {
     if !point.role.ends {
         return;
     }
@@ -289,6 +289,7 @@ fn deliver(packet: &mut PacketSlot, state: &mut FlowState, point: &Point<'_>) {
     if state.terminal[way] == point.device.index {
         if packet.bytes != 0 {
             state.received_ns[way] = packet.last_ns;
+            *point.here.delivered = 1;
         }
         packet.state = PACKET_DELIVERED;
     }

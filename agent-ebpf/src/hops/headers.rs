@@ -112,8 +112,8 @@ fn flow(start: &Start) -> Option<Headers> {
     };
     Some(Headers {
         key: FlowKey {
-            source: mapped(start, 12),
-            destination: mapped(start, 16),
+            source: mapped(address_at(start, 12)),
+            destination: mapped(address_at(start, 16)),
             source_port: u16_at(start, 20),
             destination_port: u16_at(start, 22),
             protocol: u32::from(protocol),
@@ -123,9 +123,13 @@ fn flow(start: &Start) -> Option<Headers> {
     })
 }
 
+#[inline(always)]
+fn address_at(start: &Start, at: usize) -> [u8; 4] {
+    [start[at], start[at + 1], start[at + 2], start[at + 3]]
+}
+
 /// An IPv4 address as an IPv4-mapped IPv6 address.
 #[inline(always)]
-fn mapped(start: &Start, at: usize) -> [u8; 16] {
-    let (a, b, c, d) = (start[at], start[at + 1], start[at + 2], start[at + 3]);
+pub(crate) fn mapped([a, b, c, d]: [u8; 4]) -> [u8; 16] {
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, a, b, c, d]
 }

@@ -5,8 +5,9 @@
 //! crate's root's affair: `tp_btf.rs`, `raw_tp.rs`.
 
 use aya_ebpf::helpers::bpf_probe_read_kernel_buf;
+use nettoll_agent_common::hops::FlowKey;
 
-use crate::{key, member};
+use crate::{headers, key, member};
 
 macro_rules! offsets {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
@@ -39,6 +40,14 @@ offsets! {
     OFF_NET_INUM,
     /// `skb_shared_info.gso_segs`
     OFF_SHINFO_GSO_SEGS,
+    /// `sock.__sk_common.skc_addrpair`
+    OFF_SOCK_ADDRESSES,
+    /// `sock.__sk_common.skc_portpair`
+    OFF_SOCK_PORTS,
+    /// `sock.sk_protocol`
+    OFF_SOCK_PROTOCOL,
+    /// `sock.sk_lock.owned`
+    OFF_SOCK_OWNED,
     /// Not 0 where `kfree_skb` has a reason as its third argument.
     TELLS_REASONS,
 }
@@ -126,6 +135,37 @@ impl Device {
     pub(crate) fn netns(self) -> u32 {
         let net: *const u8 = member(self.0, &OFF_DEV_NET);
         member(net, &OFF_NET_INUM)
+    }
+}
+
+/// A `struct sock`.
+#[derive(Clone, Copy)]
+pub(crate) struct Sock(pub(crate) *const u8);
+
+impl Sock {
+    /// Whether a system call has it to itself: packets that come meanwhile wait in its backlog.
+    #[inline(always)]
+    pub(crate) fn is_owned(self) -> bool {
+        let owned: i32 = member(self.0, &OFF_SOCK_OWNED);
+        owned != 0
+    }
+
+    /// The key of the packets that come to it: a connected socket of IPv4 has one.
+    #[inline(always)]
+    pub(crate) fn arriving(self) -> FlowKey {
+        let addresses: u64 = member(self.0, &OFF_SOCK_ADDRESSES);
+        let ports: u32 = member(self.0, &OFF_SOCK_PORTS);
+        let protocol: u16 = member(self.0, &OFF_SOCK_PROTOCOL);
+        // The other end's first; of the ports that one alone is in network order.
+        let [a, b, c, d, e, f, g, h] = addresses.to_ne_bytes();
+        let [high, low, own_0, own_1] = ports.to_ne_bytes();
+        FlowKey {
+            source: headers::mapped([a, b, c, d]),
+            destination: headers::mapped([e, f, g, h]),
+            source_port: u16::from_be_bytes([high, low]),
+            destination_port: u16::from_ne_bytes([own_0, own_1]),
+            protocol: u32::from(protocol),
+        }
     }
 }
 

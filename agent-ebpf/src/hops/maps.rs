@@ -97,6 +97,7 @@ pub(crate) struct Here {
     cpu: u32,
     pub(crate) counters: &'static mut Counters,
     pub(crate) nest: &'static mut Nest,
+    pub(crate) delivered: &'static mut u64,
 }
 
 impl Here {
@@ -105,12 +106,18 @@ impl Here {
     pub(crate) fn run(program: ProgramCode) -> Option<Self> {
         // SAFETY: a helper without arguments.
         let cpu = unsafe { bpf_get_smp_processor_id() };
-        let Cpu { counters, nest, .. } = of_cpu(cpu)?;
+        let Cpu {
+            counters,
+            nest,
+            delivered,
+            ..
+        } = of_cpu(cpu)?;
         counters.programs[program as usize].runs += 1;
         Some(Self {
             cpu,
             counters,
             nest,
+            delivered,
         })
     }
 

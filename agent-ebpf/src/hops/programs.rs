@@ -20,9 +20,9 @@ use nettoll_agent_common::hops::{EventCode, NO_REASON, ProgramCode};
 use crate::{
     Context, drops, follow,
     follow::Role,
-    kernel::{self, Device, Skb},
+    kernel::{self, Device, Skb, Sock},
     maps::Here,
-    nest, tracepoint,
+    nest, ready, tracepoint,
 };
 
 /// The licence that the helpers ask for.
@@ -91,6 +91,14 @@ fn skb_copy_datagram_iovec(ctx: Context) {
         return;
     };
     let _ = follow::copied(Skb(ctx.arg(0)), &mut here);
+}
+
+#[tracepoint]
+fn sk_data_ready(ctx: Context) {
+    let Some(mut here) = Here::run(ProgramCode::Ready) else {
+        return;
+    };
+    let _ = ready::ready(Sock(ctx.arg(0)), &mut here);
 }
 
 #[tracepoint]

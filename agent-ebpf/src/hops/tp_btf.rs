@@ -12,6 +12,7 @@ mod kernel;
 mod maps;
 mod nest;
 mod programs;
+mod ready;
 mod trail;
 
 use aya_ebpf::{macros::btf_tracepoint as tracepoint, programs::BtfTracePointContext as Context};

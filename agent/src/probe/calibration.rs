@@ -21,13 +21,14 @@ use super::{
 };
 
 /// The hooks that have an empty program, and its name on raw tracepoints.
-const EMPTY: [(&str, &str); 6] = [
+const EMPTY: [(&str, &str); 7] = [
     ("net_dev_queue", "raw_net_dev_queue"),
     ("net_dev_start_xmit", "raw_net_dev_start_xmit"),
     ("net_dev_xmit", "raw_net_dev_xmit"),
     ("netif_rx", "raw_netif_rx"),
     ("napi_gro_receive_entry", "raw_napi_gro_receive_entry"),
     ("netif_receive_skb", "raw_netif_receive_skb"),
+    ("sk_data_ready", "raw_sk_data_ready"),
 ];
 
 /// Mean run times of one program.

@@ -236,7 +236,12 @@ mod tests {
         };
         let btf = |reasons: &[Reason]| Ok(found(HookKind::TpBtf, reasons));
         let raw = |reasons: &[Reason]| Ok(found(HookKind::RawTp, reasons));
-        let none = || Err(ProbeError::NoWay(found(HookKind::TpBtf, &[Forbidden; 9])));
+        let none = || {
+            Err(ProbeError::NoWay(found(
+                HookKind::TpBtf,
+                &[Forbidden; TRACEPOINTS.len()],
+            )))
+        };
         for (first, second, wanted) in [
             (btf(&[]), raw(&[]), HookKind::TpBtf),
             (btf(&[LoadRefused]), raw(&[]), HookKind::RawTp),

@@ -3,12 +3,15 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering},
 };
 
 use aya::Ebpf;
-use nettoll_agent_common::hops::{FLOWS, FlowState, TrailHop};
-use nettoll_core::hop::Direction;
+use nettoll_agent_common::hops::{FLOWS, FlowState, READY_BACKLOG, TrailHop};
+use nettoll_core::{
+    arrival::{Arrival, Ready},
+    hop::Direction,
+};
 
 use super::{
     ProbeError,
@@ -19,14 +22,16 @@ use super::{
 /// [`FlowState`] as seen from a thread: the same layout, in atomics.
 #[repr(C, align(64))]
 pub(super) struct Shared {
-    pub(super) counted: AtomicU32,
     pub(super) generation: AtomicU32,
+    pub(super) counted: AtomicU8,
+    pub(super) over_wire: AtomicU8,
+    pub(super) trail: AtomicU8,
+    _pad: u8,
     sent_ns: [AtomicU64; 2],
     received_ns: [AtomicU64; 2],
+    ready_ns: [AtomicU64; 2],
     pub(super) origin: [AtomicU16; 2],
     pub(super) terminal: [AtomicU16; 2],
-    pub(super) over_wire: AtomicU32,
-    pub(super) trail: AtomicU32,
 }
 
 const _: () = assert!(size_of::<Shared>() == size_of::<FlowState>());
@@ -87,8 +92,9 @@ impl Stamps {
         for direction in 0..2 {
             state.sent_ns[direction].store(0, Ordering::Relaxed);
             state.received_ns[direction].store(0, Ordering::Relaxed);
+            state.ready_ns[direction].store(0, Ordering::Relaxed);
         }
-        state.counted.store(u32::from(counted), Ordering::Release);
+        state.counted.store(u8::from(counted), Ordering::Release);
     }
 
     /// From now on the flow's hops are kept one by one: it has one request outstanding.
@@ -118,13 +124,31 @@ impl Stamps {
     /// received on the endpoint's device (`socket_rx`), `None` where the probe saw none.
     #[inline]
     pub(crate) fn received(&self, direction: Direction, now_ns: u64) -> Option<u64> {
-        let received = &self.state().received_ns[way(direction)];
-        let received_ns = received.load(Ordering::Relaxed);
-        if received_ns == 0 {
-            return None;
-        }
-        received.store(0, Ordering::Relaxed);
-        Some(now_ns.saturating_sub(received_ns))
+        let arrival = self.arrived(direction)?;
+        Some(now_ns.saturating_sub(arrival.received_ns))
+    }
+
+    /// The same, with what the probe saw of it; only where one message is outstanding.
+    #[inline]
+    pub(crate) fn arrived(&self, direction: Direction) -> Option<Arrival> {
+        let state = self.state();
+        let take = |stamp: &AtomicU64| {
+            let ns = stamp.load(Ordering::Relaxed);
+            if ns != 0 {
+                stamp.store(0, Ordering::Relaxed);
+            }
+            ns
+        };
+        let received_ns = take(&state.received_ns[way(direction)]);
+        let ready_ns = take(&state.ready_ns[way(direction)]);
+        let ready = Ready {
+            at_ns: ready_ns & !READY_BACKLOG,
+            backlog: ready_ns & READY_BACKLOG != 0,
+        };
+        (received_ns != 0).then_some(Arrival {
+            received_ns,
+            ready: (ready_ns != 0).then_some(ready),
+        })
     }
 }
 

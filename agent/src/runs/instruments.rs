@@ -139,11 +139,13 @@ pub(super) fn refused(error: ProbeError) -> RunError {
 
 /// Which programs a test's rounds need beside those of the stages: exact self times everywhere
 /// but in `path_cost`, which measures the probe's own cost too; the copy's end for streams,
-/// whose packets no traffic thread stamps one by one.
+/// whose packets no traffic thread stamps one by one; the moment at which a socket has data where a
+/// thread waits for one message at a time.
 fn hooks(test: TestType) -> Hooks {
     Hooks {
         exact: test != TestType::PathCost,
         copy: test == TestType::TcpStream,
+        ready: matches!(test, TestType::TcpRr | TestType::UdpRr),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use nettoll_core::{
-    api::{Protocol, UserStage},
+    api::Protocol,
     hop::{Direction, Side},
 };
 use socket2::Socket;
@@ -18,6 +18,7 @@ use super::{
     client::Generator,
     clock::now_ns,
     header::{message, same, same_run, set_sequence},
+    reading::{ReadCall, Reading},
     recorder::add,
     round::Round,
     server::Shared,
@@ -36,10 +37,16 @@ const UNANSWERED: u64 = 3;
 /// What differs between the protocols. Messages have their final length.
 pub(super) trait Transport: std::fmt::Debug + Send {
     /// Sends a request and receives its response. False: it is lost.
-    fn exchange(&self, request: &[u8], response: &mut [u8]) -> io::Result<bool>;
+    fn exchange(
+        &self,
+        request: &[u8],
+        response: &mut [u8],
+        call: &mut ReadCall,
+    ) -> io::Result<bool>;
 
     /// Receives one request of the run that `response` belongs to. False: there are no more.
-    fn receive(&self, request: &mut [u8], response: &[u8]) -> io::Result<bool>;
+    fn receive(&self, request: &mut [u8], response: &[u8], call: &mut ReadCall)
+    -> io::Result<bool>;
 
     /// Sends one message.
     fn send(&self, message: &[u8]) -> io::Result<()>;
@@ -49,15 +56,47 @@ pub(super) trait Transport: std::fmt::Debug + Send {
 #[derive(Debug)]
 pub(super) struct TcpTransport(pub(super) Arc<Socket>);
 
+impl TcpTransport {
+    /// Receives a whole message.
+    #[inline]
+    fn read(&self, message: &mut [u8], call: &mut ReadCall) -> io::Result<()> {
+        let mut there = 0;
+        call.begins();
+        loop {
+            match (&*self.0).read(&mut message[there..]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(length) => there += length,
+                // The same call goes on.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            if there >= message.len() {
+                return Ok(());
+            }
+            call.begins();
+        }
+    }
+}
+
 impl Transport for TcpTransport {
-    fn exchange(&self, request: &[u8], response: &mut [u8]) -> io::Result<bool> {
+    fn exchange(
+        &self,
+        request: &[u8],
+        response: &mut [u8],
+        call: &mut ReadCall,
+    ) -> io::Result<bool> {
         self.send(request)?;
-        (&*self.0).read_exact(response)?;
+        self.read(response, call)?;
         Ok(true)
     }
 
-    fn receive(&self, request: &mut [u8], _response: &[u8]) -> io::Result<bool> {
-        match (&*self.0).read_exact(request) {
+    fn receive(
+        &self,
+        request: &mut [u8],
+        _response: &[u8],
+        call: &mut ReadCall,
+    ) -> io::Result<bool> {
+        match self.read(request, call) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
             Err(error) => Err(error),
@@ -77,9 +116,15 @@ pub(super) struct UdpTransport {
 }
 
 impl Transport for UdpTransport {
-    fn exchange(&self, request: &[u8], response: &mut [u8]) -> io::Result<bool> {
+    fn exchange(
+        &self,
+        request: &[u8],
+        response: &mut [u8],
+        call: &mut ReadCall,
+    ) -> io::Result<bool> {
         self.send(request)?;
         let mut stale_since = None;
+        call.begins();
         loop {
             match (&*self.socket).read(response) {
                 Ok(length) if length == response.len() && same(request, response) => {
@@ -93,24 +138,32 @@ impl Transport for UdpTransport {
                     if Duration::from_nanos(now - since) > UDP_PATIENCE {
                         return Ok(false);
                     }
+                    call.begins();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                // The same call goes on.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
-    fn receive(&self, request: &mut [u8], response: &[u8]) -> io::Result<bool> {
+    fn receive(
+        &self,
+        request: &mut [u8],
+        response: &[u8],
+        call: &mut ReadCall,
+    ) -> io::Result<bool> {
+        call.begins();
         loop {
             match (&*self.socket).read(request) {
                 Ok(length) if length == request.len() && same_run(request, response) => {
                     return Ok(true);
                 }
                 Ok(_) if self.stop.ended() => return Ok(false),
-                Ok(_) => {}
+                Ok(_) => call.begins(),
                 // An earlier response met a closed port: that client's affair.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => call.begins(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -149,7 +202,8 @@ struct RrClient<T> {
     request: Box<[u8]>,
     response: Box<[u8]>,
     sequence: u64,
-    socket_rx: Seen,
+    reading: Reading,
+    call: ReadCall,
     requests: Requests,
 }
 
@@ -166,7 +220,8 @@ impl<T: Transport> RrClient<T> {
             request: message(plan.run, plan.request_bytes),
             response: message(plan.run, plan.response_bytes),
             sequence: 0,
-            socket_rx: Seen::new(UserStage::SocketRx, Side::Client, Direction::Response),
+            reading: Reading::new(Side::Client, Direction::Response),
+            call: ReadCall::default(),
             requests: Requests::new(),
         }
     }
@@ -174,7 +229,7 @@ impl<T: Transport> RrClient<T> {
     /// The next request and its response. False: it is lost.
     #[inline]
     fn exchange(&mut self) -> Result<bool, TrafficError> {
-        let answered = self.transport.exchange(&self.request, &mut self.response);
+        let answered = (self.transport).exchange(&self.request, &mut self.response, &mut self.call);
         match answered {
             Ok(true) if same(&self.request, &self.response) => Ok(true),
             Ok(true) => Err(TrafficError::WrongAnswer),
@@ -215,6 +270,7 @@ impl<T: Transport> Generator for RrClient<T> {
 
     fn round(&mut self, round: &mut Round) -> Result<(), TrafficError> {
         let stamps = round.stamps.clone();
+        self.call.stamps = stamps.is_some();
         let until = round.open()?;
         loop {
             let sent = now_ns();
@@ -234,12 +290,11 @@ impl<T: Transport> Generator for RrClient<T> {
             }
             let received = now_ns();
             if let Some(stamps) = &stamps {
-                if let Some(ns) = stamps.received(Direction::Response, received) {
-                    self.socket_rx.times.record(ns);
-                }
+                let arrival = stamps.arrived(Direction::Response);
                 let exchange = Exchange {
                     sequence: self.sequence,
                     stamps_ns: [sent, received],
+                    ready: arrival.and_then(|it| self.reading.read(it, self.call, received)),
                     mark,
                 };
                 self.requests.answered(exchange, round.number, stamps);
@@ -252,7 +307,7 @@ impl<T: Transport> Generator for RrClient<T> {
     }
 
     fn seen(&self) -> Vec<Seen> {
-        vec![self.socket_rx.clone()]
+        self.reading.seen()
     }
 
     fn slowest(&self) -> Option<Slowest> {
@@ -266,25 +321,26 @@ pub(super) fn serve(transport: &impl Transport, shared: &Shared, plan: &Plan) ->
     let mut request = message(plan.run, plan.request_bytes);
     let mut response = message(plan.run, plan.response_bytes);
     let mut answers = Answers::new(&shared.slowest);
-    while transport.receive(&mut request, &response)? {
+    let mut call = ReadCall::default();
+    while transport.receive(&mut request, &response, &mut call)? {
         let header = super::header::HEADER_BYTES;
         response[..header].copy_from_slice(&request[..header]);
         if let Some(stamps) = shared.stamps() {
             let received = now_ns();
-            if let Some(ns) = stamps.received(Direction::Request, received) {
-                shared.socket_rx.times.record(ns);
-            }
+            let arrival = stamps.arrived(Direction::Request);
+            let ready = arrival.and_then(|it| shared.reading.read(it, call, received));
             add(&shared.transactions, 1);
             let sent = now_ns();
             shared.responder.times.record(sent - received);
             stamps.sending(Direction::Response, sent);
             let mark = stamps.hops_mark(sent);
             transport.send(&response)?;
-            answers.answered(&request, [received, sent], mark, stamps);
+            answers.answered(&request, [received, sent], ready, mark, stamps);
         } else {
             add(&shared.transactions, 1);
             transport.send(&response)?;
         }
+        call.stamps = shared.stamps().is_some();
     }
     Ok(())
 }

@@ -19,8 +19,8 @@ use nettoll_core::{
 use socket2::Socket;
 
 use super::{
-    Interval, Plan, Seen, Slowest, Stop, TrafficError, clock::now_ns, greeting, rr, socket, stream,
-    tcp::TcpInfo,
+    Interval, Plan, Seen, Slowest, Stop, TrafficError, clock::now_ns, greeting, reading::Reading,
+    rr, socket, stream, tcp::TcpInfo,
 };
 use crate::{
     netns::{Inside, Netns},
@@ -62,7 +62,10 @@ pub(super) struct Shared {
     first_ns: AtomicU64,
     /// When the last bytes of a stream's round came.
     pub(super) last_ns: AtomicU64,
+    /// Of streams.
     pub(super) socket_rx: Seen,
+    /// Of RR tests.
+    pub(super) reading: Reading,
     pub(super) responder: Seen,
     pub(super) slowest: Slowest,
 }
@@ -82,6 +85,7 @@ impl Shared {
             first_ns: AtomicU64::new(0),
             last_ns: AtomicU64::new(0),
             socket_rx: Seen::new(UserStage::SocketRx, Side::Server, Direction::Request),
+            reading: Reading::new(Side::Server, Direction::Request),
             responder: Seen::new(UserStage::Responder, Side::Server, Direction::Response),
             slowest: Slowest::new(Side::Server),
         }
@@ -186,12 +190,13 @@ impl Server {
     pub(crate) fn seen(&self) -> Vec<Seen> {
         let Shared {
             socket_rx,
+            reading,
             responder,
             ..
         } = &*self.shared;
         match self.plan.test {
             TestType::TcpStream => vec![socket_rx.clone()],
-            _ => vec![socket_rx.clone(), responder.clone()],
+            _ => [reading.seen(), vec![responder.clone()]].concat(),
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nettoll_agent_common::hops::{TRAIL_HOPS, TrailHop};
 use nettoll_core::{
-    api::{ExemplarSide, KeptHop, SLOWEST},
+    api::{ExemplarSide, KeptHop, KeptReady, SLOWEST},
     hop::Side,
 };
 
@@ -24,6 +24,8 @@ pub(super) struct Exchange {
     pub(super) sequence: u64,
     /// Sent and received, in the order in which the side does these.
     pub(super) stamps_ns: [u64; 2],
+    /// What is known of the message that it received.
+    pub(super) ready: Option<KeptReady>,
     /// Where the trail was before its first hop.
     pub(super) mark: Mark,
 }
@@ -81,6 +83,7 @@ impl Slowest {
             sequence: place.exchange.sequence,
             round: place.round,
             stamps_ns: place.exchange.stamps_ns,
+            ready: place.exchange.ready,
             hops: hops(&place.hops),
             lost_hops: place.lost_hops,
         };
@@ -173,12 +176,13 @@ impl Answers {
         }
     }
 
-    /// A request, received and answered at these times, with the trail at `mark` before its answer, was
-    /// answered.
+    /// A request, received (as `ready` says) and answered at these times, with the trail at `mark` before
+    /// its answer, was answered.
     pub(super) fn answered(
         &mut self,
         request: &[u8],
         stamps_ns: [u64; 2],
+        ready: Option<KeptReady>,
         mark: Mark,
         stamps: &Stamps,
     ) {
@@ -191,6 +195,7 @@ impl Answers {
         self.last = Exchange {
             sequence,
             stamps_ns,
+            ready,
             mark: self.mark,
         };
         self.mark = mark;

@@ -203,10 +203,28 @@ impl Join<'_> {
             Side::Client => (Direction::Request, first, Direction::Response, last),
             Side::Server => (Direction::Response, last, Direction::Request, first),
         };
-        points.extend([
-            self.stamp(&points, kept.side, sends, Event::UserSend, sent),
-            self.stamp(&points, kept.side, receives, Event::UserReceive, received),
-        ]);
+        let ready = kept.ready.map(|ready| {
+            let event = match ready.backlog {
+                true => Event::BacklogReady,
+                false => Event::DataReady,
+            };
+            (event, ready.at_ns)
+        });
+        let read = kept.ready.and_then(|ready| ready.read_ns);
+        let read = read.map(|at_ns| (Event::UserRead, at_ns));
+        let stamp =
+            |direction, (event, at_ns)| self.stamp(&points, kept.side, direction, event, at_ns);
+        let mut stamps = vec![
+            stamp(sends, (Event::UserSend, sent)),
+            stamp(receives, (Event::UserReceive, received)),
+        ];
+        stamps.extend(
+            [ready, read]
+                .into_iter()
+                .flatten()
+                .map(|it| stamp(receives, it)),
+        );
+        points.extend(stamps);
         points.sort_unstable();
         points
     }

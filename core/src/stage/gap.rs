@@ -15,7 +15,7 @@ use crate::{
     device::DeviceId,
     hop::{
         Edge,
-        Event::{self, Copy, GroReceive, NetifRx, Queue, Receive, StartXmit, UserSend},
+        Event::{self, Copy, DataReady, GroReceive, NetifRx, Queue, Receive, StartXmit, UserSend},
         Hop,
     },
     kernel::{TRACEPOINTS, Tracepoint},
@@ -33,6 +33,8 @@ pub(super) struct Gaps<'a> {
     /// These, on the devices that packets were seen on.
     hops: Vec<Hop>,
     absent: BTreeSet<Lack>,
+    /// Parts of `socket_rx` are in it, not apart: no time is without a stage for that.
+    unsplit: bool,
 }
 
 impl<'a> Gaps<'a> {
@@ -41,6 +43,7 @@ impl<'a> Gaps<'a> {
         let hooks = journey.sides.iter().flat_map(|side| &side.missing);
         let missing: BTreeSet<Event> = hooks
             .filter_map(|missing| Tracepoint::named(&missing.hook)?.event)
+            .filter(|event| *event != DataReady)
             .collect();
         let edges = journey.sides.iter().flat_map(|side| &side.edges);
         let seen: BTreeSet<DeviceId> = edges
@@ -52,6 +55,7 @@ impl<'a> Gaps<'a> {
             hops: missing.iter().flat_map(on).collect(),
             missing,
             absent: BTreeSet::new(),
+            unsplit: false,
         }
     }
 
@@ -63,12 +67,22 @@ impl<'a> Gaps<'a> {
         there
     }
 
+    /// Whether missing hooks lie between two hops, of which nothing is to be told.
+    pub(super) fn are_there(&self, from: Hop, to: Hop) -> bool {
+        self.over(from, to).is_some()
+    }
+
     /// What lies between two hops.
     pub(super) fn name(&self, from: Hop, to: Hop) -> Named {
-        match self.over(from, to) {
-            Some(_) => table::by_hops(from, to, self.devices),
-            None => table::name(from, to, self.devices),
+        match self.are_there(from, to) {
+            true => table::by_hops(from, to, self.devices),
+            false => table::name(from, to, self.devices),
         }
+    }
+
+    /// Nobody could see a socket tell that it has data: its stage is whole.
+    pub(super) fn leave_whole(&mut self) {
+        self.unsplit = true;
     }
 
     /// Hooks are missing.
@@ -142,7 +156,9 @@ impl<'a> Gaps<'a> {
     /// The stages that are absent, by the hook that is missing.
     pub(super) fn by_hook(&self) -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         let mut by_hook: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-        for (event, stage) in &self.absent {
+        let parts = table::OF_SOCKET.map(|part| (DataReady, part));
+        let parts = parts.iter().filter(|_| self.unsplit);
+        for (event, stage) in self.absent.iter().chain(parts) {
             let hook = TRACEPOINTS.iter().find(|hook| hook.event == Some(*event));
             if let Some(hook) = hook {
                 by_hook.entry(hook.name).or_default().insert(*stage);

@@ -131,11 +131,17 @@ impl Row {
     }
 }
 
-/// A stage that a traffic thread saw one end of: `socket_rx` on the endpoint's device, or
-/// `responder`, which is about none.
+/// A stage that a traffic thread saw one end of: `socket_rx` and its parts on the endpoint's device,
+/// or `responder`, which is about none.
 pub(super) fn user_row(user: &UserTimes, endpoint: Option<&Device>) -> Row {
     let (stage, class, device) = match user.stage {
-        UserStage::SocketRx => ("socket_rx", StageClass::Mixed, endpoint),
+        UserStage::SocketRx | UserStage::SocketUnsplit => {
+            ("socket_rx", StageClass::Mixed, endpoint)
+        }
+        UserStage::SocketWork => ("socket_rx", StageClass::Work, endpoint),
+        UserStage::SocketBacklog => ("socket_backlog", StageClass::Mixed, endpoint),
+        UserStage::SocketQueue => ("socket_queue", StageClass::Wait, endpoint),
+        UserStage::Wakeup => ("wakeup", StageClass::Wait, endpoint),
         UserStage::Responder => ("responder", StageClass::Work, None),
         UserStage::NameLookup => ("name_lookup", StageClass::Wait, None),
         UserStage::Connect => ("connect", StageClass::Wait, None),

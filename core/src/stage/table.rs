@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use About::{From, To, ToMaster};
-use Event::{Copy, GroReceive, NetifRx, Queue, Receive, StartXmit, UserReceive, UserSend, Xmit};
+use Event::{
+    BacklogReady, Copy, DataReady, GroReceive, NetifRx, Queue, Receive, StartXmit, UserRead,
+    UserReceive, UserSend, Xmit,
+};
 use Is::{Any, Bridge, Celled, Loopback, Physical, Tunnel, Underlay, Veth, Wireguard};
 use Relation::{AnyDevice, AnyPort, ItsBridge, ItsPort, OtherDevice, OtherNode, Peer, Same};
 use StageClass::{Mixed, Wait, Work};
@@ -86,6 +89,10 @@ pub(super) struct Rule {
 /// - WireGuard encrypts in a kernel thread that the packet waits for: `encap` is mixed there. Nobody
 ///   can read whose a packet is before it is decrypted, so that `wire` and the decryption are one, under
 ///   the names of their two hops, and it has no GRO cells: GRO holds packets in its own poll.
+/// - `socket_rx` is work where the socket is seen to tell that it has the data: the protocol's before
+///   that, and the receive call's where that finds them. A call that was there before sleeps: what
+///   it does between waking up and its return is in `wakeup`. In the socket's backlog (its user had
+///   it to itself) a packet waits first, and is then worked on: mixed.
 /// - `encap` ends on whichever device the route takes: not every tunnel is bound to one.
 #[rustfmt::skip]
 pub(super) const TABLE: &[Rule] = &[
@@ -117,8 +124,19 @@ pub(super) const TABLE: &[Rule] = &[
     rule(Receive,    Any,      Same,        Queue,      Any,      "forward",   Work,  To),
     rule(Receive,    Any,      AnyDevice,   Copy,       Any,      "socket_rx", Mixed, From),
     rule(Receive,    Any,      AnyDevice,   UserReceive, Any,     "socket_rx", Mixed, From),
+    rule(Receive,    Any,      AnyDevice,   DataReady,  Any,      "socket_rx", Work,  From),
+    rule(Receive,    Any,      AnyDevice,   BacklogReady, Any,    "socket_backlog", Mixed, From),
+    rule(DataReady,  Any,      AnyDevice,   UserRead,   Any,      "socket_queue", Wait, From),
+    rule(BacklogReady, Any,    AnyDevice,   UserRead,   Any,      "socket_queue", Wait, From),
+    rule(UserRead,   Any,      AnyDevice,   UserReceive, Any,     "socket_rx", Work,  From),
+    rule(DataReady,  Any,      AnyDevice,   UserReceive, Any,     "wakeup",    Wait,  From),
+    rule(BacklogReady, Any,    AnyDevice,   UserReceive, Any,     "wakeup",    Wait,  From),
     rule(Copy,       Any,      AnyDevice,   UserReceive, Any,     "socket_rx", Mixed, From),
 ];
+
+/// The parts of `socket_rx` that have other names, and are in it where nobody sees the socket tell
+/// that it has the data.
+pub(super) const OF_SOCKET: [&str; 3] = ["socket_backlog", "socket_queue", "wakeup"];
 
 /// The stages that begin in their device's transmit function, whose exact self time is theirs.
 pub(super) const TRANSMIT: [&str; 6] = ["wire", "loopback", "veth", "driver", "encap", "bridge"];

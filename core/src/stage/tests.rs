@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    api::UserTimes,
     device::DeviceKind,
     hop::{Dropped, SelfTime},
     report::StageClass::{Mixed, Wait, Work},
@@ -279,6 +280,67 @@ fn the_copy_lies_within_socket_rx() {
     let measured = derive(&[&side], &devices(), 21, None);
     assert_eq!(classes(&measured), classes(&alone));
     assert_eq!(measured.stages[1].mean_ns, 900.0);
+}
+
+/// A request that went the whole way, and what the server's thread saw of it.
+fn request_with(user_times: Vec<UserTimes>) -> RunSide {
+    let mut side = run_side(over_vxlan(Direction::Request, 11, 21));
+    side.user_times = user_times;
+    side
+}
+
+#[test]
+fn what_follows_the_last_receive_is_work_and_waits() {
+    let seen = |stage, ns| user(stage, Side::Server, Direction::Request, ns);
+    let mut side = request_with(vec![
+        seen(UserStage::Wakeup, 30_000),
+        seen(UserStage::SocketQueue, 4_000),
+        seen(UserStage::SocketBacklog, 700),
+        seen(UserStage::SocketWork, 600),
+    ]);
+    // Half of them came before the call, and half after.
+    for user in &mut side.user_times[..2] {
+        (user.times.count, user.times.sum_ns) = (REQUESTS / 2, user.times.sum_ns / 2);
+    }
+    let rtt = 1_900.0 + 15_000.0 + 2_000.0 + 700.0 + 600.0;
+    let found = derive(&[&side], &devices(), 21, Some(rtt));
+    assert_eq!(
+        classes(&found)[19..],
+        [
+            ("socket_rx", Some(Work)),
+            ("socket_backlog", Some(Mixed)),
+            ("socket_queue", Some(Wait)),
+            ("wakeup", Some(Wait)),
+            ("unattributed", None),
+        ]
+    );
+    let wakeup = &found.stages[22];
+    assert_eq!(
+        (wakeup.mean_ns, wakeup.packets),
+        (30_000.0, Some(REQUESTS / 2))
+    );
+    assert_eq!(wakeup.device.as_deref(), Some("eth0"));
+    assert!((found.closure.unwrap() - 1.0).abs() < 1e-12);
+    assert_eq!(found.absent, BTreeMap::new());
+}
+
+#[test]
+fn a_message_that_the_socket_did_not_tell_of_has_no_parts() {
+    let seen = |stage, ns| user(stage, Side::Server, Direction::Request, ns);
+    let whole = [seen(UserStage::SocketUnsplit, 5_000)];
+    let parts = [
+        seen(UserStage::SocketWork, 600),
+        seen(UserStage::Wakeup, 4_000),
+    ];
+    let names = |side: &RunSide| {
+        let found = derive(&[side], &devices(), 21, None);
+        let names = found.stages[19..].iter().map(|it| it.stage.clone());
+        names.collect::<Vec<_>>()
+    };
+    let side = request_with([&whole[..], &parts].concat());
+    let unseen = "receive@eth0->user_receive@eth0";
+    assert_eq!(names(&side), [unseen, "socket_rx", "wakeup"]);
+    assert_eq!(names(&request_with(whole.to_vec())), [unseen]);
 }
 
 #[test]

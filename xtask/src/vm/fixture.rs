@@ -34,7 +34,13 @@ pub(crate) fn write(kernel: &Kernel, places: &Places) -> Result<()> {
             .to_vec(),
     )?;
     let members = MEMBERS.map(|member| (member.structure, member.member));
-    let tracepoints = TRACEPOINTS.map(|tracepoint| tracepoint.name);
+    let mut tracepoints = Vec::new();
+    for tracepoint in TRACEPOINTS {
+        // Some came with a later kernel.
+        if btf.tracepoint(tracepoint.name)?.is_some() {
+            tracepoints.push(tracepoint.name);
+        }
+    }
     let fixture = cut(&btf, &members, &tracepoints, &ENUMERATIONS)?;
     let version: Vec<_> = kernel.release.split('.').take(2).collect();
     let name = format!("linux-{}.btf", version.join("."));

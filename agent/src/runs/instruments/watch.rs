@@ -14,6 +14,7 @@ use crate::{
 const LIGHT_HOOKS: Hooks = Hooks {
     exact: true,
     copy: false,
+    ready: false,
 };
 
 /// The hooks at which the wire begins and ends.

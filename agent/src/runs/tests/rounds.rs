@@ -102,13 +102,24 @@ fn two_agents_agree_on_what_was_sent() {
             .flat_map(|side| &side.user_times)
             .map(|times| (times.stage, times.side, times.direction))
             .collect();
-        let arrived = (UserStage::SocketRx, Side::Server, Direction::Request);
         if test == TestType::TcpStream {
+            let arrived = (UserStage::SocketRx, Side::Server, Direction::Request);
             assert_eq!(stages, [arrived]);
         } else {
-            let answered = (UserStage::SocketRx, Side::Client, Direction::Response);
+            let parts = |side, direction| {
+                [
+                    UserStage::SocketUnsplit,
+                    UserStage::SocketWork,
+                    UserStage::SocketBacklog,
+                    UserStage::SocketQueue,
+                    UserStage::Wakeup,
+                ]
+                .map(|stage| (stage, side, direction))
+            };
+            let answered = parts(Side::Client, Direction::Response);
+            let arrived = parts(Side::Server, Direction::Request);
             let responder = (UserStage::Responder, Side::Server, Direction::Response);
-            assert_eq!(stages, [answered, arrived, responder]);
+            assert_eq!(stages, [&answered[..], &arrived, &[responder]].concat());
         }
         client.delete(id).unwrap();
         server.delete(id).unwrap();

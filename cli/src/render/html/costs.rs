@@ -17,7 +17,14 @@ const FAMILIES: [(&str, &str, &[&str]); 5] = [
     (
         "f-socket",
         "sockets",
-        &["socket_tx", "socket_rx", "responder"],
+        &[
+            "socket_tx",
+            "socket_rx",
+            "socket_backlog",
+            "socket_queue",
+            "wakeup",
+            "responder",
+        ],
     ),
     (
         "f-device",

@@ -34,7 +34,7 @@ pub(super) fn method(report: &Report) -> Section {
 }
 
 /// Words and their meanings, as the documents have them.
-const WORDS: [(&str, &str); 25] = [
+const WORDS: [(&str, &str); 28] = [
     (
         "baseline",
         "the path that another one is compared with: the bare network between the same nodes for paths between nodes, loopback for paths inside one",
@@ -105,7 +105,19 @@ const WORDS: [(&str, &str); 25] = [
     ),
     (
         "socket_rx",
-        "from receive on the endpoint’s device to the return of the receive call, the wake-up of the receiver included",
+        "from receive on the endpoint’s device to the data in the socket, and a receive call that finds them there; where it is mixed, all up to the return of the receive call",
+    ),
+    (
+        "socket_backlog",
+        "instead of socket_rx where a system call had the socket to itself: the packet waits for its end, and is worked on then",
+    ),
+    (
+        "socket_queue",
+        "data wait in the socket for the receive call",
+    ),
+    (
+        "wakeup",
+        "from the data in the socket to the return of a receive call that had waited for them",
     ),
     ("responder", "the server’s time between receive and send"),
     ("unattributed", "measured time that no stage explains"),

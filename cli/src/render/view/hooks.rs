@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nettoll_core::report::{MissingHook, Report, Run};
 
+/// The hook without which several stages are told as one.
+const SPLITS: &str = "sk_data_ready";
+
 /// What is missing of one hook on one node, in all runs of a report.
 type Missing<'a> = BTreeMap<(&'a str, &'a str), (&'a MissingHook, BTreeSet<&'a str>)>;
 
@@ -22,20 +25,20 @@ pub(super) fn sentences(report: &Report) -> impl Iterator<Item = String> {
         let MissingHook {
             hook, node, detail, ..
         } = missing;
-        let absent = if stages.is_empty() {
-            "no stage is absent for it".to_owned()
-        } else {
-            let stages: Vec<_> = stages.into_iter().collect();
-            format!(
-                "absent for it: {}; what lies there is told under its hops' names, without a closure",
-                stages.join(", ")
-            )
+        let stages: Vec<_> = stages.into_iter().collect();
+        let absent = match stages.join(", ") {
+            none if none.is_empty() => "no stage is absent for it".to_owned(),
+            parts if hook == SPLITS => format!("absent for it: {parts}; they are in socket_rx"),
+            absent => format!(
+                "absent for it: {absent}; what lies there is told under its hops' names, without a closure"
+            ),
         };
         format!("Without the hook {hook} on {node} ({detail}): {absent}")
     })
 }
 
-/// Stages of a run are absent for it.
+/// Stages of a run are absent for it, and others do not hold their time.
 pub(crate) fn lacks_stages(run: &Run) -> bool {
-    (run.probe.missing.iter()).any(|missing| !missing.stages.is_empty())
+    let lacks = |missing: &MissingHook| !missing.stages.is_empty() && missing.hook != SPLITS;
+    run.probe.missing.iter().any(lacks)
 }

@@ -52,7 +52,7 @@ pub(crate) fn path_costs(report: &Report) -> Vec<&Run> {
 }
 
 /// The stages' names in the order of a packet's way, as the design's table has them.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 17] = [
     "socket_tx",
     "qdisc",
     "loopback",
@@ -66,6 +66,9 @@ const ORDER: [&str; 14] = [
     "decap",
     "gro_cells",
     "socket_rx",
+    "socket_backlog",
+    "socket_queue",
+    "wakeup",
     "responder",
 ];
 
@@ -88,10 +91,14 @@ pub(crate) fn stage_names<'a>(runs: &[&'a Run]) -> Vec<&'a str> {
     names
 }
 
+/// From the last device to the thread that reads.
+const SOCKET: [&str; 4] = ["socket_rx", "socket_backlog", "socket_queue", "wakeup"];
+
 /// What the sockets' owners do (waking up, answering) and what is left: it often takes ten times
 /// as long as all that lies between the sockets.
 pub(crate) fn is_owners(stage: &Stage) -> bool {
-    ["socket_rx", RESPONDER, UNATTRIBUTED].contains(&stage.stage.as_str())
+    let of_socket = SOCKET.contains(&stage.stage.as_str());
+    of_socket || [RESPONDER, UNATTRIBUTED].contains(&stage.stage.as_str())
 }
 
 /// The longest mean of the stages between the sockets, of all where there are none.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    api::{ExemplarSide, KeptHop, Protocol},
+    api::{ExemplarSide, KeptHop, KeptReady, Protocol},
     report::Exemplar,
 };
 
@@ -122,6 +122,7 @@ fn parts(protocol: Protocol, sequence: u64, wire_ns: u64) -> [ExemplarSide; 2] {
         sequence,
         round: (side == Side::Client).then_some(4),
         stamps_ns,
+        ready: None,
         hops,
         lost_hops: 0,
     };
@@ -308,4 +309,51 @@ fn a_packet_that_is_sent_again_is_in_its_place() {
         "{names:?}"
     );
     assert_eq!(names.len(), 42 + 9);
+}
+
+#[test]
+fn what_follows_the_last_receive_is_told_as_in_the_rows() {
+    let whole = parts(Protocol::Tcp, 3, 20_000);
+    let back = whole[0].stamps_ns[1];
+    let called = whole[1].stamps_ns[0];
+    let ready = |at_ns, backlog, read_ns| {
+        Some(KeptReady {
+            at_ns,
+            backlog,
+            read_ns,
+        })
+    };
+    for (client, server, at_client, at_server) in [
+        (
+            ready(back - 800, false, None),
+            ready(called - 700, false, Some(called - 200)),
+            &["socket_rx", "wakeup"][..],
+            &["socket_rx", "socket_queue", "socket_rx"][..],
+        ),
+        (
+            ready(back - 800, true, Some(back - 10)),
+            ready(called - 700, true, None),
+            &["socket_backlog", "socket_queue", "socket_rx"],
+            &["socket_backlog", "wakeup"],
+        ),
+    ] {
+        for one_kernel in [true, false] {
+            let mut slow = whole.clone();
+            (slow[0].ready, slow[1].ready) = (client, server);
+            let found = joined(Protocol::Tcp, one_kernel, &[slow]);
+            let names = stages(&found[0]);
+            let names = |side| {
+                let last = names.iter().filter_map(move |name| name.strip_prefix(side));
+                let of = |it: &&str| it.starts_with("socket_") || *it == "wakeup";
+                let last = last.filter(|it| *it != "socket_tx").filter(of);
+                last.map(str::to_owned).collect::<Vec<_>>()
+            };
+            assert_eq!(names("client "), at_client);
+            assert_eq!(names("server "), at_server);
+            if one_kernel {
+                let sum: u64 = found[0].hops.iter().filter_map(|hop| hop.stage_ns).sum();
+                assert_eq!(sum, found[0].rtt_ns);
+            }
+        }
+    }
 }

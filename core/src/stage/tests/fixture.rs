@@ -72,6 +72,9 @@ pub(super) fn hop(text: &str) -> Hop {
         Event::GroReceive,
         Event::Receive,
         Event::Copy,
+        Event::DataReady,
+        Event::BacklogReady,
+        Event::UserRead,
         Event::UserReceive,
     ];
     let (event, device) = text.split_once('@').unwrap();

@@ -193,3 +193,46 @@ fn nothing_is_derived_over_a_gap() {
     assert!(absent(&found, "net_dev_start_xmit").contains("wire"));
     assert_eq!(found.stages.last().unwrap().stage, "unattributed");
 }
+
+#[test]
+fn without_what_a_socket_tells_its_stage_is_whole() {
+    let seen = |stage| user(stage, Side::Server, Direction::Request, 100);
+    let mut side = run_side(over_vxlan(Direction::Request, 11, 21));
+    side.user_times = vec![seen(UserStage::SocketUnsplit)];
+    side.missing = vec![missing("sk_data_ready")];
+    let found = derive(&[&side], &devices(), 21, Some(2_000.0));
+    assert_eq!(
+        absent(&found, "sk_data_ready"),
+        "socket_backlog socket_queue wakeup"
+    );
+    assert_eq!(found.closure, Some(1.0));
+    let whole = found.stages.iter().find(|it| it.stage == "socket_rx");
+    assert_eq!(whole.unwrap().class, Some(StageClass::Mixed));
+    // One that has no parts anyway.
+    side.user_times = vec![seen(UserStage::SocketRx)];
+    let found = derive(&[&side], &devices(), 21, Some(2_000.0));
+    assert_eq!((found.closure, found.absent.len()), (Some(1.0), 0));
+    assert_eq!(
+        at_hook("sk_data_ready"),
+        ["socket_backlog", "socket_queue", "wakeup"]
+    );
+}
+
+#[test]
+fn a_missing_receive_is_missed_before_the_socket_too() {
+    let seen = |stage| user(stage, Side::Server, Direction::Request, 100);
+    let mut side = run_side(without(
+        &over_vxlan(Direction::Request, 11, 21),
+        &[Event::Receive],
+    ));
+    side.user_times = vec![seen(UserStage::SocketWork), seen(UserStage::Wakeup)];
+    side.missing = vec![missing("netif_receive_skb")];
+    let found = derive(&[&side], &devices(), 21, Some(2_000.0));
+    let lines = lines(&found);
+    for row in ["netif_rx@eth0->data_ready@eth0 eth0", "wakeup eth0"] {
+        let row = format!("server request {row}");
+        assert!(lines.contains(&row), "{row}: {lines:?}");
+    }
+    assert_eq!(found.closure, None);
+    assert!(absent(&found, "netif_receive_skb").contains("socket_rx"));
+}
