@@ -20,6 +20,7 @@ pub mod mesh;
 pub mod pods;
 pub mod promtool;
 pub mod session;
+pub mod sleeper;
 pub mod spinner;
 pub mod threads;
 pub mod truth;

@@ -257,6 +257,26 @@ pub fn over_vxlan(sender: Side, receiver: Side) -> [(Side, &'static str, &'stati
     ]
 }
 
+/// The parts of `socket_rx` that have names of their own. Which of them a message passes is a matter of
+/// when its reader calls.
+pub const OF_SOCKET: [&str; 3] = ["socket_backlog", "socket_queue", "wakeup"];
+
+/// How many messages came to a side's thread: each has waited for a call, woken one up, or is in one
+/// row.
+#[must_use]
+pub fn arrived(run: &Run, side: Side, direction: Direction) -> u64 {
+    let packets = |name| stage(run, side, direction, name, None).and_then(|it| it.packets);
+    let parts = ["socket_queue", "wakeup"].map(packets);
+    if parts == [None, None] {
+        return packets("socket_rx").unwrap_or_default();
+    }
+    let unsplit = run.stages.iter().flatten().filter(|it| {
+        (it.side, it.direction) == (Some(side), direction) && it.stage.contains("->user_receive@")
+    });
+    let unsplit = unsplit.map(|it| it.packets);
+    parts.into_iter().chain(unsplit).flatten().sum()
+}
+
 /// The row of a stage.
 #[must_use]
 pub fn stage<'a>(

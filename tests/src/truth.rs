@@ -28,7 +28,8 @@ impl Means {
     }
 
     fn get(&self, name: &str) -> f64 {
-        let sum = self.sums.get(name).copied().unwrap_or(f64::NAN);
+        // A stage that no packet passed took no time.
+        let sum = self.sums.get(name).copied().unwrap_or_default();
         sum / f64::from(self.runs)
     }
 }

@@ -10,7 +10,7 @@ use nettoll_core::{
 use nettoll_lab::{Network, Underlay, netns, plan};
 use nettoll_tests::{
     bpftrace::Bpftrace,
-    session::{Session, first, requests, stage},
+    session::{OF_SOCKET, Session, first, requests, stage},
 };
 
 /// How many events are printed one by one, for their order.
@@ -162,6 +162,7 @@ fn between(a: &Hop, b: &Hop) -> Result<(String, String)> {
 /// The inner stages of one direction in a report.
 fn inner(run: &Run, direction: Direction) -> BTreeSet<(String, String)> {
     let outer = ["socket_tx", "socket_rx", "responder", "unattributed"];
+    let outer = [&outer[..], &OF_SOCKET].concat();
     let stages = run.stages.iter().flatten();
     stages
         .filter(|stage| stage.direction == direction && !outer.contains(&&*stage.stage))

@@ -8,13 +8,13 @@ use anyhow::{Context as _, Result, ensure};
 use nettoll_core::{
     hop::{Direction, Side},
     kernel::{HookKind, Reason, TRACEPOINTS},
-    report::Run,
+    report::{Run, StageClass},
 };
 use nettoll_lab::Network;
 use nettoll_tests::{
     bed::without_services,
     binary, require_root,
-    session::{PODS, Session, first, followed, label, over_vxlan, requests, stage},
+    session::{OF_SOCKET, PODS, Session, first, followed, label, over_vxlan, requests, stage},
 };
 use serde_json::Value;
 
@@ -184,6 +184,26 @@ fn hooks_of_no_stage_cost_what_they_tell_and_nothing_else() -> Result<()> {
         ensure!(exact == (hook != "net_dev_xmit"), "{hook}: exact {exact}");
     }
     Ok(())
+}
+
+#[test]
+fn without_what_a_socket_tells_its_stage_is_whole() -> Result<()> {
+    let hook = "sk_data_ready";
+    let session = lab(&format!("probe_without = ['{hook}']"))?;
+    let run = measure(&session, "tcp_rr")?;
+    check_named(&session, &run, hook, &OF_SOCKET)?;
+    check_rows(&run, &rows())?;
+    for stage in run.stages.iter().flatten() {
+        let is = &*stage.stage;
+        ensure!(!OF_SOCKET.contains(&is), "{}", stages(&run));
+        let whole = is != "socket_rx" || stage.class == Some(StageClass::Mixed);
+        ensure!(whole, "{:?} of {}", stage.class, label(stage));
+    }
+    let closure = run.closure.context("no closure")?;
+    ensure!((0.95..=1.05).contains(&closure), "closure {closure}");
+    // Streams have no parts that could be absent.
+    let run = measure(&session, "tcp_stream")?;
+    check_named(&session, &run, hook, &[])
 }
 
 #[test]

@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of a program's name that the kernel keeps.
 const NAME_BYTES: usize = 15;
 /// The hooks of a test whose packets a thread stamps; the other two are for streams.
-const ATTACHED: usize = 7;
+const ATTACHED: usize = 8;
 
 /// How many programs of the probe are loaded, and how many are attached, by their names.
 fn programs() -> BTreeMap<String, (usize, usize)> {

@@ -7,16 +7,18 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use nettoll_core::{api::RoundSpec, report::TestType};
+use nettoll_core::{
+    api::RoundSpec,
+    report::{Stage, TestType},
+};
 use nettoll_lab::{Network, Underlay};
 use nettoll_tests::{
     counters::run_in,
     forwarder::Forwarder,
     pods::{Pods, round, waterfall},
     session::{PODS, Session, first, followed},
-    signal,
+    sleeper::Sleeper,
     truth::{Means, check_rises},
-    wait_until_stopped,
 };
 
 #[test]
@@ -54,71 +56,85 @@ fn a_held_packet_is_on_the_wire_and_nowhere_else() -> Result<()> {
 }
 
 /// How long the receiver sleeps at a time: far longer than all the round trips between two naps.
-const NAP: Duration = Duration::from_millis(150);
+const NAP: Duration = Duration::from_millis(250);
 /// How long it is awake between.
 const AWAKE: Duration = Duration::from_millis(1);
 
-/// How long after a round was asked for it has begun at the latest.
-const BEGUN: Duration = Duration::from_millis(100);
+/// How a receiver sleeps: for about so long, and then tells how long it did.
+type Nap = fn(&Sleeper, Duration) -> Result<Duration>;
 
-/// Stops a child again and again until so long from now; how long it was stopped, in all.
-fn put_to_sleep(child: i32, time: Duration) -> Result<Duration> {
+/// Puts a receiver to sleep again and again until so long from now; how long it slept, in all.
+fn put_to_sleep(sleeper: &Sleeper, nap: Nap, time: Duration) -> Result<Duration> {
     let (begin, mut slept) = (Instant::now(), Duration::ZERO);
-    thread::sleep(BEGUN);
-    while let Some(left) = time.checked_sub(begin.elapsed()) {
-        signal(child, libc::SIGSTOP)?;
-        // Its threads may run on for milliseconds.
-        wait_until_stopped(child)?;
-        let stopped = Instant::now();
-        thread::sleep(NAP.min(left));
-        signal(child, libc::SIGCONT)?;
-        slept += stopped.elapsed();
+    // The round has begun.
+    sleeper.wait_until_busy()?;
+    while let Some(left) = time.checked_sub(begin.elapsed() + AWAKE) {
+        slept += nap(sleeper, NAP.min(left))?;
         thread::sleep(AWAKE);
     }
     Ok(slept)
 }
 
+/// What each stage adds to a round trip, in place of what it takes of a packet that passes it.
+fn of_a_round_trip(stages: Vec<Stage>, requests: u64) -> Vec<Stage> {
+    let share = |stage: &Stage| stage.packets.map_or(1.0, |it| it as f64 / requests as f64);
+    let added = |stage: Stage| Stage {
+        mean_ns: stage.mean_ns * share(&stage),
+        ..stage
+    };
+    stages.into_iter().map(added).collect()
+}
+
+/// A round in which the server's thread sleeps so, or not at all; its stages, and how long it slept for
+/// each request, in ns.
+fn asleep(pods: &Pods, nap: Option<Nap>) -> Result<(Means, f64)> {
+    let spec = pods.spec(TestType::UdpRr)?;
+    pods.begin_run(&spec)?;
+    let sleeper = Sleeper::named(pods.server.id(), "nettoll-server")?;
+    let round = RoundSpec {
+        seconds: 3.0,
+        ..round(true)
+    };
+    let ((client, slept), _) = pods.between_marks(&spec.id, [&round, &round], || {
+        thread::scope(|scope| {
+            let run = scope.spawn(|| pods.run(&spec.id, &round));
+            // The last nap ends with the round.
+            let time = Duration::from_secs_f64(round.seconds);
+            let slept = match nap {
+                Some(nap) => put_to_sleep(&sleeper, nap, time)?,
+                None => Duration::ZERO,
+            };
+            let client = run.join().ok().context("the run's thread panicked")??;
+            Ok((client, slept))
+        })
+    })?;
+    ensure!(client.lost == 0, "lost {}", client.lost);
+    let sides = pods.finish(&spec.id)?;
+    let found = waterfall(&spec, &[&sides[0], &sides[1]], client.rtt.as_ref());
+    let closure = found.closure.context("no closure")?;
+    println!("{} requests, closure {closure:.4}", client.transactions);
+    let mut means = Means::default();
+    means.add(&of_a_round_trip(found.stages, client.transactions));
+    pods.end_run(&spec.id)?;
+    Ok((means, slept.as_nanos() as f64 / client.transactions as f64))
+}
+
 #[test]
-fn what_a_receiver_sleeps_is_in_socket_rx_and_nowhere_else() -> Result<()> {
+fn what_a_receiver_sleeps_is_in_the_stage_that_it_misses_and_nowhere_else() -> Result<()> {
     let pods = Pods::up()?;
-    let server = i32::try_from(pods.server.id())?;
-    let mut means = [Means::default(), Means::default()];
-    let mut asleep_ns = 0.0;
-    for (means, sleeps) in means.iter_mut().zip([false, true]) {
-        let spec = pods.spec(TestType::UdpRr)?;
-        pods.begin_run(&spec)?;
-        let round = RoundSpec {
-            seconds: 3.0,
-            ..round(true)
-        };
-        let ((client, slept), _) = pods.between_marks(&spec.id, [&round, &round], || {
-            thread::scope(|scope| {
-                let run = scope.spawn(|| pods.run(&spec.id, &round));
-                // The last nap ends with the round.
-                let time = Duration::from_secs_f64(round.seconds);
-                let slept = match sleeps {
-                    true => put_to_sleep(server, time)?,
-                    false => Duration::ZERO,
-                };
-                Ok((
-                    run.join().ok().context("the run's thread panicked")??,
-                    slept,
-                ))
-            })
-        })?;
-        ensure!(client.lost == 0, "lost {}", client.lost);
-        let sides = pods.finish(&spec.id)?;
-        let found = waterfall(&spec, &[&sides[0], &sides[1]], client.rtt.as_ref());
-        means.add(&found.stages);
-        asleep_ns = slept.as_nanos() as f64 / client.transactions as f64;
-        pods.end_run(&spec.id)?;
+    let (without, _) = asleep(&pods, None)?;
+    let naps: [(Nap, &str); 2] = [
+        // A stopped thread has left its receive call for the time being, and goes on with it: it had
+        // called before there were data, and does not run when they come.
+        (Sleeper::stop_in_receive, "server request wakeup eth0"),
+        // Data come before it calls.
+        (Sleeper::hold_after_send, "server request socket_queue eth0"),
+    ];
+    for (nap, stage) in naps {
+        let (with, asleep_ns) = asleep(&pods, Some(nap))?;
+        check_rises(&without, &with, &[(stage, asleep_ns)])?;
     }
-    let [without, with] = means;
-    check_rises(
-        &without,
-        &with,
-        &[("server request socket_rx eth0", asleep_ns)],
-    )
+    Ok(())
 }
 
 /// What lets a frame through at a time: its rate in bits per second, and the room for one frame.
