@@ -289,7 +289,7 @@ pub enum Calibrate {
 pub struct RoundSide {
     /// Measured time.
     pub seconds: f64,
-    /// Payload bytes: on the client acknowledged by the peer, on the server received.
+    /// Payload bytes: on who sends acknowledged by the peer, on who receives read.
     pub bytes: u64,
     /// Requests with an answer (client), answered (server); those `lost` are not among them.
     pub transactions: u64,
@@ -394,7 +394,7 @@ pub struct RunSide {
     /// What this agent's traffic threads kept of the slowest requests (`tcp_rr`, `udp_rr`).
     #[serde(default)]
     pub exemplars: Vec<ExemplarSide>,
-    /// Of the client's socket.
+    /// Of the sender's socket, if it is here.
     pub tcp: Option<crate::report::Tcp>,
     /// Of `http_rr`.
     #[serde(default)]

@@ -45,7 +45,7 @@ pub struct Asked {
     pub from_node: Option<String>,
     /// The server's node; `null` for the inventory's first that is not the client's.
     pub to_node: Option<String>,
-    /// The segment sizes of `tcp_stream`, a cell for each; none for the kernel's own choice.
+    /// The segment sizes of `tcp_stream` and `tcp_reverse`, a cell for each; none for the kernel's own choice.
     #[serde(default)]
     pub mss_bytes: Vec<u32>,
     /// Measured time of one run over all its rounds.

@@ -112,7 +112,7 @@ pub struct Options {
     pub rounds: u32,
     /// Unmeasured traffic before each round.
     pub warmup_ms: u32,
-    /// Bytes of one send call (`tcp_stream`).
+    /// Bytes of one send call (`tcp_stream`, `tcp_reverse`).
     pub message_bytes: u32,
     /// Bytes of a request (RR tests), of the datagram (`path_cost`).
     pub request_bytes: u32,
@@ -120,8 +120,8 @@ pub struct Options {
     pub response_bytes: u32,
     /// Samples per second and CPU.
     pub sample_hz: u32,
-    /// The largest segment that either side may send, options of TCP included (`tcp_stream`);
-    /// `null` for what the kernels agree on. What came of it is in [`Tcp`].
+    /// The largest segment that either side may send, options of TCP included (`tcp_stream`,
+    /// `tcp_reverse`); `null` for what the kernels agree on. What came of it is in [`Tcp`].
     #[serde(default)]
     pub mss_bytes: Option<u32>,
 }
@@ -200,7 +200,7 @@ pub struct Run {
     /// All rounds, with the probe and without, in the order in which they ran. The figures of
     /// the run below are of the rounds with the probe, the tolls of those without.
     pub rounds: Vec<Round>,
-    /// Payload (`tcp_stream`).
+    /// Payload, of streams.
     pub throughput_bits_per_second: Option<Estimate>,
     /// RR tests.
     pub transactions_per_second: Option<Estimate>,
@@ -211,7 +211,7 @@ pub struct Run {
     pub lost: Option<u64>,
     /// Processor time.
     pub cpu: Cpu,
-    /// TCP's own counters on the client.
+    /// TCP's own counters on the sender: the client, but for `tcp_reverse`.
     pub tcp: Option<Tcp>,
     /// What answered (`http_rr`).
     #[serde(default)]
@@ -245,7 +245,7 @@ pub struct Round {
     pub probe: bool,
     /// Measured time.
     pub seconds: f64,
-    /// Payload bytes that the peer acknowledged.
+    /// Payload bytes that the peer acknowledged, or that came from it (`tcp_reverse`).
     pub bytes: Option<u64>,
     /// Requests with an answer.
     pub transactions: Option<u64>,
@@ -295,7 +295,7 @@ pub struct CpuSide {
     pub source: String,
 }
 
-/// TCP's own counters, from `TCP_INFO` of the client's socket, rounds only.
+/// TCP's own counters, from `TCP_INFO` of the sender's socket, rounds only.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tcp {
     /// Segments sent again.
@@ -380,7 +380,7 @@ pub struct Share {
     pub share_ci95: [f64; 2],
     /// CPU time per payload byte.
     pub ns_per_byte: Option<f64>,
-    /// CPU time per data-carrying `sk_buff` of the request direction.
+    /// CPU time per data-carrying `sk_buff` of the way that payload goes.
     pub ns_per_packet: Option<f64>,
     /// What `ns_per_byte` is by the other measure: exact self time of the region's transmit
     /// functions over all packets of the flow both ways, those without payload too, per payload

@@ -56,7 +56,9 @@ pub struct Tolls {
 #[must_use]
 pub fn metrics(test: TestType) -> &'static [TollMetric] {
     match test {
-        TestType::TcpStream => &[TollMetric::Throughput, TollMetric::CpuNsPerByte],
+        TestType::TcpStream | TestType::TcpReverse => {
+            &[TollMetric::Throughput, TollMetric::CpuNsPerByte]
+        }
         TestType::TcpRr | TestType::UdpRr => &[
             TollMetric::RttMean,
             TollMetric::RttP50,

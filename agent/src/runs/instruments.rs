@@ -144,7 +144,7 @@ pub(super) fn refused(error: ProbeError) -> RunError {
 fn hooks(test: TestType) -> Hooks {
     Hooks {
         exact: test != TestType::PathCost,
-        copy: test == TestType::TcpStream,
+        copy: test.is_stream(),
         ready: matches!(test, TestType::TcpRr | TestType::UdpRr),
     }
 }

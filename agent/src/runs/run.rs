@@ -132,9 +132,10 @@ impl Run {
 }
 
 impl Traffic {
-    /// TCP's own counters of the client, if it is here.
+    /// TCP's own counters of the sender, if it is here.
     pub(super) fn tcp(&self) -> Option<Tcp> {
-        self.client.as_ref().and_then(Client::tcp)
+        let of_client = self.client.as_ref().and_then(Client::tcp);
+        of_client.or_else(|| self.server.as_ref().and_then(Server::tcp))
     }
 
     /// What answered the client's requests over HTTP, if it makes such.

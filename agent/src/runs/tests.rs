@@ -9,7 +9,7 @@ use std::{
 };
 
 use nettoll_core::{
-    api::{FlowTuple, Place, Role, RoundSide, RoundSpec, RunSpec, UserStage},
+    api::{FlowTuple, Place, Protocol, Role, RoundSide, RoundSpec, RunSpec, UserStage},
     endpoint::{Endpoint, Path, PathKind},
     hop::{Direction, Side},
     report::{Options, TestType},

@@ -8,6 +8,7 @@ use std::{
 
 use nettoll_core::{
     api::{FlowTuple, RoundSide},
+    hop::Direction,
     report::{Http, Tcp, TestType},
 };
 use socket2::Socket;
@@ -19,8 +20,8 @@ use super::{
     round::Round,
     rr,
     socket::{self, PATIENCE},
-    stream::Stream,
-    tcp,
+    stream::{Reverse, Stream},
+    tcp::Retransmits,
 };
 use crate::{netns::Netns, probe::Stamps};
 
@@ -55,16 +56,14 @@ pub(crate) struct Client {
     generator: Option<Box<dyn Generator>>,
     seen: Vec<Seen>,
     slowest: Option<Slowest>,
-    /// Of TCP tests.
+    /// The connection of TCP tests.
     tcp: Option<Arc<Socket>>,
     /// Of `http_rr`.
     http: Option<Arc<Mutex<Http>>>,
     /// Of the round that runs.
     stamps: Option<Stamps>,
     interval: Interval,
-    retransmits_before: Option<u64>,
-    /// Over the rounds with the probe.
-    retransmits: u64,
+    retransmits: Retransmits,
 }
 
 impl Client {
@@ -73,6 +72,7 @@ impl Client {
     pub(crate) fn open(netns: &Netns, plan: &Plan, stop: &Stop) -> Result<Self, TrafficError> {
         Self::opened(netns, plan, stop, |socket, plan| match plan.test {
             TestType::TcpStream => Box::new(Stream::new(socket, plan, stop)),
+            TestType::TcpReverse => Box::new(Reverse::new(socket, plan, stop)),
             TestType::UdpRr => rr::udp_client(socket, plan, stop),
             _ => rr::tcp_client(socket, plan, stop),
         })
@@ -114,8 +114,7 @@ impl Client {
             tcp: None,
             stamps: None,
             interval: Interval::default(),
-            retransmits_before: None,
-            retransmits: 0,
+            retransmits: Retransmits::default(),
         }
     }
 
@@ -157,8 +156,7 @@ impl Client {
             http: None,
             stamps: None,
             interval: Interval::default(),
-            retransmits_before: None,
-            retransmits: 0,
+            retransmits: Retransmits::default(),
         })
     }
 
@@ -187,7 +185,7 @@ impl Client {
     /// A round follows, with these stamps if the probe is attached.
     pub(crate) fn begin(&mut self, stamps: Option<Stamps>, interval: Interval) {
         self.interval = interval;
-        self.retransmits_before = stamps.as_ref().and_then(|_| self.retransmits_now());
+        (self.retransmits).begin(self.tcp.as_deref(), stamps.is_some());
         self.stamps = stamps;
     }
 
@@ -202,7 +200,7 @@ impl Client {
         length: Duration,
     ) -> Result<RoundSide, TrafficError> {
         let interval = std::mem::take(&mut self.interval);
-        let transactions = self.test != TestType::TcpStream;
+        let transactions = !self.test.is_stream();
         let mut round = Round::new(length, transactions, self.stamps.clone(), interval);
         round.number = number;
         let limit = self.warmup + length + PATIENCE;
@@ -218,19 +216,16 @@ impl Client {
 
     /// The round is over.
     pub(crate) fn end(&mut self) {
-        let now = self.retransmits_now();
-        if let (Some(before), Some(now)) = (self.retransmits_before.take(), now) {
-            self.retransmits += now.saturating_sub(before);
-        }
+        self.retransmits.end(self.tcp.as_deref());
         self.stamps = None;
     }
 
-    /// TCP's own counters, of TCP tests; retransmits over the rounds with the probe.
+    /// TCP's own counters, of TCP tests in which it is the client who sends; retransmits over the
+    /// rounds with the probe.
     pub(crate) fn tcp(&self) -> Option<Tcp> {
-        let report = tcp::report(self.tcp.as_deref()?, self.retransmits);
-        report
-            .inspect_err(|error| tracing::warn!(%error, "cannot read TCP_INFO"))
-            .ok()
+        let sender = self.test.payload() == Direction::Request;
+        self.retransmits
+            .report(self.tcp.as_deref().filter(|_| sender)?)
     }
 
     /// What answered so far, of `http_rr`.
@@ -238,12 +233,6 @@ impl Client {
         let http = self.http.as_ref()?;
         let http = http.lock().unwrap_or_else(PoisonError::into_inner);
         Some(http.clone())
-    }
-
-    fn retransmits_now(&self) -> Option<u64> {
-        tcp::TcpInfo::of(self.tcp.as_deref()?)
-            .ok()
-            .map(|info| info.retransmits)
     }
 
     /// Lends the generator to a thread inside the client's namespace. What takes longer than

@@ -32,7 +32,7 @@ pub(crate) enum PlanError {
     },
     /// A segment's size that TCP does not take, or of which it has none.
     #[error(
-        "{0}: mss_bytes is {1}, but must be from {least} to {most}, and of tcp_stream",
+        "{0}: mss_bytes is {1}, but must be from {least} to {most}, and of tcp_stream or tcp_reverse",
         least = MSS_BYTES.start(),
         most = MSS_BYTES.end()
     )]
@@ -97,7 +97,7 @@ impl Plan {
             }
         };
         let (request_bytes, response_bytes) = match test {
-            TestType::TcpStream => (
+            TestType::TcpStream | TestType::TcpReverse => (
                 size("message_bytes", options.message_bytes, MAX_MESSAGE)?,
                 0,
             ),
@@ -121,7 +121,7 @@ impl Plan {
         };
         let mss = options.mss_bytes;
         if let Some(mss) = mss
-            && !(test == TestType::TcpStream && MSS_BYTES.contains(&mss))
+            && !(test.has_segments() && MSS_BYTES.contains(&mss))
         {
             return Err(PlanError::Mss(test, mss));
         }

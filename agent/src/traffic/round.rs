@@ -31,7 +31,7 @@ pub(super) struct Round {
     interval: Interval,
     from_ns: Option<u64>,
     until_ns: Option<u64>,
-    /// Payload that was acknowledged.
+    /// Payload that was acknowledged, or came.
     pub(super) bytes: u64,
     /// Requests without an answer.
     pub(super) lost: u64,
@@ -65,13 +65,27 @@ impl Round {
 
     /// The measured time begins: what is sent from now on counts. Returns its end.
     pub(super) fn open(&mut self) -> Result<u64, TrafficError> {
+        self.begin()?;
+        Ok(self.began(now_ns()))
+    }
+
+    /// As [`Self::open`], but what has come since that time counts. Returns the end.
+    pub(super) fn open_since(&mut self, from_ns: u64) -> Result<u64, TrafficError> {
+        self.begin()?;
+        Ok(self.began(from_ns))
+    }
+
+    fn begin(&mut self) -> Result<(), TrafficError> {
         self.interval.begin()?;
         if let Some(stamps) = &self.stamps {
             stamps.mark(true);
         }
-        let now = now_ns();
-        self.from_ns = Some(now);
-        Ok(now + self.length.as_nanos() as u64)
+        Ok(())
+    }
+
+    fn began(&mut self, from_ns: u64) -> u64 {
+        self.from_ns = Some(from_ns);
+        from_ns + self.length.as_nanos() as u64
     }
 
     /// The measured time is over, but what is under way still counts for the probe. Doing so
@@ -131,7 +145,7 @@ impl Round {
             ));
         }
         let Some(transactions) = transactions else {
-            return (self.bytes == 0).then(|| "no byte was acknowledged".to_owned());
+            return (self.bytes == 0).then(|| "no byte got through".to_owned());
         };
         let least = self.least;
         (transactions < least).then(|| {

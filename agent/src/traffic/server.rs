@@ -14,23 +14,27 @@ use std::{
 use nettoll_core::{
     api::{FlowTuple, RoundSide, UserStage},
     hop::{Direction, Side},
-    report::TestType,
+    report::{Tcp, TestType},
 };
 use socket2::Socket;
 
 use super::{
-    Interval, Plan, Seen, Slowest, Stop, TrafficError, clock::now_ns, greeting, reading::Reading,
-    rr, socket, stream, tcp::TcpInfo,
+    Interval, Plan, Seen, Slowest, Stop, TrafficError,
+    clock::now_ns,
+    greeting,
+    reading::Reading,
+    rr, socket, stream,
+    tcp::{Retransmits, TcpInfo, unacknowledged},
 };
 use crate::{
     netns::{Inside, Netns},
     probe::Stamps,
 };
 
-/// How long the end of a stream's round waits for the thread to read what was acknowledged.
-const READ_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the end of a stream's round waits for what is under way.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
 /// How often it looks.
-const READ_INTERVAL: Duration = Duration::from_micros(100);
+const SETTLE_INTERVAL: Duration = Duration::from_micros(100);
 
 /// A round is open.
 const OPEN: u64 = 1;
@@ -120,6 +124,12 @@ impl Shared {
         self.first_ns.store(now, Ordering::Relaxed);
     }
 
+    /// It is over at this time, but what is under way still counts for the probe.
+    pub(super) fn end_measuring(&self, now_ns: u64) {
+        self.last_ns.store(now_ns, Ordering::Relaxed);
+        self.interval().end();
+    }
+
     fn begin_interval(&self) {
         if let Err(error) = self.interval().begin() {
             tracing::warn!(%error, "the server's figures are without");
@@ -143,6 +153,7 @@ pub(crate) struct Server {
     thread: Option<Inside<()>>,
     /// At the round's beginning: when, and how many requests and bytes.
     began: Option<(Instant, u64, u64)>,
+    retransmits: Retransmits,
 }
 
 impl Server {
@@ -174,6 +185,7 @@ impl Server {
             shared: Arc::new(Shared::new()),
             thread: None,
             began: None,
+            retransmits: Retransmits::default(),
         };
         if plan.greets {
             server.answer(None)?;
@@ -194,15 +206,16 @@ impl Server {
             responder,
             ..
         } = &*self.shared;
-        match self.plan.test {
-            TestType::TcpStream => vec![socket_rx.clone()],
-            _ => [reading.seen(), vec![responder.clone()]].concat(),
+        match (self.plan.test.is_stream(), self.plan.test.payload()) {
+            (true, Direction::Response) => Vec::new(),
+            (true, _) => vec![socket_rx.clone()],
+            (false, _) => [reading.seen(), vec![responder.clone()]].concat(),
         }
     }
 
     /// What it keeps of the slowest requests, of RR tests.
     pub(crate) fn slowest(&self) -> Option<&Slowest> {
-        (self.plan.test != TestType::TcpStream).then_some(&self.shared.slowest)
+        (!self.plan.test.is_stream()).then_some(&self.shared.slowest)
     }
 
     /// Answers the client's flow from now on, and nobody else: the flow as it is here. Where
@@ -248,11 +261,14 @@ impl Server {
                 }),
                 test => accept().and_then(|connection| {
                     shared.connection.get_or_init(|| Arc::clone(&connection));
-                    if test == TestType::TcpStream {
-                        return stream::serve(&connection, &shared, &plan);
+                    match test {
+                        TestType::TcpStream => stream::receive(&connection, &shared, &plan),
+                        TestType::TcpReverse => stream::send(&connection, &shared, &plan),
+                        _ => {
+                            connection.set_tcp_nodelay(true)?;
+                            rr::serve(&rr::TcpTransport(connection), &shared, &plan)
+                        }
                     }
-                    connection.set_tcp_nodelay(true)?;
-                    rr::serve(&rr::TcpTransport(connection), &shared, &plan)
                 }),
             };
             let why = match served {
@@ -274,6 +290,8 @@ impl Server {
         let shared = &self.shared;
         *shared.interval() = interval;
         shared.first_ns.store(0, Ordering::Relaxed);
+        let connection = shared.connection.get().map(AsRef::as_ref);
+        self.retransmits.begin(connection, stamps.is_some());
         let probed = if stamps.is_some() { PROBED } else { 0 };
         if let Some(stamps) = stamps {
             shared.stamps.get_or_init(|| stamps);
@@ -289,7 +307,7 @@ impl Server {
             .round
             .store(number | OPEN | probed, Ordering::Release);
         // A stream's server begins to measure by itself, after the warm-up.
-        if self.plan.test != TestType::TcpStream {
+        if !self.plan.test.is_stream() {
             shared.begin_interval();
             if let Some(stamps) = shared.stamps().filter(|_| self.plan.server_marks) {
                 stamps.mark(true);
@@ -300,8 +318,10 @@ impl Server {
     /// The round's last mark. The connection is idle: the client has all its answers or
     /// acknowledgements.
     pub(crate) fn end(&mut self) -> RoundSide {
-        let mut invalid_reason = self.read_all();
+        let mut invalid_reason = self.settle();
         let shared = &self.shared;
+        self.retransmits
+            .end(shared.connection.get().map(AsRef::as_ref));
         shared.interval().end();
         if let Some(stamps) = shared.stamps().filter(|_| self.plan.server_marks) {
             stamps.mark(false);
@@ -315,7 +335,7 @@ impl Server {
             invalid_reason.get_or_insert_with(|| format!("the server ended: {why}"));
         }
         let transactions = shared.transactions.load(Ordering::Acquire) - requests;
-        let (seconds, bytes) = if self.plan.test == TestType::TcpStream {
+        let (seconds, bytes) = if self.plan.test.is_stream() {
             let first = shared.first_ns.load(Ordering::Relaxed);
             let last = shared.last_ns.load(Ordering::Relaxed);
             let ns = if first == 0 {
@@ -347,30 +367,45 @@ impl Server {
         }
     }
 
-    /// Waits until the thread has read all that the kernel has acknowledged for it. Says what
-    /// went wrong.
-    fn read_all(&self) -> Option<String> {
+    /// Waits until nothing of a stream is under way: the thread has read all that the kernel has
+    /// acknowledged for it, or all that it sent is acknowledged. Says what went wrong.
+    fn settle(&self) -> Option<String> {
         let connection = self.shared.connection.get()?;
-        if self.plan.test != TestType::TcpStream {
-            return None;
-        }
-        let until = Instant::now() + READ_PATIENCE;
+        let (settled, told): (&dyn Fn() -> io::Result<bool>, _) = match self.plan.test {
+            TestType::TcpStream => (
+                &|| self.has_read_all(connection),
+                "the server did not read what had arrived",
+            ),
+            TestType::TcpReverse => (
+                &|| Ok(unacknowledged(connection)? == 0),
+                "the client did not acknowledge what the server had sent",
+            ),
+            _ => return None,
+        };
+        let until = Instant::now() + SETTLE_PATIENCE;
         loop {
-            let arrived = match TcpInfo::of(connection) {
-                Ok(info) => info
-                    .bytes_received
-                    .saturating_sub(greeting::greeting_bytes(&self.plan)),
-                Err(error) => return Some(format!("cannot read the server's TCP_INFO: {error}")),
-            };
             let ended = self.shared.failure.get().is_some() || self.stop.ended();
-            if ended || self.shared.received.load(Ordering::Acquire) >= arrived {
-                return None;
+            match settled() {
+                _ if ended => return None,
+                Ok(true) => return None,
+                Ok(false) if Instant::now() > until => return Some(told.to_owned()),
+                Ok(false) => thread::sleep(SETTLE_INTERVAL),
+                Err(error) => return Some(format!("cannot ask the server's socket: {error}")),
             }
-            if Instant::now() > until {
-                return Some("the server did not read what had arrived".to_owned());
-            }
-            thread::sleep(READ_INTERVAL);
         }
+    }
+
+    fn has_read_all(&self, connection: &Socket) -> io::Result<bool> {
+        let arrived = TcpInfo::of(connection)?.bytes_received;
+        let of_stream = arrived.saturating_sub(greeting::greeting_bytes(&self.plan));
+        Ok(self.shared.received.load(Ordering::Acquire) >= of_stream)
+    }
+
+    /// TCP's own counters, where it is the server who sends.
+    pub(crate) fn tcp(&self) -> Option<Tcp> {
+        let sender = self.plan.test.payload() == Direction::Response;
+        let connection = self.shared.connection.get().filter(|_| sender)?;
+        self.retransmits.report(connection)
     }
 }
 

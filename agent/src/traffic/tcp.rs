@@ -20,7 +20,7 @@ pub(super) struct TcpInfo {
     /// `tcpEStatsAppHCThruOctetsReceived`.
     pub(super) bytes_received: u64,
     /// `tcpi_total_retrans`: segments sent again.
-    pub(super) retransmits: u64,
+    retransmits: u64,
     mss_bytes: u32,
     option_bytes: u32,
     srtt_us: u32,
@@ -89,8 +89,40 @@ pub(super) fn unacknowledged(socket: &Socket) -> io::Result<usize> {
     Ok(usize::try_from(bytes).unwrap_or(0))
 }
 
-/// The counters of a client's connection as they are reported.
-pub(super) fn report(socket: &Socket, retransmits: u64) -> io::Result<Tcp> {
+/// Segments that a connection sent again in the rounds with the probe.
+#[derive(Debug, Default)]
+pub(super) struct Retransmits {
+    before: Option<u64>,
+    sum: u64,
+}
+
+impl Retransmits {
+    /// A round begins.
+    pub(super) fn begin(&mut self, connection: Option<&Socket>, probe: bool) {
+        self.before = connection.filter(|_| probe).and_then(Self::now);
+    }
+
+    /// It is over.
+    pub(super) fn end(&mut self, connection: Option<&Socket>) {
+        let now = connection.and_then(Self::now);
+        if let (Some(before), Some(now)) = (self.before.take(), now) {
+            self.sum += now.saturating_sub(before);
+        }
+    }
+
+    /// The connection's counters as they are reported.
+    pub(super) fn report(&self, connection: &Socket) -> Option<Tcp> {
+        report(connection, self.sum)
+            .inspect_err(|error| tracing::warn!(%error, "cannot read TCP_INFO"))
+            .ok()
+    }
+
+    fn now(connection: &Socket) -> Option<u64> {
+        Some(TcpInfo::of(connection).ok()?.retransmits)
+    }
+}
+
+fn report(socket: &Socket, retransmits: u64) -> io::Result<Tcp> {
     let info = TcpInfo::of(socket)?;
     let name = socket.tcp_congestion()?;
     let name = name.split(|&byte| byte == 0).next().unwrap_or_default();

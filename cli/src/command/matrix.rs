@@ -43,7 +43,7 @@ others are there; 2 wrong usage, or nothing can be measured; 130 interrupted.";
 pub(crate) struct Args {
     #[command(flatten)]
     client: client::ControllerArgs,
-    /// The tests, separated by commas: tcp_stream, tcp_rr, udp_rr, path_cost
+    /// The tests, separated by commas: tcp_stream, tcp_reverse, tcp_rr, udp_rr, path_cost
     #[arg(
         long,
         default_value = "tcp_stream,tcp_rr",
@@ -65,8 +65,8 @@ pub(crate) struct Args {
     /// netperf benchmark of kubernetes/perf-tests; -o csv is its layout)
     #[arg(long, value_name = "NAME", conflicts_with_all = ["tests", "paths"])]
     preset: Option<Preset>,
-    /// Segment sizes of tcp_stream, options of TCP included, 88 to 32767: a list, or
-    /// FIRST..LAST:STEP
+    /// Segment sizes of tcp_stream and tcp_reverse, options of TCP included, 88 to 32767: a list,
+    /// or FIRST..LAST:STEP
     #[arg(long, value_name = "LIST")]
     mss: Option<Sweep>,
     #[command(flatten)]
@@ -174,10 +174,10 @@ fn sizes(
     };
     let swept = match preset {
         Some(preset) => preset == Preset::PerfTests,
-        None => tests.contains(&TestType::TcpStream),
+        None => tests.iter().any(|test| test.has_segments()),
     };
     if !swept {
-        let told = "--mss is of tcp_stream: give it with that test, or with --preset perf-tests";
+        let told = "--mss is of tcp_stream and tcp_reverse: give it with one of them, or with --preset perf-tests";
         return Err(Failure::Prerequisite(told.to_owned()));
     }
     let told = |told| Failure::Prerequisite(format!("--mss: {told}"));
@@ -265,8 +265,13 @@ mod tests {
         );
         assert_eq!(asked(Some("96"), perf_tests, &requests), Ok(vec![96]));
         for (mss, preset, tests, told) in [
-            ("96", None, &requests, "--mss is of tcp_stream"),
-            ("96", Some(Preset::Cni), &streams, "--mss is of tcp_stream"),
+            ("96", None, &requests, "--mss is of tcp_stream and"),
+            (
+                "96",
+                Some(Preset::Cni),
+                &streams,
+                "--mss is of tcp_stream and",
+            ),
             ("87", None, &streams, "--mss: 87 is not from 88 to 32767"),
         ] {
             let refused = asked(Some(mss), preset, tests).unwrap_err();

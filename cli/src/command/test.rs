@@ -18,8 +18,8 @@ pub(crate) struct Args {
     client: client::ControllerArgs,
     #[command(flatten)]
     ends: EndsArgs,
-    /// The traffic: tcp_stream, tcp_rr, udp_rr, path_cost, or http_rr with --to url/https://…
-    /// (in a cluster a URL is tested by annotation alone)
+    /// The traffic: tcp_stream, tcp_reverse (the server sends), tcp_rr, udp_rr, path_cost, or
+    /// http_rr with --to url/https://… (in a cluster a URL is tested by annotation alone)
     #[arg(long = "type", value_name = "TEST")]
     test: TestType,
     /// Measured time of the run over all its rounds
@@ -38,11 +38,11 @@ pub(crate) struct Args {
     /// Unmeasured traffic before each round
     #[arg(long, default_value_t = 100, value_name = "MS", value_parser = whole(0..=60_000))]
     warmup_ms: u32,
-    /// Bytes of one send call of tcp_stream
+    /// Bytes of one send call of tcp_stream and tcp_reverse
     #[arg(long, default_value_t = 131_072, value_name = "N", value_parser = whole(1..=16_777_216))]
     message_bytes: u32,
-    /// The largest segment of tcp_stream, options of TCP included, 88 to 32767 [default: what the
-    /// kernels agree on]
+    /// The largest segment of tcp_stream and tcp_reverse, options of TCP included, 88 to 32767
+    /// [default: what the kernels agree on]
     #[arg(long, value_name = "BYTES", value_parser = whole(MSS_BYTES))]
     mss: Option<u32>,
     /// Bytes of a request, or of the datagram of path_cost
@@ -83,8 +83,11 @@ fn check(test: TestType, to: &Endpoint) -> Result<(), Failure> {
 /// Measures and shows.
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     check(args.test, &args.ends.to)?;
-    if args.mss.is_some() && args.test != TestType::TcpStream {
-        let told = format!("--mss is of tcp_stream alone, not of {}", args.test);
+    if args.mss.is_some() && !args.test.has_segments() {
+        let told = format!(
+            "--mss is of tcp_stream and tcp_reverse, not of {}",
+            args.test
+        );
         return Err(Failure::Prerequisite(told));
     }
     let job = TestJob {

@@ -12,7 +12,7 @@ use inferno::{
 use nettoll_core::{
     api::Stack,
     component::{Component, component, unfolded},
-    report::{Run, TestType},
+    report::Run,
 };
 
 use super::{
@@ -122,7 +122,7 @@ fn pair(rendering: &Rendering) -> Option<Pair<'_>> {
 /// CPU time that one sample stands for, for a MiB of the run's payload. Samples are of the good
 /// rounds with the probe, and so are the bytes.
 fn ns_per_payload(run: &Run) -> Option<f64> {
-    if run.test != TestType::TcpStream || run.options.sample_hz == 0 {
+    if !run.test.is_stream() || run.options.sample_hz == 0 {
         return None;
     }
     let good = run
@@ -212,6 +212,8 @@ fn height(svg: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use nettoll_core::report::TestType;
+
     use super::*;
     use crate::sample;
 

@@ -31,19 +31,22 @@ pub(super) struct Hosts {
     pub(super) one_kernel: bool,
     /// The client's agent samples stacks.
     pub(super) sample_client: bool,
-    /// The server's does too: never on the same kernel.
+    /// The server's does: never both on the same kernel.
     pub(super) sample_server: bool,
-    /// The server's agent attaches the probe in rounds with it, as the client's does.
+    /// The client's agent attaches the probe in rounds with it.
+    pub(super) probe_client: bool,
+    /// The server's does.
     pub(super) probe_server: bool,
-    /// The client's agent counts the hops of both nodes.
+    /// The one that does counts the hops of both nodes.
     pub(super) one_counts_both: bool,
 }
 
 /// A run that its agents hold.
 pub(super) struct LiveRun<'a> {
     pub(super) plan: &'a PlannedRun,
-    /// Both nodes are one kernel: the client's agent samples for both.
+    /// Both nodes are one kernel: one agent samples for both.
     pub(super) one_kernel: bool,
+    probe_client: bool,
     probe_server: bool,
     client: &'a Agent,
     /// `None` where the client's agent has both sockets.
@@ -108,6 +111,7 @@ impl<'a> LiveRun<'a> {
         let live = Self {
             plan,
             one_kernel: hosts.one_kernel,
+            probe_client: hosts.probe_client,
             probe_server: hosts.probe_server,
             client,
             server: (!one_agent).then_some(far),
@@ -138,12 +142,16 @@ impl<'a> LiveRun<'a> {
             sample,
             ..spec.clone()
         };
-        let of_server = part(Role::Server, &self.plan.server, hosts.sample_server);
-        server.prepare(&of_server).await?;
-        let mut of_client = part(Role::Client, &self.plan.client, spec.sample);
+        let mut of_server = part(Role::Server, &self.plan.server, hosts.sample_server);
+        let mut of_client = part(Role::Client, &self.plan.client, hosts.sample_client);
         if hosts.one_counts_both {
-            of_client.count_nodes.clone_from(&spec.count_nodes);
+            let counting = match hosts.probe_client {
+                true => &mut of_client,
+                false => &mut of_server,
+            };
+            counting.count_nodes.clone_from(&spec.count_nodes);
         }
+        server.prepare(&of_server).await?;
         let flow = self.client.prepare(&of_client).await?.flow;
         let flow = flow.ok_or_else(|| JobError::NoFlow(self.client.node().to_owned()))?;
         let at_server = server.flow(id, &flow).await?;
@@ -225,16 +233,17 @@ impl<'a> LiveRun<'a> {
 
     async fn try_round(&self, spec: &RoundSpec) -> Result<Sides, AgentError> {
         let id = &self.plan.id;
+        let part = |probe: bool| RoundSpec {
+            probe: spec.probe && probe,
+            calibrate: spec.calibrate.filter(|_| probe),
+            ..spec.clone()
+        };
         if let Some(server) = self.server {
-            let of_server = RoundSpec {
-                probe: spec.probe && self.probe_server,
-                calibrate: spec.calibrate.filter(|_| self.probe_server),
-                ..spec.clone()
-            };
-            server.begin(id, &of_server).await?;
+            server.begin(id, &part(self.probe_server)).await?;
         }
-        self.client.begin(id, spec).await?;
-        let traffic = self.client.run(id, spec, &self.plan.options).await?;
+        let of_client = &part(self.probe_client);
+        self.client.begin(id, of_client).await?;
+        let traffic = self.client.run(id, of_client, &self.plan.options).await?;
         let server = match self.server {
             Some(server) => Some(server.end(id).await?),
             None => None,

@@ -8,6 +8,7 @@ use std::{
 
 use nettoll_core::{
     api::{AgentInfo, Job, JobEvent, JobResult, ProbeMode, RoundSpec},
+    hop::Direction,
     plan::{self, Blocks, PlannedRound},
     report::{Context, DeviceContext, Report, SCHEMA, TestType},
 };
@@ -273,8 +274,10 @@ fn hosts(run: &PlannedRun, probe: ProbeMode, infos: &Infos) -> Hosts {
     let one_kernel = one_kernel(run, infos);
     // A second agent's programs would be in every CPU figure of a stream, and in its exact self
     // times. A request waits for wake-ups that cost a hundred times as much.
-    let one_counts_both =
-        one_kernel && run.test == TestType::TcpStream && probe != ProbeMode::Client;
+    let one_counts_both = one_kernel && run.test.is_stream() && probe != ProbeMode::Client;
+    // The sender's own stamps begin each packet's way.
+    let server_counts_both =
+        one_counts_both && !run.one_node() && run.test.payload() == Direction::Response;
     let wanted = run.options.sample_hz > 0 && probe != ProbeMode::Off;
     let sample = |site: &Site| {
         wanted
@@ -284,9 +287,10 @@ fn hosts(run: &PlannedRun, probe: ProbeMode, infos: &Infos) -> Hosts {
     };
     Hosts {
         one_kernel,
-        sample_client: sample(&run.client),
-        sample_server: !one_kernel && sample(&run.server),
-        probe_server: probe != ProbeMode::Client && !one_counts_both,
+        sample_client: !server_counts_both && sample(&run.client),
+        sample_server: (!one_kernel || server_counts_both) && sample(&run.server),
+        probe_client: !server_counts_both,
+        probe_server: probe != ProbeMode::Client && (!one_counts_both || server_counts_both),
         one_counts_both,
     }
 }

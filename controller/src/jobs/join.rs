@@ -141,9 +141,10 @@ fn join(inputs: &Inputs<'_>) -> Run {
         throughput_bits_per_second: rounds::throughput(test, &reported),
         transactions_per_second: rounds::transactions(test, &reported),
         rtt_ns: rounds::rtt(&reported),
-        lost: (test != TestType::TcpStream).then(|| rounds::sum(&reported, |side| side.lost)),
+        lost: (!test.is_stream()).then(|| rounds::sum(&reported, |side| side.lost)),
         cpu: cpu(inputs, &reported),
-        tcp: finished.and_then(|finished| finished.client.tcp.clone()),
+        // Of the sender, which is one of them.
+        tcp: finished.and_then(|finished| finished.sides().find_map(|side| side.tcp.clone())),
         http: finished.and_then(|finished| finished.client.http.clone()),
         components: shares.as_ref().map(|shares| shares.components.clone()),
         regions: shares.map(|shares| shares.regions),
@@ -166,7 +167,7 @@ fn join(inputs: &Inputs<'_>) -> Run {
 }
 
 fn cpu(inputs: &Inputs<'_>, reported: &[&Sides]) -> Cpu {
-    let stream = inputs.plan.test == TestType::TcpStream;
+    let stream = inputs.plan.test.is_stream();
     let amounts = Amounts {
         bytes: stream.then(|| rounds::sum(reported, |side| side.bytes)),
         transactions: (!stream).then(|| rounds::sum(reported, |side| side.transactions)),
@@ -180,8 +181,12 @@ fn cpu(inputs: &Inputs<'_>, reported: &[&Sides]) -> Cpu {
     let at_server = inputs
         .finished
         .and_then(|finished| finished.server.as_ref());
-    let [at_client, at_server] =
+    let [mut at_client, at_server] =
         [at_client, at_server].map(|side| side.and_then(|side| side.stacks.as_ref()));
+    if inputs.one_kernel {
+        // One agent samples for both.
+        at_client = at_client.or(at_server);
+    }
     // One agent on one node tells its own time on both sides.
     let two_agents = inputs.plan.client.node != inputs.plan.server.node;
     let besides: &[&RoundSide] = if inputs.one_kernel && two_agents {
@@ -215,11 +220,17 @@ fn waterfall(inputs: &Inputs<'_>) -> Option<Waterfall> {
         TestType::HttpRr => rounds::measured(inputs.rounds),
         _ => rounds::probed(inputs.rounds),
     });
-    Some(stage::waterfall(&Journey {
+    let mut waterfall = stage::waterfall(&Journey {
         rtt_mean_ns: rtt.as_ref().map(|rtt| rtt.mean),
         requests: rtt.map_or(0, |rtt| rtt.count),
         ..journey(inputs, &sides)
-    }))
+    });
+    let test = inputs.plan.test;
+    if test.is_stream() {
+        // The other way there are acknowledgements, and a word at a round's end.
+        (waterfall.stages).retain(|stage| stage.direction == test.payload());
+    }
+    Some(waterfall)
 }
 
 /// The slowest requests of the rounds with the probe; `None` where none were kept.

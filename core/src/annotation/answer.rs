@@ -142,7 +142,9 @@ impl TestAnswer {
             return format!("{test}: not valid, see run {}", self.run_id);
         };
         let (what, value) = match test {
-            TestType::TcpStream => ("throughput", format!("{:.3} Gbit/s", value / 1e9)),
+            TestType::TcpStream | TestType::TcpReverse => {
+                ("throughput", format!("{:.3} Gbit/s", value / 1e9))
+            }
             TestType::PathCost => ("one way", format!("{:.2} µs", value / 1e3)),
             TestType::TcpRr | TestType::UdpRr => {
                 ("mean round trip", format!("{:.1} µs", value / 1e3))
@@ -221,7 +223,7 @@ impl Answer {
 
 fn unit(test: TestType) -> &'static str {
     match test {
-        TestType::TcpStream => "bit/s",
+        TestType::TcpStream | TestType::TcpReverse => "bit/s",
         TestType::TcpRr | TestType::UdpRr | TestType::PathCost | TestType::HttpRr => "ns",
     }
 }

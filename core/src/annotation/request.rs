@@ -225,12 +225,12 @@ mod checks {
             (&[(PAIR, "pod/a/b"), (TESTS, "")], "'', which is no test"),
             (
                 &[(PAIR, "pod/a/b"), (TESTS, "tcp_rr,x")],
-                "'x', which is no test; the tests are tcp_stream, tcp_rr",
+                "'x', which is no test; the tests are tcp_stream, tcp_reverse",
             ),
             (&[(PAIR, "pod/a/b"), (TESTS, &long)], "1048576 bytes"),
             (
                 &[(PAIR, "service/a/b"), (TESTS, "tcp_rr,path_cost")],
-                "path_cost cannot be measured to 'service/a/b'; the tests there are tcp_stream, tcp_rr",
+                "path_cost cannot be measured to 'service/a/b'; the tests there are tcp_stream, tcp_reverse",
             ),
             (&[(PAIR, "pod/a/b"), (SECONDS, "0")], "from 1 to 60"),
             (&[(PAIR, "pod/a/b"), (SECONDS, "61")], "from 1 to 60"),

@@ -166,7 +166,7 @@ impl Wanted {
             test,
             kind,
             backends: Backends::Any,
-            sweep: test == TestType::TcpStream,
+            sweep: test.has_segments(),
         }
     }
 

@@ -253,7 +253,7 @@ mod tests {
             (with(|_, j| j.tests.clear()), "no test is named"),
             (
                 with(|_, j| j.tests = vec![TestType::HttpRr]),
-                "the tests there are tcp_stream, tcp_rr, udp_rr, path_cost",
+                "the tests there are tcp_stream, tcp_reverse, tcp_rr, udp_rr, path_cost",
             ),
             (
                 with(|_, j| j.from_node = Some("n9".to_owned())),

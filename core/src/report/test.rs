@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{api::Protocol, endpoint::Endpoint};
+use crate::{api::Protocol, endpoint::Endpoint, hop::Direction};
 
 /// The types of traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -10,6 +10,8 @@ use crate::{api::Protocol, endpoint::Endpoint};
 pub enum TestType {
     /// Bulk data from client to server.
     TcpStream,
+    /// Bulk data from server to client.
+    TcpReverse,
     /// One TCP request outstanding.
     TcpRr,
     /// One UDP request outstanding.
@@ -26,6 +28,7 @@ impl TestType {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::TcpStream => "tcp_stream",
+            Self::TcpReverse => "tcp_reverse",
             Self::TcpRr => "tcp_rr",
             Self::UdpRr => "udp_rr",
             Self::PathCost => "path_cost",
@@ -37,9 +40,30 @@ impl TestType {
     #[must_use]
     pub fn protocol(self) -> Protocol {
         match self {
-            Self::TcpStream | Self::TcpRr | Self::HttpRr => Protocol::Tcp,
+            Self::TcpStream | Self::TcpReverse | Self::TcpRr | Self::HttpRr => Protocol::Tcp,
             Self::UdpRr | Self::PathCost => Protocol::Udp,
         }
+    }
+
+    /// Bulk data one way, of which the rate is measured, and no single message.
+    #[must_use]
+    pub fn is_stream(self) -> bool {
+        matches!(self, Self::TcpStream | Self::TcpReverse)
+    }
+
+    /// The way of a stream's data; of all other tests that of requests.
+    #[must_use]
+    pub fn payload(self) -> Direction {
+        match self {
+            Self::TcpReverse => Direction::Response,
+            _ => Direction::Request,
+        }
+    }
+
+    /// Whether the size of its segments can be chosen.
+    #[must_use]
+    pub fn has_segments(self) -> bool {
+        self.is_stream() && self.protocol() == Protocol::Tcp
     }
 
     /// Whether it can be run to this endpoint.
@@ -62,8 +86,9 @@ impl TestType {
     }
 
     /// The tests that exist.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::TcpStream,
+        Self::TcpReverse,
         Self::TcpRr,
         Self::UdpRr,
         Self::PathCost,

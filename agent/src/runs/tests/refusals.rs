@@ -62,7 +62,7 @@ fn a_segment_size_is_one_that_tcp_takes() {
     let agent = agent();
     for (test, mss) in [
         (TestType::TcpStream, 87),
-        (TestType::TcpStream, 32_768),
+        (TestType::TcpReverse, 32_768),
         (TestType::TcpRr, 1_440),
     ] {
         let mut spec = spec("a", test, Role::Both, 0);
@@ -150,6 +150,7 @@ fn a_client_without_a_server_is_told_so() {
     for (test, words) in [
         (TestType::TcpRr, "cannot connect from 127.0.0.1:"),
         (TestType::TcpStream, "cannot connect from 127.0.0.1:"),
+        (TestType::TcpReverse, "cannot connect from 127.0.0.1:"),
         (TestType::UdpRr, "refused"),
     ] {
         let id = test.as_str();

@@ -19,7 +19,7 @@ fn every_test_runs_within_one_agent() {
             assert!(side.seconds >= 0.1 && side.bytes > 0, "{test}: {side:?}");
             assert!(side.cpu_busy_seconds.is_some());
             assert_eq!(side.lost, 0, "{test}");
-            if test == TestType::TcpStream {
+            if test.is_stream() {
                 assert_eq!((side.transactions, &side.rtt), (0, &None));
             } else {
                 let rtt = side.rtt.unwrap();
@@ -37,7 +37,7 @@ fn every_test_runs_within_one_agent() {
             side.user_times.iter().all(|times| times.times.count == 0),
             "only in rounds with the probe"
         );
-        let tcp = matches!(test, TestType::TcpStream | TestType::TcpRr);
+        let tcp = test.protocol() == Protocol::Tcp;
         assert_eq!(side.tcp.is_some(), tcp);
         if let Some(tcp) = side.tcp {
             assert!(tcp.mss_bytes > 500 && tcp.cwnd_segments > 0);
@@ -51,8 +51,13 @@ fn every_test_runs_within_one_agent() {
 fn segments_are_as_large_as_asked_for() {
     let _alone = alone();
     let agent = agent();
-    for mss in [88, 1440, 32_767] {
-        let mut spec = spec("mss", TestType::TcpStream, Role::Both, 0);
+    let sizes = [88, 1440, 32_767];
+    let streams = [TestType::TcpStream, TestType::TcpReverse];
+    for (mss, test) in sizes
+        .into_iter()
+        .flat_map(|mss| streams.map(|test| (mss, test)))
+    {
+        let mut spec = spec("mss", test, Role::Both, 0);
         spec.options.mss_bytes = Some(mss);
         let flow = agent.prepare(spec).unwrap().flow.unwrap();
         agent.flow("mss", flow).unwrap();
@@ -68,7 +73,7 @@ fn segments_are_as_large_as_asked_for() {
 fn two_agents_agree_on_what_was_sent() {
     let _alone = alone();
     let (client, server) = (agent(), agent());
-    for test in [TestType::TcpRr, TestType::UdpRr, TestType::TcpStream] {
+    for test in tests().filter(|&test| test != TestType::PathCost) {
         let (id, port) = (test.as_str(), free_port());
         let listening = server.prepare(spec(id, test, Role::Server, port)).unwrap();
         assert_eq!(listening.flow, None);
@@ -89,22 +94,34 @@ fn two_agents_agree_on_what_was_sent() {
             assert_valid(&served);
             assert_eq!(ran.transactions, served.transactions, "{test}");
             assert!(served.cpu_busy_seconds.is_some());
-            if test == TestType::TcpStream {
-                let (sent, received) = (ran.bytes as f64, served.bytes as f64);
-                assert!((0.5..2.0).contains(&(received / sent)), "{sent} {received}");
+            if test.is_stream() {
+                let ratio = served.bytes as f64 / ran.bytes as f64;
+                assert!((0.5..2.0).contains(&ratio), "{test}: {ratio}");
                 assert!((0.05..0.4).contains(&served.seconds), "{}", served.seconds);
             } else {
                 assert_eq!(ran.bytes, served.bytes, "{test}");
             }
         }
-        let stages: Vec<_> = [client.finish(id).unwrap(), server.finish(id).unwrap()]
+        let sides = [client.finish(id).unwrap(), server.finish(id).unwrap()];
+        // Of the sender.
+        let tcp = sides.each_ref().map(|side| side.tcp.is_some());
+        let expected = match (test.protocol(), test.payload()) {
+            (Protocol::Udp, _) => [false, false],
+            (Protocol::Tcp, Direction::Response) => [false, true],
+            (Protocol::Tcp, _) => [true, false],
+        };
+        assert_eq!(tcp, expected, "{test}");
+        let stages: Vec<_> = sides
             .iter()
             .flat_map(|side| &side.user_times)
             .map(|times| (times.stage, times.side, times.direction))
             .collect();
-        if test == TestType::TcpStream {
-            let arrived = (UserStage::SocketRx, Side::Server, Direction::Request);
-            assert_eq!(stages, [arrived]);
+        if test.is_stream() {
+            let end = match test.payload() {
+                Direction::Response => (UserStage::SocketRx, Side::Client, Direction::Response),
+                _ => (UserStage::SocketRx, Side::Server, Direction::Request),
+            };
+            assert_eq!(stages, [end]);
         } else {
             let parts = |side, direction| {
                 [

@@ -1,6 +1,6 @@
 //! CPU by component: the path beside its baseline, and the two measures of the overlay's part.
 
-use nettoll_core::report::{Report, Run, Share, TestType};
+use nettoll_core::report::{Report, Run, Share};
 
 use super::{
     Section,
@@ -42,16 +42,18 @@ pub(super) fn section(report: &Report) -> Option<Section> {
 
 /// A component's part of the picture: time per byte for streams, else its share.
 fn weight(run: &Run, share: &Share) -> f64 {
-    match run.test {
-        TestType::TcpStream => share.ns_per_byte.unwrap_or(0.0),
-        _ => share.share,
+    if run.test.is_stream() {
+        share.ns_per_byte.unwrap_or(0.0)
+    } else {
+        share.share
     }
 }
 
 fn weight_text(run: &Run, value: f64) -> String {
-    match run.test {
-        TestType::TcpStream => format!("{} ns/byte", units::digits(value)),
-        _ => units::share(value),
+    if run.test.is_stream() {
+        format!("{} ns/byte", units::digits(value))
+    } else {
+        units::share(value)
     }
 }
 

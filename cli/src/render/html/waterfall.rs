@@ -2,7 +2,7 @@
 
 use nettoll_core::{
     hop::Direction,
-    report::{Report, Run, Stage, StageClass, TestType},
+    report::{Report, Run, Stage, StageClass},
 };
 
 use super::{
@@ -19,9 +19,10 @@ use crate::render::{
 pub(super) fn section(report: &Report) -> Option<Section> {
     let runs = view::waterfalls(report);
     let first = runs.first()?;
-    let title = match first.test {
-        TestType::TcpStream => "Where a packet's time goes",
-        _ => "Where a round trip goes",
+    let title = if first.test.is_stream() {
+        "Where a packet's time goes"
+    } else {
+        "Where a round trip goes"
     };
     let body = runs.iter().map(|run| waterfall(report, run)).collect();
     Some(Section::new("stages", title, body))
@@ -37,7 +38,7 @@ fn waterfall(report: &Report, run: &Run) -> String {
         ("mixed", "mixed: no hook parts the two"),
         ("rest", "unattributed"),
     ]);
-    if run.test != TestType::TcpStream {
+    if !run.test.is_stream() {
         markup += &lanes::picture(report, run, &legs);
     }
     markup += &detail(&legs);

@@ -34,7 +34,7 @@ pub(super) fn method(report: &Report) -> Section {
 }
 
 /// Words and their meanings, as the documents have them.
-const WORDS: [(&str, &str); 28] = [
+const WORDS: [(&str, &str); 29] = [
     (
         "baseline",
         "the path that another one is compared with: the bare network between the same nodes for paths between nodes, loopback for paths inside one",
@@ -60,6 +60,7 @@ const WORDS: [(&str, &str); 28] = [
         "two sockets in one network namespace (path), or the device lo (stage)",
     ),
     ("tcp_stream", "bulk data from client to server"),
+    ("tcp_reverse", "bulk data from server to client"),
     (
         "tcp_rr, udp_rr",
         "one request outstanding: a round trip includes two wake-ups",

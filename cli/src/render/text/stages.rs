@@ -1,6 +1,6 @@
 //! Where the time goes: the waterfall of one run, and what `path_cost` paths are made of.
 
-use nettoll_core::report::{Report, Run, Stage, StageClass, TestType};
+use nettoll_core::report::{Report, Run, Stage, StageClass};
 
 use super::{
     Style,
@@ -42,7 +42,7 @@ pub(super) fn waterfall(run: &Run, style: Style) -> String {
         text += &style
             .faint("  bars: █ work, ░ wait, ▒ mixed or unknown, ▸ longer than there is room\n");
     }
-    if run.test == TestType::TcpStream {
+    if run.test.is_stream() {
         text += &style.faint("  per sk_buff; most of them hold many wire packets (GSO)\n");
     } else {
         text += &sums_lines(&view::sums(run), mean, run.closure);

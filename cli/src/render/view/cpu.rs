@@ -1,6 +1,6 @@
 //! CPU by component and region.
 
-use nettoll_core::report::{Report, Run, Share, TestType};
+use nettoll_core::report::{Report, Run, Share};
 
 use super::{comparisons, run, subject};
 
@@ -19,7 +19,7 @@ pub(crate) fn cpu_pair(report: &Report) -> Option<CpuPair<'_>> {
         .iter()
         .filter(|run| run.path == *subject)
         .filter(sampled)
-        .min_by_key(|run| run.test != TestType::TcpStream)?;
+        .min_by_key(|run| !run.test.is_stream())?;
     let of_kind =
         |run: &&Run| Some(run.path.kind) == path.path.kind.baseline() && run.test == path.test;
     // The toll's baseline; where an interval could not be had, a run of the baseline's kind.

@@ -27,7 +27,7 @@ pub(crate) fn waterfalls(report: &Report) -> Vec<&Run> {
     if !trips.is_empty() {
         return trips;
     }
-    let stream = |run: &&Run| run.test == TestType::TcpStream;
+    let stream = |run: &&Run| run.test.is_stream();
     report
         .runs
         .iter()

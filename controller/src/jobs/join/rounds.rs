@@ -39,7 +39,7 @@ pub(super) fn round(test: TestType, one_kernel: bool, measured: &MeasuredRound) 
     round.cpu_busy_seconds = busy_seconds(sides, one_kernel);
     round.invalid_reason = sides.invalid_reason().map(str::to_owned);
     round.disturbed = sides.disturbance().is_some();
-    if test == TestType::TcpStream {
+    if test.is_stream() {
         round.bytes = Some(client.bytes);
         round.throughput_bits_per_second = bits_per_second(client);
     } else {
@@ -101,7 +101,7 @@ pub(super) fn measured(measured: &[MeasuredRound]) -> Vec<&Sides> {
 
 /// Payload of a stream.
 pub(super) fn throughput(test: TestType, reported: &[&Sides]) -> Option<Estimate> {
-    if test != TestType::TcpStream {
+    if !test.is_stream() {
         return None;
     }
     mean(reported, bits_per_second)

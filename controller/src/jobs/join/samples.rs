@@ -4,7 +4,6 @@ use nettoll_core::{
     api::Stacks,
     component::{self, Component, Shares},
     hop::{Direction, Event},
-    report::TestType,
 };
 
 use super::{Inputs, rounds};
@@ -36,11 +35,12 @@ pub(super) fn all(finished: &FinishedRun) -> Option<Stacks> {
 pub(super) fn shares(inputs: &Inputs<'_>) -> Option<Shares> {
     let stacks = all(inputs.finished?)?;
     let sampled = rounds::probed(inputs.rounds);
-    let bytes = match inputs.plan.test {
-        TestType::TcpStream => rounds::sum(&sampled, |side| side.bytes),
-        _ => 0,
+    let bytes = if inputs.plan.test.is_stream() {
+        rounds::sum(&sampled, |side| side.bytes)
+    } else {
+        0
     };
-    let mut shares = component::shares(&stacks, bytes, request_packets(inputs))?;
+    let mut shares = component::shares(&stacks, bytes, payload_packets(inputs))?;
     if let Some(self_ns) = tunnels_self_ns(inputs) {
         shares.set_exact_encap(self_ns, bytes);
     }
@@ -64,12 +64,17 @@ fn tunnels_self_ns(inputs: &Inputs<'_>) -> Option<u64> {
     times.reduce(|sum, ns| Some(sum? + ns?))?
 }
 
-/// Data-carrying `sk_buff`s of the request direction: those queued at the client's endpoint.
-fn request_packets(inputs: &Inputs<'_>) -> u64 {
-    let [client, _] = inputs.netns;
-    let at_the_client = |device| {
+/// Data-carrying `sk_buff`s of the direction of payload: those queued at the sender's endpoint.
+fn payload_packets(inputs: &Inputs<'_>) -> u64 {
+    let [client, server] = inputs.netns;
+    let payload = inputs.plan.test.payload();
+    let sender = match payload {
+        Direction::Response => server,
+        _ => client,
+    };
+    let at_the_sender = |device| {
         let mut ends = inputs.devices.iter().filter(|known| known.endpoint);
-        ends.any(|known| known.id == device && known.id.netns == client)
+        ends.any(|known| known.id == device && known.id.netns == sender)
     };
     let edges = inputs
         .finished
@@ -77,8 +82,8 @@ fn request_packets(inputs: &Inputs<'_>) -> u64 {
         .flat_map(|finished| finished.sides())
         .flat_map(|side| &side.edges);
     edges
-        .filter(|edge| edge.direction == Direction::Request && edge.from.event == Event::Queue)
-        .filter(|edge| at_the_client(edge.from.device))
+        .filter(|edge| edge.direction == payload && edge.from.event == Event::Queue)
+        .filter(|edge| at_the_sender(edge.from.device))
         .map(|edge| edge.packets)
         .sum()
 }

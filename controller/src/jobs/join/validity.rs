@@ -41,7 +41,7 @@ pub(super) fn reasons(inputs: &Inputs<'_>, reported: &[&Sides], run: &Run) -> Ve
     if inputs.broken.is_none() {
         reasons.extend(disturbed_rounds(inputs));
     }
-    if run.test != TestType::TcpStream {
+    if !run.test.is_stream() {
         reasons.extend(few_times(run));
         reasons.extend(lost(reported, run));
     }
