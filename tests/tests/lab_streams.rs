@@ -29,7 +29,7 @@ fn through_the_bucket(session: &Session, namespace: &str, test: &[&str]) -> Resu
     };
     tc(&format!("add dev eth0 {BUCKET}"))?;
     let ends = ["--from", "node/n1", "--to", "node/n2", "--seconds", "2"];
-    let report = session.test(&[&ends, &["--probe", "off", "--type"], test, &BRIEF].concat());
+    let report = session.test(&[&ends[..], &["--probe", "off", "--type"], test, &BRIEF].concat());
     tc("del dev eth0 root")?;
     report
 }
