@@ -219,17 +219,13 @@ pub(crate) fn hop(
         // A lifetime starts anew where packets of its flow come in, from either end or the wire: the
         // address was freed without an event and belongs to a new packet.
         let from_end = role.begins && state.origin.contains(&device.index);
-        let anew = from_end || point.comes_in_after(slot.last);
+        let from_wire = state.over_wire == 0 && point.comes_in_after(slot.last);
         if slot.state == PACKET_MOVING {
-            if !anew && point.on(DEVICE_OWN) {
+            if !from_end && !from_wire && point.on(DEVICE_OWN) {
                 return pass(slot, state, &mut point);
             }
-            if anew {
-                point.lose(if slot.last & 0xF == EventCode::GroReceive as u16 {
-                    Loss::Merged
-                } else {
-                    Loss::Stale
-                });
+            if from_wire {
+                point.lose(Loss::Stale);
             }
         }
     }
