@@ -336,19 +336,19 @@ fn find<'a>(
     found.with_context(|| format!("no stage {name} in {stages:?}"))
 }
 
+/// Half a percent of a core is the promise, and `cargo xtask bench cluster` measures it: how fast the machine is
+/// today is in this share, so that what fails here is twice as much.
 #[test]
 fn an_idle_mesh_costs_little() -> Result<()> {
-    let most = 0.005;
-    let [share, mib] = cost(most, default_mesh)?;
-    assert!(share <= most, "{:.3} % of a core", share * 100.0);
+    let [share, mib] = cost(default_mesh)?;
+    assert!(share <= 2.0 * 0.005, "{:.3} % of a core", share * 100.0);
     assert!(mib <= 32.0, "{mib:.1} MiB");
     Ok(())
 }
 
 #[test]
 fn an_idle_mesh_over_tcp_besides_costs_at_most_twice_as_much() -> Result<()> {
-    let most = 0.01;
-    let [share, mib] = cost(most, |own, other| {
+    let [share, mib] = cost(|own, other| {
         let mut plan = default_mesh(own, other);
         plan.responders.extend(responders(own, Protocol::Tcp));
         let mut tcp = over_tcp(plan.clone()).edges;
@@ -360,15 +360,14 @@ fn an_idle_mesh_over_tcp_besides_costs_at_most_twice_as_much() -> Result<()> {
         plan.edges.extend(tcp);
         plan
     })?;
-    assert!(share <= most, "{:.3} % of a core", share * 100.0);
+    assert!(share <= 2.0 * 0.01, "{:.3} % of a core", share * 100.0);
     assert!(mib <= 32.0, "{mib:.1} MiB");
     Ok(())
 }
 
 /// The share of a core and the MiB that an agent takes with such a plan, and another one of it on the
-/// other node. Where it is more than `most`, the lower one of two half minutes: what a hypervisor or another
-/// process takes can only add to it.
-fn cost(most: f64, plan: impl Fn(&Node, &Node) -> LightPlan) -> Result<[f64; 2]> {
+/// other node.
+fn cost(plan: impl Fn(&Node, &Node) -> LightPlan) -> Result<[f64; 2]> {
     let mut mesh = Mesh::up()?;
     let (first, second) = mesh.nodes();
     let (ours, others) = (plan(first, second), plan(second, first));
@@ -377,16 +376,10 @@ fn cost(most: f64, plan: impl Fn(&Node, &Node) -> LightPlan) -> Result<[f64; 2]>
     sleep(Duration::from_secs(12));
     mesh.rounds()?;
     let cpu = |page: &str| value(page, "process_cpu_seconds_total ");
-    let (mut share, mut page) = (f64::INFINITY, mesh.first.page("/metrics")?.1);
-    for _ in 0..2 {
-        let (begin, before) = (Instant::now(), cpu(&page)?);
-        sleep(Duration::from_secs(30));
-        page = mesh.first.page("/metrics")?.1;
-        share = share.min((cpu(&page)? - before) / begin.elapsed().as_secs_f64());
-        if share <= most {
-            break;
-        }
-    }
+    let (begin, before) = (Instant::now(), cpu(&mesh.first.page("/metrics")?.1)?);
+    sleep(Duration::from_secs(30));
+    let page = mesh.first.page("/metrics")?.1;
+    let share = (cpu(&page)? - before) / begin.elapsed().as_secs_f64();
     let mib = value(&page, "process_resident_memory_bytes ")? / f64::from(1 << 20);
     println!("{:.3} % of a core, {mib:.1} MiB", share * 100.0);
     let rounds = mesh.rounds()?;
