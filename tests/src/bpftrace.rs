@@ -21,7 +21,7 @@ pub struct Bpftrace {
 
 impl Bpftrace {
     /// Starts a script, and returns when its probes are attached. The kernel's trace files are
-    /// mounted for it alone.
+    /// mounted for it alone, where they are not mounted.
     ///
     /// # Errors
     /// Where bpftrace is not installed, or does not take the script.
@@ -30,7 +30,8 @@ impl Bpftrace {
         let file = |name: &str| folder.path().join(name);
         fs::write(file("script.bt"), script)?;
         // At the end exec: a signal to the child is one to bpftrace.
-        let mounted = "mount -t tracefs tracefs /sys/kernel/tracing && exec bpftrace \"$0\"";
+        let mounted = "mountpoint -q /sys/kernel/tracing || \
+                       mount -t tracefs tracefs /sys/kernel/tracing && exec bpftrace \"$0\"";
         let child = Command::new("unshare")
             .args(["--mount", "sh", "-c", mounted])
             .arg(file("script.bt"))

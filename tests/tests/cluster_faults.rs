@@ -456,10 +456,15 @@ fn a_node_is_drained_in_a_run() -> Result<()> {
     assert!(events.contains("pod/nettoll-fault-drain/two"), "{events}");
     // The agents stay, and so does the mesh between the nodes: the leader, who may be a new one that counts
     // from 0, hears of rounds.
-    let mut before = f64::INFINITY;
+    let requests = || {
+        let made = sum(&metrics()?, "nettoll_requests_total", &["from_node=\"n2\""])?;
+        ensure!(made > 0.0, "the leader has heard of no round");
+        Ok(made)
+    };
+    let mut before = eventually(BACK, requests)?;
     eventually(PATIENCE, || {
         ensure!(members("answers")? == 2.0, "an agent does not answer");
-        let made = sum(&metrics()?, "nettoll_requests_total", &["from_node=\"n2\""])?;
+        let made = requests()?;
         let known = std::mem::replace(&mut before, made);
         ensure!(
             made > known,

@@ -6,7 +6,7 @@ use aya::programs::TcAttachType;
 use nettoll_core::{
     api::{RunSide, RunSpec},
     hop::Side,
-    report::{Drops, Report, TestType},
+    report::{Report, TestType},
 };
 use nettoll_lab::{Network, Underlay};
 use nettoll_tests::{
@@ -97,19 +97,6 @@ fn a_stream_loses_at_a_rule_what_the_rule_counts_and_sends_it_again() -> Result<
     Ok(())
 }
 
-/// Checks that the row holds what was dropped. Virtual machines' kernels now and then call no
-/// tracepoint of a softirq that wakes a CPU from idle, for perf and bpftrace neither (docs/report.md):
-/// one in a hundred may be missing, and none may be too many.
-fn ensure_all(row: &Drops, dropped: u64) -> Result<()> {
-    let told = row.packets + row.ack_packets;
-    let least = dropped - dropped.div_ceil(100);
-    ensure!(
-        (least..=dropped).contains(&told),
-        "{dropped} dropped: {row:?}"
-    );
-    Ok(())
-}
-
 #[test]
 fn what_a_queue_has_no_room_for_is_lost_in_it() -> Result<()> {
     let stream = Stream::new()?;
@@ -129,7 +116,7 @@ fn what_a_queue_has_no_room_for_is_lost_in_it() -> Result<()> {
     println!("the queue: {dropped} packets; {drops:?}");
     ensure!(dropped > 0, "the queue was never full");
     let row = only(&drops, Side::Client, ["qdisc", "flannel.1", "QDISC_DROP"])?;
-    ensure_all(row, dropped)?;
+    ensure!(row.packets + row.ack_packets == dropped, "{row:?}");
     Ok(())
 }
 
@@ -143,7 +130,7 @@ fn what_a_classifier_drops_before_the_first_hop_is_lost_in_socket_tx() -> Result
     println!("the classifier: {dropped} packets; {drops:?}");
     ensure!(dropped > 0, "the classifier dropped nothing");
     let row = only(&drops, Side::Client, ["socket_tx", "eth0", "TC_EGRESS"])?;
-    ensure_all(row, dropped)?;
+    ensure!(row.packets + row.ack_packets == dropped, "{row:?}");
     Ok(())
 }
 
