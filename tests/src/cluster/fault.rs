@@ -156,6 +156,8 @@ fn patch_secret(patch: &Value) -> Result<()> {
 
 /// A node whose agent is of another version, as in the middle of an update.
 pub struct OtherVersion {
+    /// The agent's pod.
+    pod: String,
     /// What the agents' DaemonSet was before.
     spec: Value,
     _binary: TempDir,
@@ -184,37 +186,39 @@ impl OtherVersion {
         container["command"][0] = "/other/nettoll-agent".into();
         push(&mut container["volumeMounts"], mount)?;
         push(&mut pod["volumes"], volume)?;
-        let changed = Self {
+        let mut changed = Self {
+            pod: before.name,
             spec,
             _binary: binary,
         };
         set_daemonset(&other)?;
-        kubectl(&[
-            "delete",
-            "pod",
-            "-n",
-            NAMESPACE,
-            &before.name,
-            "--wait=false",
-        ])?;
-        eventually(REPLACED, || {
+        delete(&changed.pod)?;
+        changed.pod = eventually(REPLACED, || {
             let pod = on("agent", node)?;
             ensure!(
                 pod.uid != before.uid && pod.ready,
                 "{} is not ready",
                 pod.name
             );
-            Ok(())
+            Ok(pod.name)
         })?;
         Ok(changed)
     }
 }
 
 impl Drop for OtherVersion {
-    /// The DaemonSet's controller replaces what is not of its template.
     fn drop(&mut self) {
         let _ = set_daemonset(&self.spec);
+        let _ = delete(&self.pod);
     }
+}
+
+/// Deletes a pod of the product. Its object is gone at once: kubelet ends the process in half a
+/// second, and takes up to half a minute (1.20 looks every ten seconds) until it lets the object
+/// go, which the pod's successor waits for.
+fn delete(pod: &str) -> Result<()> {
+    let delete = ["delete", "pod", "-n", NAMESPACE, "--wait=false"];
+    kubectl(&[&delete[..], &["--force", "--grace-period=0", pod]].concat()).map(drop)
 }
 
 fn push(list: &mut Value, one: Value) -> Result<()> {
