@@ -37,8 +37,8 @@ pub struct Cpu {
     pub counters: Counters,
     /// Calls that are open on it.
     pub nest: Nest,
-    /// Not 0 where a followed packet with payload was received for a socket here, and no socket has
-    /// told since that it has data of such a one.
+    /// Followed packets with payload that were received for a socket here, less the times that a
+    /// socket has told since that it has data of one.
     pub delivered: u64,
     /// Fills the cache line.
     pub fill: [u64; 1],

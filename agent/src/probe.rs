@@ -244,7 +244,7 @@ impl Probe {
             return Ok(());
         }
         self.detach();
-        self.counts.clear_nest();
+        self.counts.clear_open();
         self.configure(hooks)?;
         self.programs.attach(|hook| hooks.wants(hook))?;
         // One that could be attached before may be refused now.

@@ -213,7 +213,7 @@ pub(crate) mod tests {
         for (release, bytes) in KERNELS {
             assert!(bytes.len() < 12 << 10, "{release}: {} bytes", bytes.len());
             let kernel = kernel(release);
-            // What came with 6.4 is told of by what a report lacks without it.
+            // What came with 6.3 is told of by what a report lacks without it.
             let there = TRACEPOINTS.into_iter().filter(|it| {
                 let old = release == "6.1" && it.name == "sk_data_ready";
                 !old || !matches!(it.check(&kernel), Err(Mismatch::Absent))

@@ -48,7 +48,7 @@ fn every_program_loads_and_every_tracepoint_takes_one() -> Result<()> {
             hooks.len()
         );
         for hook in hooks {
-            // It came with Linux 6.4, and Debian's 6.1 is without.
+            // It came with Linux 6.3, and Debian's 6.1 is without.
             let absent = hook.name == "sk_data_ready" && hook.reason == "not_in_kernel";
             ensure!(
                 absent || hook.reason == "attached",

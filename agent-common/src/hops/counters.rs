@@ -40,7 +40,7 @@ pub enum Loss {
     /// A packet on the wire was overwritten before it arrived.
     WireTaken = 2,
     /// A followed packet was not seen to end: the time since its last hop is negative or above
-    /// [`STALE_NS`], or its address is a new packet's.
+    /// [`STALE_NS`], or a packet that comes from the other node has its address.
     Stale = 3,
     /// A transmit function's end without its begin, or too deep a nest.
     Nesting = 4,

@@ -48,10 +48,11 @@ fn count(
     config: &'static Config,
     here: &mut Here,
 ) -> Option<()> {
+    let sent_again = packet.is_some_and(|packet| is_sent_again(skb, packet, config));
     // Before the protocol's receive function no network header need be set.
     let unparsed = packet.is_some_and(|packet| {
         let event = packet.last & 0xF;
-        event == EventCode::NetifRx as u16 || event == EventCode::GroReceive as u16
+        !sent_again && (event == EventCode::NetifRx as u16 || event == EventCode::GroReceive as u16)
     });
     let network_header = if unparsed {
         skb.data()
@@ -71,7 +72,7 @@ fn count(
             && packet.flow == flow.flow
             && packet.direction == flow.direction
             && packet.sequence == headers.sequence
-            && !is_sent_again(skb, packet, config, origin)
+            && !sent_again
     });
     let last = match same {
         Some(packet) if packet.state == PACKET_PASSED => return None,
@@ -100,12 +101,16 @@ fn count(
     Some(())
 }
 
-/// Whether it is where its way begins, though the followed one was further on: the same bytes are sent
-/// again, at the same address. TCP clones what it sends into the place beside the original
-/// (`skb_clone` of an fclone), which is free again once the clone before was received, often without an
-/// event.
+/// Whether it is where its flow's way begins, though the followed one was further on: another packet of
+/// the flow, often the same bytes sent again, at the same address. TCP clones what it sends into the place
+/// beside the original (`skb_clone` of an fclone), which is free again once the clone before was
+/// received, often without an event.
 #[inline(always)]
-fn is_sent_again(skb: Skb, packet: &PacketSlot, config: &'static Config, origin: u16) -> bool {
+fn is_sent_again(skb: Skb, packet: &PacketSlot, config: &'static Config) -> bool {
+    let Some(state) = follow::counted(packet) else {
+        return false;
+    };
+    let origin = state.origin[follow::way(packet.direction)];
     if packet.last >> 4 == origin {
         return false;
     }

@@ -141,8 +141,11 @@ impl Point<'_> {
             self.event,
             EventCode::NetifRx | EventCode::GroReceive | EventCode::Receive
         );
-        let earlier_here = last >> 4 == self.device.index && last < self.code;
-        received && self.on(DEVICE_UNDERLAY) && !earlier_here
+        let here = last >> 4 == self.device.index;
+        // A bridge that is itself the underlay device hands up what its port received.
+        let handed_up = !here && is(self.event, EventCode::Receive) && of(last, EventCode::Receive);
+        let same = handed_up || here && last < self.code;
+        received && self.on(DEVICE_UNDERLAY) && !same
     }
 
     #[inline(always)]
@@ -181,6 +184,12 @@ fn program_of(event: EventCode) -> ProgramCode {
 #[inline(always)]
 fn is(event: EventCode, other: EventCode) -> bool {
     event as u8 == other as u8
+}
+
+/// Whether a hop's code is of that event.
+#[inline(always)]
+fn of(hop: u16, event: EventCode) -> bool {
+    hop & 0xF == event as u16
 }
 
 /// A packet passes a point of the kernel. `None` where it is nobody's. `early_ns` is a stamp from
@@ -225,7 +234,15 @@ pub(crate) fn hop(
                 return pass(slot, state, &mut point);
             }
             if from_wire {
-                point.lose(Loss::Stale);
+                // What GRO merged into another packet ends without an event.
+                if of(slot.last, EventCode::GroReceive) {
+                    point.lose(Loss::Merged);
+                } else {
+                    point.lose(Loss::Stale);
+                }
+            }
+            if from_end || from_wire {
+                slot.skb = 0;
             }
         }
     }
@@ -285,7 +302,7 @@ fn deliver(packet: &mut PacketSlot, state: &mut FlowState, point: &mut Point<'_>
     if state.terminal[way] == point.device.index {
         if packet.bytes != 0 {
             state.received_ns[way] = packet.last_ns;
-            *point.here.delivered = 1;
+            *point.here.delivered += 1;
         }
         packet.state = PACKET_DELIVERED;
     }

@@ -1,9 +1,10 @@
 //! A socket tells its user that there are data: what came for it has been through the protocol.
 //!
-//! The softirq that delivers a packet tells so on the same CPU, before it delivers the next one to
-//! anybody. Where the socket was its user's at that moment, the packet waits in the socket's
-//! backlog, and the user's own call tells so when it lets go, on whatever CPU it is. All other sockets of the
-//! host are left after two loads; whose data they are is known by the socket's addresses alone.
+//! The softirq that delivers a packet tells so on the same CPU; it may deliver several before (a list
+//! that came with one poll), so they are counted. Where the socket was its user's at that moment, the
+//! packet waits in the socket's backlog, and the user's own call tells so when it lets go, on whatever
+//! CPU it is. All other sockets of the host are left after two loads where no followed packet is awaited;
+//! whose data they are is known by the socket's addresses alone.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use nettoll_agent_common::hops::{ProgramCode, READY_BACKLOG};
@@ -33,7 +34,7 @@ pub(crate) fn ready(sock: Sock, here: &mut Here) -> Option<()> {
     state.ready_ns[way] = if backlog {
         now | READY_BACKLOG
     } else {
-        *here.delivered = 0;
+        *here.delivered -= 1;
         now
     };
     here.matched(ProgramCode::Ready);

@@ -137,13 +137,17 @@ impl Counts {
         }
     }
 
-    /// Empties the nests: calls that were open when the programs were detached never end. No
-    /// program may be attached.
-    pub(super) fn clear_nest(&self) {
+    /// Forgets what was open when the programs were detached and never ends: calls, and packets that
+    /// a socket was to tell of. No program may be attached.
+    pub(super) fn clear_open(&self) {
         for cpu in 0..self.cpus.length() {
-            let nest = Nest::default();
             let before = self.cpus.read(cpu);
-            self.cpus.write(cpu, Cpu { nest, ..before });
+            let empty = Cpu {
+                nest: Nest::default(),
+                delivered: 0,
+                ..before
+            };
+            self.cpus.write(cpu, empty);
         }
     }
 
