@@ -10,8 +10,9 @@ use crate::session::label;
 /// How far a figure may be from what was logged.
 const TOLERANCE: f64 = 0.05;
 
-/// What the stages take on average over several runs, in ns. Those of two devices of one name, such as
-/// a pod's `eth0` and its node's, are added up: what one of them rises by, the sum does.
+/// What the stages add to a round trip on average over several runs, in ns: a stage that few packets
+/// pass, such as `socket_queue`, counts for few. Those of two devices of one name, such as a pod's
+/// `eth0` and its node's, are added up: what one of them rises by, the sum does.
 #[derive(Default)]
 pub struct Means {
     sums: BTreeMap<String, f64>,
@@ -19,11 +20,12 @@ pub struct Means {
 }
 
 impl Means {
-    /// Takes another run's stages.
-    pub fn add(&mut self, stages: &[Stage]) {
+    /// Takes the stages of another run, of so many requests.
+    pub fn add(&mut self, stages: &[Stage], requests: u64) {
         self.runs += 1;
         for stage in stages {
-            *self.sums.entry(label(stage)).or_default() += stage.mean_ns;
+            let share = stage.packets.map_or(1.0, |it| it as f64 / requests as f64);
+            *self.sums.entry(label(stage)).or_default() += stage.mean_ns * share;
         }
     }
 

@@ -13,7 +13,7 @@ use nettoll_lab::{Network, Underlay};
 use nettoll_tests::{
     counters::run_in,
     forwarder::Forwarder,
-    session::{PODS, Session, first, followed, stage},
+    session::{PODS, Session, first, followed, requests, stage},
     spinner::Spinner,
     truth::{Means, check_rises},
 };
@@ -95,7 +95,8 @@ fn spinning_classifiers_are_each_in_their_stage_and_nowhere_else() -> Result<()>
                 spinner.take_mean_ns()?;
             }
             let report = session.test(&followed(PODS, "path_cost", "1"))?;
-            means.add(first(&report)?.stages.as_deref().unwrap_or_default());
+            let run = first(&report)?;
+            means.add(run.stages.as_deref().unwrap_or_default(), requests(run));
             for (spinner, (_, spun_ns)) in spinners.iter_mut().zip(&mut truth) {
                 let (mean_ns, packets) = spinner.take_mean_ns()?;
                 ensure!((packets > 0) == (state > 0), "spun for {packets} packets");

@@ -7,16 +7,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use nettoll_core::{
-    api::RoundSpec,
-    report::{Stage, TestType},
-};
+use nettoll_core::{api::RoundSpec, report::TestType};
 use nettoll_lab::{Network, Underlay};
 use nettoll_tests::{
     counters::run_in,
     forwarder::Forwarder,
     pods::{Pods, round, waterfall},
-    session::{PODS, Session, first, followed},
+    session::{PODS, Session, first, followed, requests},
     sleeper::Sleeper,
     truth::{Means, check_rises},
 };
@@ -41,7 +38,7 @@ fn a_held_packet_is_on_the_wire_and_nowhere_else() -> Result<()> {
             let report = session.test(&followed(PODS, "udp_rr", "4"))?;
             let run = first(&report)?;
             ensure!(run.lost == Some(0), "lost {:?}", run.lost);
-            means[state].add(run.stages.as_deref().unwrap_or_default());
+            means[state].add(run.stages.as_deref().unwrap_or_default(), requests(run));
             for (held, lane) in held_ns[state].iter_mut().zip(lanes) {
                 *held += lane.take_mean_ns() / REPEATS as f64;
             }
@@ -75,16 +72,6 @@ fn put_to_sleep(sleeper: &Sleeper, nap: Nap, time: Duration) -> Result<Duration>
     Ok(slept)
 }
 
-/// What each stage adds to a round trip, in place of what it takes of a packet that passes it.
-fn of_a_round_trip(stages: Vec<Stage>, requests: u64) -> Vec<Stage> {
-    let share = |stage: &Stage| stage.packets.map_or(1.0, |it| it as f64 / requests as f64);
-    let added = |stage: Stage| Stage {
-        mean_ns: stage.mean_ns * share(&stage),
-        ..stage
-    };
-    stages.into_iter().map(added).collect()
-}
-
 /// A round in which the server's thread sleeps so, or not at all; its stages, and how long it slept for
 /// each request, in ns.
 fn asleep(pods: &Pods, nap: Option<Nap>) -> Result<(Means, f64)> {
@@ -114,7 +101,7 @@ fn asleep(pods: &Pods, nap: Option<Nap>) -> Result<(Means, f64)> {
     let closure = found.closure.context("no closure")?;
     println!("{} requests, closure {closure:.4}", client.transactions);
     let mut means = Means::default();
-    means.add(&of_a_round_trip(found.stages, client.transactions));
+    means.add(&found.stages, client.transactions);
     pods.end_run(&spec.id)?;
     Ok((means, slept.as_nanos() as f64 / client.transactions as f64))
 }
@@ -168,7 +155,7 @@ fn what_waits_in_a_queue_is_in_qdisc_and_nowhere_else() -> Result<()> {
         ensure!(client.lost == 0, "lost {}", client.lost);
         let sides = pods.finish(&spec.id)?;
         let found = waterfall(&spec, &[&sides[0], &sides[1]], client.rtt.as_ref());
-        means.add(&found.stages);
+        means.add(&found.stages, client.transactions);
         let rtt = client.rtt.context("no round trips")?;
         *mean_ns = rtt.sum_ns as f64 / rtt.count as f64;
         pods.end_run(&spec.id)?;
