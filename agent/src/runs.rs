@@ -214,7 +214,7 @@ impl Runs {
             .ok_or_else(|| run.not_mine("run a round"))?;
         let number = round.calibrate.is_none().then_some(round.sequence);
         let side = client.run(number, Duration::from_secs_f64(round.seconds))?;
-        traffic.phase = Phase::Ran(side.clone());
+        traffic.phase = Phase::Ran(Box::new(side.clone()));
         Ok(side)
     }
 
@@ -226,7 +226,7 @@ impl Runs {
         let mut traffic = lock(&run.traffic);
         let ran = match &mut traffic.phase {
             Phase::Open(_) => None,
-            Phase::Ran(side) => Some(std::mem::take(side)),
+            Phase::Ran(side) => Some(std::mem::take(&mut **side)),
             _ => return Err(run.refuse(&traffic, "end a round")),
         };
         let mut open = lock(&self.open);

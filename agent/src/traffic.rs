@@ -5,7 +5,8 @@
 //! `http_rr` has a client alone. Sockets are opened on a thread
 //! inside the endpoint's network namespace and keep it. The loops run on OS threads of their
 //! own, there too, with blocking sockets: nothing is between a stamp and its system call. They
-//! neither allocate nor lock, but for the few requests that are kept ([`slowest`]).
+//! neither allocate nor lock, but for the few requests that are kept ([`slowest`]), and for a count of
+//! datagrams that nobody else looks at meanwhile.
 //!
 //! One run: [`Server::listen`], [`Client::open`] (bound, so that its port is known, but silent),
 //! [`Server::serve`] that flow alone, [`Client::start`] (connects, warms up). Then rounds over
@@ -17,6 +18,7 @@
 mod client;
 mod clock;
 mod cpu;
+mod datagrams;
 mod greeting;
 pub(crate) mod header;
 mod http;
@@ -43,7 +45,7 @@ use nettoll_core::{
 use self::recorder::Recorder;
 pub(crate) use self::{
     client::Client,
-    clock::now_ns,
+    clock::{be_punctual, now_ns},
     http::{Resolver, Target},
     interval::{Interval, Sample},
     plan::{Plan, PlanError},
@@ -106,6 +108,11 @@ pub(crate) enum TrafficError {
     /// Datagrams go nowhere.
     #[error("no answer from {0} to {1} datagrams; is the path open for UDP on this port?")]
     NoAnswer(SocketAddr, u64),
+    /// The rate is too low for the round.
+    #[error(
+        "a round of {0} s has room for fewer than two datagrams; take a higher rate, or longer"
+    )]
+    Sparse(f64),
     /// The connection failed in use.
     #[error("the connection broke: {0}")]
     Broken(io::Error),

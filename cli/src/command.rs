@@ -11,4 +11,5 @@ pub(crate) mod test;
 pub(crate) mod toll;
 
 mod output;
+mod rate;
 mod run;

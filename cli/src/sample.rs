@@ -106,6 +106,7 @@ pub(crate) fn matrix() -> Matrix {
             from_node: None,
             to_node: None,
             mss_bytes: Vec::new(),
+            rate_bits_per_second: None,
             seconds: 5.0,
             pairs: 10,
         },

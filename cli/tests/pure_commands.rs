@@ -348,7 +348,7 @@ fn a_test_that_cannot_be_run_there_is_refused_without_a_controller() {
         (
             &["test", "--type", "http_rr"][..],
             "node/n2",
-            "the tests there are tcp_stream, tcp_reverse, tcp_rr, udp_rr, path_cost",
+            "the tests there are tcp_stream, tcp_reverse, udp_stream, tcp_rr, udp_rr, path_cost",
         ),
         (
             &["test", "--type", "tcp_rr"],

@@ -49,6 +49,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{exemplar::*, inventory::*, job::*, light::*, lists::*};
 use crate::{
+    datagrams::Arrived,
     device::Device,
     endpoint::{Endpoint, Path},
     hop::{Dropped, Edge, SelfTime},
@@ -289,12 +290,20 @@ pub enum Calibrate {
 pub struct RoundSide {
     /// Measured time.
     pub seconds: f64,
-    /// Payload bytes: on who sends acknowledged by the peer, on who receives read.
+    /// Payload bytes: on who sends acknowledged by the peer, on who receives read
+    /// (`udp_stream`: what arrived, on both, where both are known).
     pub bytes: u64,
     /// Requests with an answer (client), answered (server); those `lost` are not among them.
     pub transactions: u64,
-    /// Requests without an answer.
+    /// Requests without an answer; datagrams that did not arrive (`udp_stream`), known where both
+    /// sides are.
     pub lost: u64,
+    /// Datagrams that the client sent (`udp_stream`).
+    #[serde(default)]
+    pub sent: Option<u64>,
+    /// What arrived of them at the server.
+    #[serde(default)]
+    pub arrived: Option<Arrived>,
     /// Round-trip times (`path_cost`: one way), `null` for streams and on the server.
     pub rtt: Option<Times>,
     /// Busy time of all CPUs of this kernel between the marks, by /proc/stat.

@@ -11,7 +11,8 @@
 //!    the last of these, between a device and the thread that reads.
 //! 4. [`component`]: what a CPU sample's stack was busy with; [`stacks`]: the samples of all runs
 //!    added up by path, and [`pprof`]: as other tools read them.
-//! 5. [`histogram`] and [`stats`]: distributions that merge, means with intervals.
+//! 5. [`histogram`] and [`stats`]: distributions that merge, means with intervals; [`datagrams`]: what
+//!    became of a stream of them.
 //! 6. [`plan`]: which rounds run in which order, so that comparisons are in pairs ([`random`] is
 //!    the one source of chance, and repeatable).
 //! 7. [`toll`]: what a path costs beyond its baseline.
@@ -35,6 +36,7 @@ pub mod arrival;
 pub mod btf;
 pub mod change;
 pub mod component;
+pub mod datagrams;
 pub mod device;
 pub mod endpoint;
 pub mod exposition;
@@ -51,6 +53,7 @@ pub mod plan;
 pub mod pprof;
 mod protobuf;
 pub mod random;
+mod rate;
 mod reason;
 pub mod report;
 pub mod stacks;
@@ -62,4 +65,5 @@ pub mod url;
 pub mod version;
 
 pub use number::whole;
+pub use rate::rate;
 pub use reason::reason;

@@ -48,6 +48,9 @@ pub struct Asked {
     /// The segment sizes of `tcp_stream` and `tcp_reverse`, a cell for each; none for the kernel's own choice.
     #[serde(default)]
     pub mss_bytes: Vec<u32>,
+    /// Payload per second of `udp_stream`; `null` for as fast as possible.
+    #[serde(default)]
+    pub rate_bits_per_second: Option<u64>,
     /// Measured time of one run over all its rounds.
     pub seconds: f64,
     /// Pairs of rounds in which a path is compared with its baseline.
@@ -139,6 +142,8 @@ impl Matrix {
                 seconds: self.asked.seconds,
                 rounds: self.asked.pairs,
                 mss_bytes: cell.mss_bytes,
+                rate_bits_per_second: (self.asked.rate_bits_per_second)
+                    .filter(|_| cell.test == TestType::UdpStream),
                 ..Options::default()
             },
             against: None,

@@ -3,31 +3,32 @@
 //! What was not measured is `null`, never 0 and never left out: hence no
 //! `skip_serializing_if` in this file. Figures carry their unit in the name.
 
-use std::ops::RangeInclusive;
-
 use serde::{Deserialize, Serialize};
 
 use crate::{
     device::DeviceKind,
     endpoint::{Endpoint, Path, PathKind},
     hop::{Direction, Side},
-    stats::MIN_PAIRS,
 };
 
 mod context;
 mod drops;
 mod exemplar;
 mod http;
+mod options;
 mod probe;
 mod test;
+mod udp;
 
 pub use self::{
     context::Changed,
     drops::Drops,
     exemplar::{Exemplar, ExemplarHop},
     http::Http,
+    options::{DATAGRAM_BYTES, MSS_BYTES, Options},
     probe::{MissingHook, Probe, ProbeCost, Program},
     test::TestType,
+    udp::Udp,
 };
 
 /// The value of [`Report::schema`].
@@ -102,53 +103,6 @@ pub struct DeviceContext {
     pub offloads: Option<Vec<String>>,
 }
 
-/// The options of a run, all of them, as they were used.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Options {
-    /// Measured time over all rounds, warm-up not included.
-    pub seconds: f64,
-    /// Rounds in which the run is divided, per state of the probe.
-    pub rounds: u32,
-    /// Unmeasured traffic before each round.
-    pub warmup_ms: u32,
-    /// Bytes of one send call (`tcp_stream`, `tcp_reverse`).
-    pub message_bytes: u32,
-    /// Bytes of a request (RR tests), of the datagram (`path_cost`).
-    pub request_bytes: u32,
-    /// Bytes of a response (RR tests).
-    pub response_bytes: u32,
-    /// Samples per second and CPU.
-    pub sample_hz: u32,
-    /// The largest segment that either side may send, options of TCP included (`tcp_stream`,
-    /// `tcp_reverse`); `null` for what the kernels agree on. What came of it is in [`Tcp`].
-    #[serde(default)]
-    pub mss_bytes: Option<u32>,
-}
-
-/// What [`Options::mss_bytes`] may be: Linux's `TCP_MIN_MSS` to `MAX_TCP_WINDOW`.
-pub const MSS_BYTES: RangeInclusive<u32> = 88..=32_767;
-
-impl Default for Options {
-    /// What commands, annotations and the mesh take where nobody says otherwise.
-    fn default() -> Self {
-        Self {
-            seconds: 5.0,
-            // What an interval needs.
-            rounds: MIN_PAIRS as u32,
-            // TCP's window has grown and the CPU's caches are warm well before.
-            warmup_ms: 50,
-            // What iperf3 sends with one call.
-            message_bytes: 128 << 10,
-            // The smallest Ethernet frame's size, and room for a message's header.
-            request_bytes: 64,
-            response_bytes: 64,
-            sample_hz: 0,
-            mss_bytes: None,
-        }
-    }
-}
-
 /// A mean with its 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
@@ -207,12 +161,15 @@ pub struct Run {
     /// RR tests: send call to receive call. `path_cost`: one way. `http_rr`: from its scheduled time
     /// to the first byte of the answer.
     pub rtt_ns: Option<Distribution>,
-    /// Requests without an answer.
+    /// Requests without an answer; datagrams that did not arrive (`udp_stream`).
     pub lost: Option<u64>,
     /// Processor time.
     pub cpu: Cpu,
     /// TCP's own counters on the sender: the client, but for `tcp_reverse`.
     pub tcp: Option<Tcp>,
+    /// What became of the datagrams (`udp_stream`).
+    #[serde(default)]
+    pub udp: Option<Udp>,
     /// What answered (`http_rr`).
     #[serde(default)]
     pub http: Option<Http>,
@@ -245,11 +202,12 @@ pub struct Round {
     pub probe: bool,
     /// Measured time.
     pub seconds: f64,
-    /// Payload bytes that the peer acknowledged, or that came from it (`tcp_reverse`).
+    /// Payload bytes that the peer acknowledged, or that arrived (`tcp_reverse`,
+    /// `udp_stream`).
     pub bytes: Option<u64>,
     /// Requests with an answer.
     pub transactions: Option<u64>,
-    /// Requests without an answer.
+    /// Requests without an answer; datagrams that did not arrive (`udp_stream`).
     pub lost: Option<u64>,
     /// Payload.
     pub throughput_bits_per_second: Option<f64>,

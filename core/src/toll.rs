@@ -56,7 +56,7 @@ pub struct Tolls {
 #[must_use]
 pub fn metrics(test: TestType) -> &'static [TollMetric] {
     match test {
-        TestType::TcpStream | TestType::TcpReverse => {
+        TestType::TcpStream | TestType::TcpReverse | TestType::UdpStream => {
             &[TollMetric::Throughput, TollMetric::CpuNsPerByte]
         }
         TestType::TcpRr | TestType::UdpRr => &[

@@ -50,6 +50,8 @@ pub fn loopback(agent: &Agent, node: &Node, id: &str, test: TestType) -> Result<
             response_bytes: 64,
             sample_hz: 0,
             mss_bytes: None,
+            datagram_bytes: 1_400,
+            rate_bits_per_second: None,
         },
         role: Role::Both,
         client: place.clone(),

@@ -39,6 +39,8 @@ fn measure(api: &Forwarded) -> Result<()> {
             response_bytes: 64,
             sample_hz: 997,
             mss_bytes: None,
+            datagram_bytes: 1_400,
+            rate_bits_per_second: None,
         },
         against: None,
         probe: ProbeMode::On,

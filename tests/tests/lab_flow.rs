@@ -81,6 +81,8 @@ impl Bed {
                 response_bytes: 64,
                 sample_hz: 997,
                 mss_bytes: None,
+                datagram_bytes: 1_400,
+                rate_bits_per_second: None,
             },
             role: Role::Client,
             client,

@@ -25,7 +25,7 @@ use crate::{
     netns::{Inside, Netns},
     probe::Stamps,
     runs::Watch,
-    traffic::{Seen, header::set_sequence, now_ns},
+    traffic::{Seen, be_punctual, header::set_sequence, now_ns},
 };
 
 /// Most payload of a datagram, and most that is read of a connection at once.
@@ -155,7 +155,7 @@ impl Paced {
     }
 
     fn run(mut self) {
-        wait::be_punctual();
+        be_punctual();
         while self.take_jobs() {
             self.jobs.iter_mut().for_each(Job::send_due);
             self.end_rounds();

@@ -7,18 +7,6 @@ use std::{
 
 use crate::traffic::now_ns;
 
-/// Lets the calling thread's timers end when they should, not up to 50 µs later.
-#[expect(
-    unsafe_code,
-    reason = "prctl has no safe wrapper among our dependencies"
-)]
-pub(super) fn be_punctual() {
-    let slack_ns: libc::c_ulong = 1;
-    // SAFETY: takes numbers alone, and changes nothing but the calling thread's slack. It cannot
-    // fail for the own thread.
-    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, slack_ns) };
-}
-
 /// What is waited for of one socket.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Want(libc::pollfd);

@@ -32,7 +32,7 @@ pub(super) enum Phase {
     /// In a round, before its traffic (client) or until its end (server).
     Open(RoundSpec),
     /// In a round, after its traffic.
-    Ran(RoundSide),
+    Ran(Box<RoundSide>),
     /// What was counted was handed out.
     Finished,
     /// Its sockets are closed.
@@ -160,10 +160,15 @@ impl Traffic {
         let server = self.server.as_mut().map(Server::end);
         if let Some(client) = &mut self.client {
             client.end();
-            return ran.unwrap_or_else(|| RoundSide {
+            let mut side = ran.unwrap_or_else(|| RoundSide {
                 invalid_reason: Some("the round ended before its traffic".to_owned()),
                 ..RoundSide::default()
             });
+            if let Some(server) = server.filter(|server| server.arrived.is_some()) {
+                side.arrived = server.arrived;
+                side.invalid_reason = side.invalid_reason.or(server.invalid_reason);
+            }
+            return side;
         }
         server.unwrap_or_default()
     }

@@ -14,7 +14,9 @@ use nettoll_core::{
 use socket2::Socket;
 
 use super::{
-    Interval, Plan, Seen, Slowest, Stop, Target, TrafficError, greeting,
+    Interval, Plan, Seen, Slowest, Stop, Target, TrafficError,
+    datagrams::Datagrams,
+    greeting,
     http::HttpRr,
     path_cost::PathCost,
     round::Round,
@@ -73,6 +75,7 @@ impl Client {
         Self::opened(netns, plan, stop, |socket, plan| match plan.test {
             TestType::TcpStream => Box::new(Stream::new(socket, plan, stop)),
             TestType::TcpReverse => Box::new(Reverse::new(socket, plan, stop)),
+            TestType::UdpStream => Box::new(Datagrams::new(socket, plan, stop)),
             TestType::UdpRr => rr::udp_client(socket, plan, stop),
             _ => rr::tcp_client(socket, plan, stop),
         })

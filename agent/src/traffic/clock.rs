@@ -12,6 +12,39 @@ pub(super) fn process_ns() -> u64 {
     read(libc::CLOCK_PROCESS_CPUTIME_ID)
 }
 
+/// Sleeps until that time of [`now_ns`], or until a signal comes.
+#[expect(
+    unsafe_code,
+    reason = "clock_nanosleep has no safe wrapper among our dependencies"
+)]
+pub(super) fn sleep_until(ns: u64) {
+    let time = libc::timespec {
+        tv_sec: (ns / 1_000_000_000) as _,
+        tv_nsec: (ns % 1_000_000_000) as _,
+    };
+    // SAFETY: the pointer is to a timespec of this frame; what is left is not asked for.
+    unsafe {
+        libc::clock_nanosleep(
+            libc::CLOCK_MONOTONIC,
+            libc::TIMER_ABSTIME,
+            &raw const time,
+            std::ptr::null_mut(),
+        )
+    };
+}
+
+/// Lets the calling thread's timers end when they should, not up to 50 µs later.
+#[expect(
+    unsafe_code,
+    reason = "prctl has no safe wrapper among our dependencies"
+)]
+pub(crate) fn be_punctual() {
+    let slack_ns: libc::c_ulong = 1;
+    // SAFETY: takes numbers alone, and changes nothing but the calling thread's slack. It cannot
+    // fail for the own thread.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, slack_ns) };
+}
+
 #[expect(
     unsafe_code,
     reason = "clock_gettime has no safe wrapper among our dependencies"

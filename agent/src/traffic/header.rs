@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 0–3 | [`MAGIC`] |
 //! | 4–7 | the run: FNV-1a of its id |
-//! | 8 | a [`Wish`], 0 for none |
+//! | 8 | a [`Wish`], 0 for none; of `udp_stream` what it is |
 //! | 9–15 | the sequence number |
 //!
 //! A response repeats its request's header. On UDP the probe reads the low 32 bits of the

@@ -8,7 +8,10 @@ use nettoll_core::{
     report::{MSS_BYTES, TestType},
 };
 
-use super::header::{HEADER_BYTES, run_hash};
+use super::{
+    datagrams::LEAST_BYTES,
+    header::{HEADER_BYTES, run_hash},
+};
 
 /// Most payload of one UDP datagram over IPv4; over IPv6 it is 20 bytes more.
 const MAX_DATAGRAM: u32 = 65_507;
@@ -19,7 +22,9 @@ const MAX_MESSAGE: u32 = 16 << 20;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PlanError {
     /// A size that cannot be sent.
-    #[error("{test}: {option} is {value}, but must be from {HEADER_BYTES} (the header) to {max}")]
+    #[error(
+        "{test}: {option} is {value}, but must be from {least} (what the test writes into it) to {max}"
+    )]
     Size {
         /// Which test.
         test: TestType,
@@ -27,6 +32,8 @@ pub(crate) enum PlanError {
         option: &'static str,
         /// What it is.
         value: u32,
+        /// The least that it may be.
+        least: u32,
         /// What it may be.
         max: u32,
     },
@@ -76,6 +83,8 @@ pub(crate) struct Plan {
     pub(super) response_bytes: usize,
     /// The largest segment; `None` for what the kernels agree on.
     pub(super) mss: Option<u32>,
+    /// Payload per second of `udp_stream`; `None` for as fast as possible.
+    pub(super) rate_bits_per_second: Option<u64>,
     /// The server is alone on this agent: it sets the marks of its side by itself.
     pub(super) server_marks: bool,
 }
@@ -85,13 +94,18 @@ impl Plan {
     pub(crate) fn new(spec: &RunSpec) -> Result<Self, PlanError> {
         let (test, options) = (spec.test, &spec.options);
         let size = |option, value: u32, max| {
-            if (HEADER_BYTES as u32..=max).contains(&value) {
+            let least = match test {
+                TestType::UdpStream => LEAST_BYTES,
+                _ => HEADER_BYTES as u32,
+            };
+            if (least..=max).contains(&value) {
                 Ok(value as usize)
             } else {
                 Err(PlanError::Size {
                     test,
                     option,
                     value,
+                    least,
                     max,
                 })
             }
@@ -99,6 +113,10 @@ impl Plan {
         let (request_bytes, response_bytes) = match test {
             TestType::TcpStream | TestType::TcpReverse => (
                 size("message_bytes", options.message_bytes, MAX_MESSAGE)?,
+                0,
+            ),
+            TestType::UdpStream => (
+                size("datagram_bytes", options.datagram_bytes, MAX_DATAGRAM)?,
                 0,
             ),
             TestType::HttpRr => (0, 0),
@@ -152,6 +170,7 @@ impl Plan {
             request_bytes,
             response_bytes,
             mss,
+            rate_bits_per_second: options.rate_bits_per_second.filter(|&rate| rate > 0),
             server_marks: spec.role == Role::Server,
         })
     }

@@ -31,8 +31,10 @@ pub(super) struct Round {
     interval: Interval,
     from_ns: Option<u64>,
     until_ns: Option<u64>,
-    /// Payload that was acknowledged, or came.
+    /// Payload that was acknowledged, or came; of datagrams what was sent.
     pub(super) bytes: u64,
+    /// Datagrams that were sent (`udp_stream`).
+    pub(super) sent: Option<u64>,
     /// Requests without an answer.
     pub(super) lost: u64,
     /// Datagrams that were not there when the send call returned (`path_cost`).
@@ -57,6 +59,7 @@ impl Round {
             from_ns: None,
             until_ns: None,
             bytes: 0,
+            sent: None,
             lost: 0,
             late: 0,
             rtt: transactions.then(|| Histogram::new(USER_SUB_BITS)),
@@ -69,13 +72,8 @@ impl Round {
         Ok(self.began(now_ns()))
     }
 
-    /// As [`Self::open`], but what has come since that time counts. Returns the end.
-    pub(super) fn open_since(&mut self, from_ns: u64) -> Result<u64, TrafficError> {
-        self.begin()?;
-        Ok(self.began(from_ns))
-    }
-
-    fn begin(&mut self) -> Result<(), TrafficError> {
+    /// Its first half: the processors' time and the probe count from now on.
+    pub(super) fn begin(&mut self) -> Result<(), TrafficError> {
         self.interval.begin()?;
         if let Some(stamps) = &self.stamps {
             stamps.mark(true);
@@ -83,7 +81,8 @@ impl Round {
         Ok(())
     }
 
-    fn began(&mut self, from_ns: u64) -> u64 {
+    /// Its second half: what came or was sent since that time counts. Returns the end.
+    pub(super) fn began(&mut self, from_ns: u64) -> u64 {
         self.from_ns = Some(from_ns);
         from_ns + self.length.as_nanos() as u64
     }
@@ -124,6 +123,8 @@ impl Round {
             bytes: self.bytes,
             transactions: transactions.unwrap_or(0),
             lost: self.lost,
+            sent: self.sent,
+            arrived: None,
             rtt: self.rtt.as_ref().map(Histogram::to_times),
             cpu_busy_seconds: used.map(|used| used.busy_seconds),
             cpu_tasks_seconds: used.map(|used| used.tasks_seconds),

@@ -12,7 +12,7 @@ use std::{
 };
 
 use nettoll_core::{
-    api::{FlowTuple, RoundSide, UserStage},
+    api::{FlowTuple, Protocol, RoundSide, UserStage},
     hop::{Direction, Side},
     report::{Tcp, TestType},
 };
@@ -21,6 +21,7 @@ use socket2::Socket;
 use super::{
     Interval, Plan, Seen, Slowest, Stop, TrafficError,
     clock::now_ns,
+    datagrams::{self, Inbox},
     greeting,
     reading::Reading,
     rr, socket, stream,
@@ -66,7 +67,9 @@ pub(super) struct Shared {
     first_ns: AtomicU64,
     /// When the last bytes of a stream's round came.
     pub(super) last_ns: AtomicU64,
-    /// Of streams.
+    /// Of `udp_stream`.
+    pub(super) inbox: Inbox,
+    /// Of `tcp_stream`.
     pub(super) socket_rx: Seen,
     /// Of RR tests.
     pub(super) reading: Reading,
@@ -88,6 +91,7 @@ impl Shared {
             bytes: AtomicU64::new(0),
             first_ns: AtomicU64::new(0),
             last_ns: AtomicU64::new(0),
+            inbox: Inbox::default(),
             socket_rx: Seen::new(UserStage::SocketRx, Side::Server, Direction::Request),
             reading: Reading::new(Side::Server, Direction::Request),
             responder: Seen::new(UserStage::Responder, Side::Server, Direction::Response),
@@ -137,8 +141,13 @@ impl Shared {
     }
 
     fn interval(&self) -> MutexGuard<'_, Interval> {
-        self.interval.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.interval)
     }
+}
+
+/// Locks whatever a panicking thread left behind.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A server with its socket.
@@ -173,8 +182,13 @@ impl Server {
             }
             error => error,
         })?;
-        if plan.test != TestType::UdpRr {
-            socket::listen(&socket).map_err(open)?;
+        match plan.protocol() {
+            Protocol::Tcp => socket::listen(&socket).map_err(open)?,
+            // Not on a thread inside the namespace: those hold no capability.
+            Protocol::Udp if plan.test.is_stream() => {
+                datagrams::make_room(&socket).map_err(open)?;
+            }
+            Protocol::Udp => {}
         }
         let mut server = Self {
             plan: *plan,
@@ -206,10 +220,12 @@ impl Server {
             responder,
             ..
         } = &*self.shared;
-        match (self.plan.test.is_stream(), self.plan.test.payload()) {
-            (true, Direction::Response) => Vec::new(),
-            (true, _) => vec![socket_rx.clone()],
-            (false, _) => [reading.seen(), vec![responder.clone()]].concat(),
+        match self.plan.test {
+            TestType::TcpStream => vec![socket_rx.clone()],
+            // Those of the client's way, and of a stream of datagrams nobody knows which of them a call
+            // took.
+            test if test.is_stream() => Vec::new(),
+            _ => [reading.seen(), vec![responder.clone()]].concat(),
         }
     }
 
@@ -252,6 +268,9 @@ impl Server {
                 None => greeting::accept(&socket, plan.run, &shared.greeted, &stop),
             };
             let served = match plan.test {
+                TestType::UdpStream => {
+                    connect().and_then(|()| datagrams::receive(&socket, &shared, &plan, &stop))
+                }
                 TestType::UdpRr => connect().and_then(|()| {
                     let transport = rr::UdpTransport {
                         socket: Arc::clone(&socket),
@@ -290,6 +309,7 @@ impl Server {
         let shared = &self.shared;
         *shared.interval() = interval;
         shared.first_ns.store(0, Ordering::Relaxed);
+        shared.inbox.clear(&self.socket);
         let connection = shared.connection.get().map(AsRef::as_ref);
         self.retransmits.begin(connection, stamps.is_some());
         let probed = if stamps.is_some() { PROBED } else { 0 };
@@ -318,7 +338,15 @@ impl Server {
     /// The round's last mark. The connection is idle: the client has all its answers or
     /// acknowledgements.
     pub(crate) fn end(&mut self) -> RoundSide {
-        let mut invalid_reason = self.settle();
+        let mut invalid_reason = match self.plan.test {
+            TestType::UdpStream => {
+                // What is waited for now is no part of it.
+                self.shared.interval().end();
+                let ended = || self.shared.failure.get().is_some() || self.stop.ended();
+                self.shared.inbox.quiet(&self.socket, ended)
+            }
+            _ => self.settle(),
+        };
         let shared = &self.shared;
         self.retransmits
             .end(shared.connection.get().map(AsRef::as_ref));
@@ -335,7 +363,14 @@ impl Server {
             invalid_reason.get_or_insert_with(|| format!("the server ended: {why}"));
         }
         let transactions = shared.transactions.load(Ordering::Acquire) - requests;
-        let (seconds, bytes) = if self.plan.test.is_stream() {
+        let arrived =
+            (self.plan.test == TestType::UdpStream).then(|| shared.inbox.arrived(&self.socket));
+        let (seconds, bytes) = if let Some(arrived) = &arrived {
+            if arrived.datagrams == 0 {
+                invalid_reason.get_or_insert_with(|| "no datagram arrived".to_owned());
+            }
+            (arrived.seconds, arrived.bytes)
+        } else if self.plan.test.is_stream() {
             let first = shared.first_ns.load(Ordering::Relaxed);
             let last = shared.last_ns.load(Ordering::Relaxed);
             let ns = if first == 0 {
@@ -357,6 +392,8 @@ impl Server {
             bytes,
             transactions,
             lost: 0,
+            sent: None,
+            arrived,
             rtt: None,
             cpu_busy_seconds: used.map(|used| used.busy_seconds),
             cpu_tasks_seconds: used.map(|used| used.tasks_seconds),

@@ -225,15 +225,14 @@ impl Generator for Reverse {
         self.ask()?;
         let warm = now_ns() + self.warmup.as_nanos() as u64;
         let mut all = 0;
-        let from = loop {
+        while now_ns() < warm {
             all += self.read()? as u64;
-            let now = now_ns();
-            if now >= warm {
-                break now;
-            }
-        };
+        }
         let stamps = round.stamps.clone();
-        let until = round.open_since(from)?;
+        round.begin()?;
+        // What counts came between two returns of a read call.
+        all += self.read()? as u64;
+        let until = round.began(now_ns());
         loop {
             let length = self.read()? as u64;
             let now = now_ns();
@@ -321,22 +320,22 @@ pub(super) fn send(socket: &Socket, shared: &Shared, plan: &Plan) -> io::Result<
     let mut sender = Sender::new(plan);
     let mut request = message(plan.run, HEADER_BYTES);
     let mut expected = request.clone();
-    for number in (0..).step_by(2) {
-        match (&*socket).read_exact(&mut request) {
+    let mut asked = |number| {
+        (&*socket).read_exact(&mut request)?;
+        set_sequence(&mut expected, number);
+        if same(&request, &expected) {
+            return Ok(());
+        }
+        Err(io::Error::other("the client asked for something else"))
+    };
+    for number in (1..).step_by(2) {
+        match asked(number) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
             Err(error) => return Err(error),
         }
-        set_sequence(&mut expected, number + 1);
-        if !same(&request, &expected) {
-            return Err(io::Error::other("the client asked for something else"));
-        }
         let bytes = send_round(socket, shared, plan, &mut sender)?;
-        set_sequence(&mut expected, number + 2);
-        (&*socket).read_exact(&mut request)?;
-        if !same(&request, &expected) {
-            return Err(io::Error::other("the client asked for something else"));
-        }
+        asked(number + 1)?;
         let mut last = message(plan.run, HEADER_BYTES);
         set_sequence(&mut last, LAST + bytes);
         (&*socket).write_all(&last)?;

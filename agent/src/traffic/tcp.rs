@@ -74,16 +74,26 @@ impl TcpInfo {
     }
 }
 
-/// Bytes that were written but are not acknowledged yet (`SIOCOUTQ`, see tcp(7)).
+/// Bytes that were written but are not acknowledged yet (`SIOCOUTQ`, see tcp(7)); of datagrams those
+/// in the node's own queues.
+pub(super) fn unacknowledged(socket: &Socket) -> io::Result<usize> {
+    // The same number as SIOCOUTQ (`include/uapi/linux/sockios.h`).
+    ask(socket, libc::TIOCOUTQ)
+}
+
+/// Bytes of the next datagram that nobody has taken yet (`SIOCINQ`, see udp(7)).
+pub(super) fn unread(socket: &Socket) -> io::Result<usize> {
+    ask(socket, libc::FIONREAD)
+}
+
 #[expect(
     unsafe_code,
-    reason = "SIOCOUTQ has no safe wrapper among our dependencies"
+    reason = "these requests have no safe wrapper among our dependencies"
 )]
-pub(super) fn unacknowledged(socket: &Socket) -> io::Result<usize> {
+fn ask(socket: &Socket, request: libc::Ioctl) -> io::Result<usize> {
     let mut bytes: libc::c_int = 0;
-    // SIOCOUTQ is the same number as TIOCOUTQ (`include/uapi/linux/sockios.h`).
-    // SAFETY: the request writes one int, to which the pointer is.
-    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) } != 0 {
+    // SAFETY: both requests write one int, to which the pointer is.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), request, &raw mut bytes) } != 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(usize::try_from(bytes).unwrap_or(0))

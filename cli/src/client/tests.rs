@@ -50,6 +50,8 @@ fn job() -> Job {
             response_bytes: 64,
             sample_hz: 97,
             mss_bytes: None,
+            datagram_bytes: 1_400,
+            rate_bits_per_second: None,
         },
         against: None,
         probe: ProbeMode::Both,

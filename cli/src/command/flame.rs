@@ -53,7 +53,7 @@ pub(crate) struct Args {
     /// The pod network [default: the inventory's first]
     #[arg(long, value_name = "NAME", conflicts_with = "run")]
     network: Option<String>,
-    /// The traffic: tcp_stream, tcp_reverse, tcp_rr, udp_rr or path_cost
+    /// The traffic: tcp_stream, tcp_reverse, udp_stream, tcp_rr, udp_rr or path_cost
     #[arg(
         long = "type",
         default_value = "tcp_stream",

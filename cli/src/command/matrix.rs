@@ -14,6 +14,7 @@ use nettoll_core::{
 use self::store::Store;
 use super::{
     output::{self, Format},
+    rate::Rate,
     run,
     toll::{Between, networks},
 };
@@ -29,6 +30,7 @@ Examples:
   nettoll matrix
   nettoll matrix --tests tcp_rr,udp_rr --paths host-to-host,pod-to-pod,hairpin --network both
   nettoll matrix --tests tcp_stream --paths host-to-host,pod-to-pod --mss 96..1440:64,9000
+  nettoll matrix --tests udp_stream --rate 100mbit
   nettoll matrix --preset cni
   nettoll matrix --preset flannel --seconds 20 --out flannel
   nettoll matrix --preset flannel --seconds 20 --out flannel --resume
@@ -43,7 +45,8 @@ others are there; 2 wrong usage, or nothing can be measured; 130 interrupted.";
 pub(crate) struct Args {
     #[command(flatten)]
     client: client::ControllerArgs,
-    /// The tests, separated by commas: tcp_stream, tcp_reverse, tcp_rr, udp_rr, path_cost
+    /// The tests, separated by commas: tcp_stream, tcp_reverse, udp_stream, tcp_rr, udp_rr,
+    /// path_cost
     #[arg(
         long,
         default_value = "tcp_stream,tcp_rr",
@@ -69,6 +72,10 @@ pub(crate) struct Args {
     /// or FIRST..LAST:STEP
     #[arg(long, value_name = "LIST")]
     mss: Option<Sweep>,
+    /// Payload per second of udp_stream, such as 100mbit, 100M or 2.5G; 0 or none for as fast as
+    /// possible, which takes what others need of a network
+    #[arg(short = 'b', long, visible_alias = "bitrate", value_name = "RATE")]
+    rate: Option<Rate>,
     #[command(flatten)]
     between: Between,
     /// The pod network: a name, 'both' for all of them, or 'default' (all for path_cost and the
@@ -100,6 +107,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         paths,
         preset,
         mss,
+        rate,
         between,
         network,
         output,
@@ -108,6 +116,14 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     } = args;
     let chosen = preset.is_none();
     let mss_bytes = sizes(mss, preset, &tests)?;
+    let datagrams = match preset {
+        Some(preset) => preset == Preset::PerfTests,
+        None => tests.contains(&TestType::UdpStream),
+    };
+    if rate.is_some() && !datagrams {
+        let told = "--rate is of udp_stream: give it with that test, or with --preset perf-tests";
+        return Err(Failure::Prerequisite(told.to_owned()));
+    }
     let asked = Asked {
         preset,
         tests: if chosen { each_once(tests) } else { Vec::new() },
@@ -119,6 +135,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         from_node: between.from_node,
         to_node: between.to_node,
         mss_bytes,
+        rate_bits_per_second: rate.and_then(|rate| rate.0),
         seconds: between.seconds,
         pairs: between.pairs,
     };

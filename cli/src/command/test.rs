@@ -1,14 +1,16 @@
 //! `nettoll test`: one test on one path, beside its baseline.
 
+use std::str::FromStr as _;
+
 use nettoll_core::{
     api::{Job, ProbeMode, TestJob},
     endpoint::Endpoint,
     plan::PlanError,
-    report::{MSS_BYTES, Options, TestType},
+    report::{DATAGRAM_BYTES, MSS_BYTES, Options, TestType},
     whole,
 };
 
-use super::{output, path::EndsArgs, run, toll::seconds};
+use super::{output, path::EndsArgs, rate::Rate, run, toll::seconds};
 use crate::{client, failure::Failure, render::text};
 
 /// Arguments of `nettoll test`.
@@ -18,8 +20,8 @@ pub(crate) struct Args {
     client: client::ControllerArgs,
     #[command(flatten)]
     ends: EndsArgs,
-    /// The traffic: tcp_stream, tcp_reverse (the server sends), tcp_rr, udp_rr, path_cost, or
-    /// http_rr with --to url/https://… (in a cluster a URL is tested by annotation alone)
+    /// The traffic: tcp_stream, tcp_reverse (the server sends), udp_stream (see --rate), tcp_rr,
+    /// udp_rr, path_cost, or http_rr with --to url/https://… (in a cluster a URL is tested by annotation alone)
     #[arg(long = "type", value_name = "TEST")]
     test: TestType,
     /// Measured time of the run over all its rounds
@@ -38,9 +40,14 @@ pub(crate) struct Args {
     /// Unmeasured traffic before each round
     #[arg(long, default_value_t = 100, value_name = "MS", value_parser = whole(0..=60_000))]
     warmup_ms: u32,
-    /// Bytes of one send call of tcp_stream and tcp_reverse
-    #[arg(long, default_value_t = 131_072, value_name = "N", value_parser = whole(1..=16_777_216))]
-    message_bytes: u32,
+    /// Bytes of one send call of tcp_stream and tcp_reverse [default: 131072], or of one datagram of
+    /// udp_stream [default: 1400]
+    #[arg(long, value_name = "N", value_parser = whole(16..=16_777_216))]
+    message_bytes: Option<u32>,
+    /// Payload per second of udp_stream, such as 100mbit, 100M or 2.5G; 0 or none for as fast as
+    /// possible, which takes what others need of a network
+    #[arg(short = 'b', long, visible_alias = "bitrate", value_name = "RATE", value_parser = Rate::from_str)]
+    rate: Option<Rate>,
     /// The largest segment of tcp_stream and tcp_reverse, options of TCP included, 88 to 32767
     /// [default: what the kernels agree on]
     #[arg(long, value_name = "BYTES", value_parser = whole(MSS_BYTES))]
@@ -90,6 +97,22 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         );
         return Err(Failure::Prerequisite(told));
     }
+    let datagrams = args.test == TestType::UdpStream;
+    if args.rate.is_some() && !datagrams {
+        let told = format!("--rate is of udp_stream, not of {}", args.test);
+        return Err(Failure::Prerequisite(told));
+    }
+    if let Some(bytes) = args.message_bytes.filter(|_| datagrams)
+        && !DATAGRAM_BYTES.contains(&bytes)
+    {
+        let told = format!(
+            "--message-bytes is {bytes}; a datagram of udp_stream has {} to {}",
+            DATAGRAM_BYTES.start(),
+            DATAGRAM_BYTES.end()
+        );
+        return Err(Failure::Prerequisite(told));
+    }
+    let defaults = Options::default();
     let job = TestJob {
         from: args.ends.from,
         to: args.ends.to,
@@ -99,11 +122,19 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             seconds: args.seconds,
             rounds: args.pairs,
             warmup_ms: args.warmup_ms,
-            message_bytes: args.message_bytes,
+            message_bytes: args
+                .message_bytes
+                .filter(|_| !datagrams)
+                .unwrap_or(defaults.message_bytes),
             request_bytes: args.request_bytes,
             response_bytes: args.response_bytes,
             sample_hz: args.sample_hz,
             mss_bytes: args.mss,
+            datagram_bytes: args
+                .message_bytes
+                .filter(|_| datagrams)
+                .unwrap_or(defaults.datagram_bytes),
+            rate_bits_per_second: args.rate.and_then(|rate| rate.0),
         },
         against: args.against,
         probe: match args.probe {

@@ -37,7 +37,8 @@ pub(crate) struct Args {
     /// for the other tests)
     #[arg(long, default_value = "default", value_name = "NAME")]
     network: String,
-    /// The tests, separated by commas: tcp_stream, tcp_reverse, tcp_rr, udp_rr, path_cost
+    /// The tests, separated by commas: tcp_stream, tcp_reverse, udp_stream (as fast as possible),
+    /// tcp_rr, udp_rr, path_cost
     #[arg(
         long,
         default_value = "path_cost,tcp_rr,tcp_stream",

@@ -173,6 +173,24 @@ fn figures(run: &Run) -> Vec<Row> {
         ));
         rows.push(figure("run", "segment_options", option_bytes, "B"));
     }
+    if let Some(udp) = &run.udp {
+        let count = |metric, count: u64| figure("run", metric, Some(count as f64), "1");
+        rows.extend([
+            estimate("sent_rate", &udp.sent_bits_per_second, "bit/s"),
+            count("sent", udp.sent),
+            count("arrived", udp.arrived),
+            figure("run", "lost_share", udp.lost_share, "1"),
+            figure(
+                "run",
+                "without_room",
+                udp.without_room.map(|count| count as f64),
+                "1",
+            ),
+            count("reordered", udp.reordered),
+            count("duplicates", udp.duplicates),
+            estimate("jitter", &udp.jitter_ns, "ns"),
+        ]);
+    }
     rows.push(figure("run", "closure", run.closure, "1"));
     let cost = &run.probe.cost;
     rows.push(Row {

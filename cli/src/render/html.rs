@@ -9,6 +9,7 @@ mod chart;
 mod context;
 mod costs;
 mod cpu;
+mod datagrams;
 mod drops;
 mod exemplar;
 mod flames;
@@ -48,6 +49,7 @@ pub(crate) fn page(rendering: &Rendering) -> Result<String, flame::Error> {
     let report = &rendering.report;
     let mut sections = vec![tolls::section(report)];
     sections.extend(waterfall::section(report));
+    sections.extend(datagrams::section(report));
     sections.extend(drops::section(report));
     sections.extend(costs::section(report));
     sections.extend(cpu::section(report));

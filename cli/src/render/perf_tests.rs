@@ -94,6 +94,7 @@ mod tests {
                 from_node: None,
                 to_node: None,
                 mss_bytes: vec![96, 160],
+                rate_bits_per_second: None,
                 seconds: 5.0,
                 pairs: 10,
             },

@@ -3,6 +3,7 @@
 mod changes;
 mod context;
 mod cpu;
+mod datagrams;
 mod drops;
 mod exemplar;
 mod found;
@@ -61,6 +62,7 @@ pub(crate) fn report(report: &Report, style: Style) -> String {
     let mut sections = vec![headlines(report, style), warnings(report, style)];
     sections.extend(tolls::sections(report, style));
     sections.push(tolls::runs(report, style));
+    sections.push(datagrams::section(report, style));
     sections.extend(
         view::waterfalls(report)
             .into_iter()

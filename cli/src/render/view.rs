@@ -2,6 +2,7 @@
 
 mod compare;
 mod cpu;
+mod datagrams;
 mod drops;
 mod exemplar;
 mod hooks;
@@ -22,6 +23,7 @@ pub(crate) use compare::{
 pub(crate) use cpu::{
     CpuPair, IDLE, TwoMeasures, component, component_names, cpu_pair, two_measures,
 };
+pub(crate) use datagrams::{datagrams, lost_share};
 pub(crate) use drops::{drop_reason, losses};
 pub(crate) use exemplar::{ExemplarLine, exemplar_legs, exemplar_notes, slowest};
 pub(crate) use hooks::lacks_stages;

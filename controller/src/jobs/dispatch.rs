@@ -249,10 +249,7 @@ impl<'a> LiveRun<'a> {
             None => None,
         };
         let marks = self.client.end(id).await?;
-        Ok(Sides {
-            client: with_marks(traffic, marks),
-            server,
-        })
+        Ok(Sides::of(with_marks(traffic, marks), server))
     }
 
     /// After a failed round: its last marks are set, so that another can begin.
@@ -313,6 +310,7 @@ fn with_marks(traffic: RoundSide, marks: RoundSide) -> RoundSide {
         cpu_steal_seconds: traffic.cpu_steal_seconds.or(marks.cpu_steal_seconds),
         invalid_reason: traffic.invalid_reason.or(marks.invalid_reason),
         disturbed: traffic.disturbed.or(marks.disturbed),
+        arrived: traffic.arrived.or(marks.arrived),
         ..traffic
     }
 }

@@ -141,7 +141,8 @@ fn join(inputs: &Inputs<'_>) -> Run {
         throughput_bits_per_second: rounds::throughput(test, &reported),
         transactions_per_second: rounds::transactions(test, &reported),
         rtt_ns: rounds::rtt(&reported),
-        lost: (!test.is_stream()).then(|| rounds::sum(&reported, |side| side.lost)),
+        lost: (!test.has_segments()).then(|| rounds::sum(&reported, |side| side.lost)),
+        udp: rounds::udp(&plan.options, &reported),
         cpu: cpu(inputs, &reported),
         // Of the sender, which is one of them.
         tcp: finished.and_then(|finished| finished.sides().find_map(|side| side.tcp.clone())),

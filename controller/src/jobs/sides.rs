@@ -19,6 +19,19 @@ pub(super) struct Sides {
 }
 
 impl Sides {
+    /// Of datagrams the client knows what it sent, and the server what arrived: the round's bytes are
+    /// these, and what is missing is lost.
+    pub(super) fn of(mut client: RoundSide, server: Option<RoundSide>) -> Self {
+        if client.arrived.is_none() {
+            client.arrived = server.as_ref().and_then(|side| side.arrived.clone());
+        }
+        if let (Some(sent), Some(arrived)) = (client.sent, &client.arrived) {
+            client.bytes = arrived.bytes;
+            client.lost = sent.saturating_sub(arrived.datagrams);
+        }
+        Self { client, server }
+    }
+
     /// Why the round is no good by itself, by either side.
     pub(super) fn failure(&self) -> Option<&str> {
         self.told(|side| side.invalid_reason.as_deref())

@@ -62,6 +62,8 @@ fn run(valid: bool) -> Run {
             response_bytes: 64,
             sample_hz: 100,
             mss_bytes: None,
+            datagram_bytes: 1_400,
+            rate_bits_per_second: None,
         },
         valid,
         invalid_reasons: Vec::new(),
@@ -102,6 +104,7 @@ fn run(valid: bool) -> Run {
             shared: true,
         },
         tcp: None,
+        udp: None,
         drops: None,
         exemplars: None,
         stages: Some(vec![

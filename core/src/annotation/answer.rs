@@ -100,6 +100,12 @@ pub struct TestAnswer {
     /// Medians of what a request waited for (`http_rr`), by the stages' names, ns.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub stages: BTreeMap<String, f64>,
+    /// Datagrams that did not arrive, of those that were sent (`udp_stream`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost_share: Option<f64>,
+    /// The jitter of RFC 3550 (`udp_stream`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jitter_ns: Option<f64>,
     /// The most frequent status that is an error (`http_rr`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
@@ -117,6 +123,7 @@ impl TestAnswer {
             Some(TollMetric::RttP50) => run.rtt_ns.as_ref().map(|rtt| rtt.p50),
             _ => run.rtt_ns.as_ref().map(|rtt| rtt.mean),
         };
+        let udp = run.udp.as_ref();
         Self {
             test: run.test,
             valid: run.valid,
@@ -130,6 +137,8 @@ impl TestAnswer {
                 .http
                 .as_ref()
                 .map_or_else(BTreeMap::new, |_| medians(run)),
+            lost_share: udp.and_then(|udp| Some(rounded(udp.lost_share?, 4))),
+            jitter_ns: udp.and_then(|udp| Some(rounded(udp.jitter_ns?.mean, 4))),
             status: run.http.as_ref().and_then(Http::error_status),
         }
     }
@@ -142,7 +151,7 @@ impl TestAnswer {
             return format!("{test}: not valid, see run {}", self.run_id);
         };
         let (what, value) = match test {
-            TestType::TcpStream | TestType::TcpReverse => {
+            TestType::TcpStream | TestType::TcpReverse | TestType::UdpStream => {
                 ("throughput", format!("{:.3} Gbit/s", value / 1e9))
             }
             TestType::PathCost => ("one way", format!("{:.2} µs", value / 1e3)),
@@ -159,11 +168,20 @@ impl TestAnswer {
         };
         let backend = self.backend.as_ref();
         let backend = backend.map_or_else(String::new, |pod| format!(", answered by {pod}"));
-        format!("{test}: {what} {value}{toll}{backend}")
+        let datagrams = self.datagrams();
+        format!("{test}: {what} {value}{datagrams}{toll}{backend}")
     }
 }
 
 impl TestAnswer {
+    /// `, 2.00 % lost, jitter 12.0 µs`, of `udp_stream`.
+    fn datagrams(&self) -> String {
+        let lost = self.lost_share.map(|share| share * 100.0);
+        let lost = lost.map_or_else(String::new, |lost| format!(", {lost:.2} % lost"));
+        let jitter = self.jitter_ns.map(|ns| ns / 1e3);
+        lost + &jitter.map_or_else(String::new, |us| format!(", jitter {us:.1} µs"))
+    }
+
     /// `median 3.10 ms (connect 0.10, first_byte 2.90), status 403`.
     fn http(&self, value: f64) -> String {
         let ms = |ns: f64| format!("{:.2}", ns / 1e6);
@@ -223,7 +241,7 @@ impl Answer {
 
 fn unit(test: TestType) -> &'static str {
     match test {
-        TestType::TcpStream | TestType::TcpReverse => "bit/s",
+        TestType::TcpStream | TestType::TcpReverse | TestType::UdpStream => "bit/s",
         TestType::TcpRr | TestType::UdpRr | TestType::PathCost | TestType::HttpRr => "ns",
     }
 }
@@ -248,6 +266,8 @@ mod tests {
             run_id: "job7-tcp_rr".to_owned(),
             backend: None,
             stages: BTreeMap::new(),
+            lost_share: None,
+            jitter_ns: None,
             status: None,
         }
     }
@@ -304,6 +324,13 @@ mod tests {
         let mut served = result(TestType::TcpRr, None);
         served.backend = Some("pod/shop/db".parse().unwrap());
         assert!(served.sentence().ends_with(", answered by pod/shop/db"));
+        let mut datagrams = result(TestType::UdpStream, None);
+        (datagrams.value, datagrams.lost_share) = (Some(1e8), Some(0.02));
+        datagrams.jitter_ns = Some(12_040.0);
+        assert_eq!(
+            datagrams.sentence(),
+            "udp_stream: throughput 0.100 Gbit/s, 2.00 % lost, jitter 12.0 µs, toll not known"
+        );
         let mut http = result(TestType::HttpRr, None);
         http.value = Some(3_100_000.0);
         let stages = [("connect", 100_000.0), ("first_byte", 2_900_000.0)];

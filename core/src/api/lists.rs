@@ -179,6 +179,8 @@ impl RunSummary {
             status,
             // They are in the run's report.
             stages: _,
+            lost_share: _,
+            jitter_ns: _,
         } = TestAnswer::of(run, &report.tolls);
         Self {
             id,

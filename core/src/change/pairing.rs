@@ -2,7 +2,7 @@
 
 use crate::{
     endpoint::{Endpoint, Path},
-    report::{Report, Run, TollMetric},
+    report::{Report, Run, TestType, TollMetric},
     toll,
 };
 
@@ -109,15 +109,18 @@ fn paths<'a>(runs: impl Iterator<Item = &'a Run>) -> Vec<&'a Path> {
 }
 
 /// What shapes a run's traffic; for how long and in how many rounds is nothing to compare.
-fn traffic(run: &Run) -> ([u32; 4], Option<u32>) {
+fn traffic(run: &Run) -> ([u32; 5], Option<u32>, Option<u64>) {
     let options = &run.options;
+    let datagrams = run.test == TestType::UdpStream;
     let sizes = [
         options.message_bytes,
         options.request_bytes,
         options.response_bytes,
         options.warmup_ms,
+        if datagrams { options.datagram_bytes } else { 0 },
     ];
-    (sizes, options.mss_bytes)
+    let rate = options.rate_bits_per_second.filter(|_| datagrams);
+    (sizes, options.mss_bytes, rate)
 }
 
 /// The state of the probe in which figures of all these runs are compared: without it, unless one of

@@ -253,7 +253,7 @@ mod tests {
             (with(|_, j| j.tests.clear()), "no test is named"),
             (
                 with(|_, j| j.tests = vec![TestType::HttpRr]),
-                "the tests there are tcp_stream, tcp_reverse, tcp_rr, udp_rr, path_cost",
+                "the tests there are tcp_stream, tcp_reverse, udp_stream, tcp_rr, udp_rr, path_cost",
             ),
             (
                 with(|_, j| j.from_node = Some("n9".to_owned())),
@@ -287,6 +287,8 @@ mod tests {
                 response_bytes: 1,
                 sample_hz: 0,
                 mss_bytes: None,
+                datagram_bytes: 1_400,
+                rate_bits_per_second: None,
             },
             against: Some((end("pod/lab/n1-a"), end("pod/lab/n1-b"))),
             probe: ProbeMode::Off,

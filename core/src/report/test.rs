@@ -12,6 +12,8 @@ pub enum TestType {
     TcpStream,
     /// Bulk data from server to client.
     TcpReverse,
+    /// Datagrams from client to server, at a rate or as fast as possible.
+    UdpStream,
     /// One TCP request outstanding.
     TcpRr,
     /// One UDP request outstanding.
@@ -29,6 +31,7 @@ impl TestType {
         match self {
             Self::TcpStream => "tcp_stream",
             Self::TcpReverse => "tcp_reverse",
+            Self::UdpStream => "udp_stream",
             Self::TcpRr => "tcp_rr",
             Self::UdpRr => "udp_rr",
             Self::PathCost => "path_cost",
@@ -41,14 +44,14 @@ impl TestType {
     pub fn protocol(self) -> Protocol {
         match self {
             Self::TcpStream | Self::TcpReverse | Self::TcpRr | Self::HttpRr => Protocol::Tcp,
-            Self::UdpRr | Self::PathCost => Protocol::Udp,
+            Self::UdpStream | Self::UdpRr | Self::PathCost => Protocol::Udp,
         }
     }
 
     /// Bulk data one way, of which the rate is measured, and no single message.
     #[must_use]
     pub fn is_stream(self) -> bool {
-        matches!(self, Self::TcpStream | Self::TcpReverse)
+        matches!(self, Self::TcpStream | Self::TcpReverse | Self::UdpStream)
     }
 
     /// The way of a stream's data; of all other tests that of requests.
@@ -86,9 +89,10 @@ impl TestType {
     }
 
     /// The tests that exist.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::TcpStream,
         Self::TcpReverse,
+        Self::UdpStream,
         Self::TcpRr,
         Self::UdpRr,
         Self::PathCost,

@@ -65,6 +65,8 @@ fn spec() -> RunSpec {
             response_bytes: 64,
             sample_hz: 0,
             mss_bytes: None,
+            datagram_bytes: 1_400,
+            rate_bits_per_second: None,
         },
         role: Role::Client,
         client,

@@ -1,6 +1,9 @@
 //! How runs end: on request, by a peer, in any state.
 
+use std::io::Write as _;
+
 use super::*;
+use crate::traffic::header::{HEADER_BYTES, message, run_hash};
 
 /// Runs a test of this file in a process of its own: nobody else there makes threads and
 /// descriptors.
@@ -52,7 +55,10 @@ fn rounds_are_deleted() {
     for test in tests() {
         let agent = agent();
         let before = threads_and_descriptors();
-        agent.prepare(spec("a", test, Role::Both, 0)).unwrap();
+        let mut spec = spec("a", test, Role::Both, 0);
+        // One each second and more: nobody is to wait for the next.
+        spec.options.rate_bits_per_second = Some(10_000);
+        agent.prepare(spec).unwrap();
         agent.start("a", None).unwrap();
         let long = RoundSpec {
             seconds: 60.0,
@@ -125,19 +131,24 @@ fn all_states_are_deleted() {
 #[test]
 fn a_vanished_peer_breaks_the_round_not_the_agent() {
     let _alone = alone();
-    let agent = agent();
+    let (agent, server) = (agent(), agent());
     let port = free_port();
-    for test in [TestType::TcpRr, TestType::TcpStream, TestType::TcpReverse] {
-        agent.prepare(spec("s", test, Role::Server, port)).unwrap();
+    for test in [
+        TestType::TcpRr,
+        TestType::TcpStream,
+        TestType::TcpReverse,
+        TestType::UdpStream,
+    ] {
+        server.prepare(spec("c", test, Role::Server, port)).unwrap();
         let flow = agent
             .prepare(spec("c", test, Role::Client, port))
             .unwrap()
             .flow
             .unwrap();
-        agent.flow("s", flow).unwrap();
+        server.flow("c", flow).unwrap();
         agent.start("c", None).unwrap();
         agent.begin("c", round(0)).unwrap();
-        agent.delete("s").unwrap();
+        server.delete("c").unwrap();
         let side = agent.run("c", round(0)).unwrap();
         let reason = side.invalid_reason.unwrap();
         assert!(
@@ -166,4 +177,32 @@ fn a_silent_peer_is_not_waited_for_forever() {
     assert!(asked.elapsed() < Duration::from_secs(15));
     agent.delete("c").unwrap();
     hold.join().unwrap();
+}
+
+#[test]
+fn a_client_that_does_not_read_holds_nobody() {
+    let _alone = alone();
+    let agent = agent();
+    let (test, port) = (TestType::TcpReverse, free_port());
+    agent.prepare(spec("s", test, Role::Server, port)).unwrap();
+    let mut client = std::net::TcpStream::connect((LOCAL, port)).unwrap();
+    let flow = FlowTuple {
+        protocol: Protocol::Tcp,
+        client: client.local_addr().unwrap(),
+        server: client.peer_addr().unwrap(),
+    };
+    agent.flow("s", flow).unwrap();
+    agent.begin("s", round(0)).unwrap();
+    // It says go, and takes nothing of what comes.
+    let mut go = message(run_hash("s"), HEADER_BYTES);
+    go[15] = 1;
+    client.write_all(&go).unwrap();
+    thread::sleep(Duration::from_millis(500));
+    let asked = Instant::now();
+    let reason = agent.end("s").unwrap().invalid_reason.unwrap();
+    assert!(reason.contains("did not acknowledge"), "{reason}");
+    assert!(asked.elapsed() < Duration::from_secs(10));
+    let asked = Instant::now();
+    agent.delete("s").unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(1), "it hangs");
 }

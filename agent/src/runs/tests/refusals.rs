@@ -152,6 +152,7 @@ fn a_client_without_a_server_is_told_so() {
         (TestType::TcpStream, "cannot connect from 127.0.0.1:"),
         (TestType::TcpReverse, "cannot connect from 127.0.0.1:"),
         (TestType::UdpRr, "refused"),
+        (TestType::UdpStream, "refused"),
     ] {
         let id = test.as_str();
         agent

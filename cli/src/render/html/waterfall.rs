@@ -48,9 +48,11 @@ fn waterfall(report: &Report, run: &Run) -> String {
 
 fn sentence(run: &Run, sums: &Sums) -> String {
     let Some(mean) = view::trip_mean(run) else {
-        return "<p>Time of one <code>sk_buff</code> in each stage. Under a stream most of them \
-                hold many wire packets.</p>\n"
-            .to_owned();
+        let many = match run.test.has_segments() {
+            true => " Under a stream most of them hold many wire packets.",
+            false => "",
+        };
+        return format!("<p>Time of one <code>sk_buff</code> in each stage.{many}</p>\n");
     };
     let mut parts = vec![
         format!("{} work", units::time(sums.work_ns)),

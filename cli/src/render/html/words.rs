@@ -34,7 +34,7 @@ pub(super) fn method(report: &Report) -> Section {
 }
 
 /// Words and their meanings, as the documents have them.
-const WORDS: [(&str, &str); 29] = [
+const WORDS: [(&str, &str); 30] = [
     (
         "baseline",
         "the path that another one is compared with: the bare network between the same nodes for paths between nodes, loopback for paths inside one",
@@ -61,6 +61,10 @@ const WORDS: [(&str, &str); 29] = [
     ),
     ("tcp_stream", "bulk data from client to server"),
     ("tcp_reverse", "bulk data from server to client"),
+    (
+        "udp_stream",
+        "datagrams from client to server: what arrives counts",
+    ),
     (
         "tcp_rr, udp_rr",
         "one request outstanding: a round trip includes two wake-ups",

@@ -92,8 +92,12 @@ fn state(cell: &Cell) -> &'static str {
 
 /// The tests, each once.
 fn tests(matrix: &Matrix) -> Vec<TestType> {
-    let mut tests: Vec<_> = matrix.cells.iter().map(|cell| cell.test).collect();
-    tests.dedup();
+    let mut tests = Vec::new();
+    for cell in &matrix.cells {
+        if !tests.contains(&cell.test) {
+            tests.push(cell.test);
+        }
+    }
     tests
 }
 
@@ -104,6 +108,7 @@ fn section(matrix: &Matrix, test: TestType, style: Style) -> String {
         .find_map(Figure::of)
         .map_or("figure", |figure| figure.metric.as_str());
     let times = cells().any(|cell| cell.run().is_some_and(|run| run.rtt_ns.is_some()));
+    let datagrams = cells().any(|cell| cell.run().is_some_and(|run| run.udp.is_some()));
     let wide = style.width() >= 100;
     let sizes = cells().any(|cell| cell.mss_bytes.is_some());
     let mut columns = vec![("path", Align::Left)];
@@ -112,6 +117,9 @@ fn section(matrix: &Matrix, test: TestType, style: Style) -> String {
     if times {
         columns.push(("p50", Align::Right));
         columns.extend(wide.then_some(("p99", Align::Right)));
+    }
+    if datagrams {
+        columns.extend([("lost", Align::Right), ("jitter", Align::Right)]);
     }
     columns.push(("overhead", Align::Right));
     let mut table = Table::with_heading(&columns);
@@ -127,6 +135,14 @@ fn section(matrix: &Matrix, test: TestType, style: Style) -> String {
                 |of: fn(&Run) -> Option<f64>| or_none(cell.run().and_then(of).map(units::time));
             row.push(time(|run| Some(run.rtt_ns.as_ref()?.p50)));
             row.extend(wide.then(|| time(|run| Some(run.rtt_ns.as_ref()?.p99))));
+        }
+        if datagrams {
+            let udp = cell.run().and_then(|run| run.udp.as_ref());
+            row.push(or_none(
+                udp.and_then(|udp| udp.lost_share).map(view::lost_share),
+            ));
+            let jitter = udp.and_then(|udp| udp.jitter_ns);
+            row.push(or_none(jitter.map(|jitter| units::time(jitter.mean))));
         }
         row.push(or_none(figure.as_ref().and_then(Figure::overhead)));
         table.row(row);

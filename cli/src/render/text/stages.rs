@@ -42,8 +42,10 @@ pub(super) fn waterfall(run: &Run, style: Style) -> String {
         text += &style
             .faint("  bars: █ work, ░ wait, ▒ mixed or unknown, ▸ longer than there is room\n");
     }
-    if run.test.is_stream() {
+    if run.test.has_segments() {
         text += &style.faint("  per sk_buff; most of them hold many wire packets (GSO)\n");
+    } else if run.test.is_stream() {
+        text += &style.faint("  per datagram\n");
     } else {
         text += &sums_lines(&view::sums(run), mean, run.closure);
         if view::lacks_stages(run) {

@@ -31,6 +31,8 @@ fn planned(test: TestType) -> PlannedRun {
             response_bytes: 64,
             sample_hz: 0,
             mss_bytes: None,
+            datagram_bytes: 1_400,
+            rate_bits_per_second: None,
         },
         against: None,
         probe: ProbeMode::Both,

@@ -101,3 +101,12 @@ fn a_preset_is_one_small_table() {
         "{text}"
     );
 }
+
+#[test]
+fn a_test_has_one_table_wherever_its_cells_are() {
+    let mut mixed = sample::matrix();
+    mixed.cells.rotate_left(1);
+    let text = matrix(&mixed, plain(100));
+    let tables = text.lines().filter(|line| line.starts_with("tcp_stream: "));
+    assert_eq!(tables.count(), 1, "{text}");
+}
