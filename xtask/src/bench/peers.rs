@@ -11,12 +11,18 @@ const SERVER: &str = "n2";
 const CLIENT: &str = "n1";
 /// Bytes of a request and of a response.
 pub(super) const RR_BYTES: &str = "64";
+/// Payload of a datagram.
+pub(super) const DATAGRAM_BYTES: &str = "1400";
 
 /// A tool to compare with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Peer {
     /// Bulk data over TCP.
     Iperf3,
+    /// The same from server to client.
+    Iperf3Reverse,
+    /// Datagrams as fast as possible.
+    Iperf3Udp,
     /// Ping-pong over TCP.
     Sockperf,
     /// Ping-pong over TCP.
@@ -47,7 +53,7 @@ pub(super) fn ready() -> Result<()> {
 impl Peer {
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Iperf3 => "iperf3",
+            Self::Iperf3 | Self::Iperf3Reverse | Self::Iperf3Udp => "iperf3",
             Self::Sockperf => "sockperf",
             Self::Qperf => "qperf",
         }
@@ -56,7 +62,7 @@ impl Peer {
     /// Its usual one.
     fn port(self) -> u16 {
         match self {
-            Self::Iperf3 => 5201,
+            Self::Iperf3 | Self::Iperf3Reverse | Self::Iperf3Udp => 5201,
             Self::Sockperf => 11_111,
             Self::Qperf => 19_765,
         }
@@ -65,21 +71,26 @@ impl Peer {
     pub(super) fn serve(self, bed: &mut Bed<'_>) -> Result<Server> {
         let port = self.port().to_string();
         let program: &[&str] = match self {
-            Self::Iperf3 => &["iperf3", "-s", "-4", "-p", &port],
+            Self::Iperf3 | Self::Iperf3Reverse | Self::Iperf3Udp => {
+                &["iperf3", "-s", "-4", "-p", &port]
+            }
             Self::Sockperf => &["sockperf", "server", "--tcp", "-p", &port],
             Self::Qperf => &["qperf", "-lp", &port],
         };
         bed.serve(SERVER, program, self.port())
     }
 
-    /// One slice: Gbit/s of iperf3, transactions per second of the others.
+    /// One slice: Gbit/s of iperf3, of its datagrams those sent per second, transactions per second of
+    /// the others.
     pub(super) fn slice(self, bed: &mut Bed<'_>, server: &str, seconds: u32) -> Result<f64> {
         let (port, seconds) = (self.port().to_string(), seconds.to_string());
+        let client = [
+            "iperf3", "-c", server, "-p", &port, "-t", &seconds, "-i", "0.1", "-J",
+        ];
         let program: Vec<&str> = match self {
-            Self::Iperf3 => vec![
-                "iperf3", "-c", server, "-p", &port, "-t", &seconds, "-i", "0.1", "-l", "128K",
-                "-J",
-            ],
+            Self::Iperf3 => [&client[..], &["-l", "128K"]].concat(),
+            Self::Iperf3Reverse => [&client[..], &["-l", "128K", "-R"]].concat(),
+            Self::Iperf3Udp => [&client[..], &["-u", "-b", "0", "-l", DATAGRAM_BYTES]].concat(),
             Self::Sockperf => vec![
                 "sockperf",
                 "ping-pong",
@@ -100,7 +111,8 @@ impl Peer {
         };
         let text = bed.on_node(CLIENT, &program)?;
         let found = match self {
-            Self::Iperf3 => iperf3(&text),
+            Self::Iperf3 | Self::Iperf3Reverse => iperf3(&text, "bytes").map(|rate| rate * 8e-9),
+            Self::Iperf3Udp => iperf3(&text, "packets"),
             Self::Sockperf => sockperf(&text),
             Self::Qperf => qperf(&text),
         };
@@ -108,16 +120,16 @@ impl Peer {
     }
 }
 
-/// Gbit/s of the intervals but the first, in which the window grows, as in our warm-up.
-fn iperf3(text: &str) -> Option<f64> {
+/// How many per second of all intervals but the first, in which the window grows, as in our warm-up.
+fn iperf3(text: &str, what: &str) -> Option<f64> {
     let report: Value = serde_json::from_str(text).ok()?;
     let warm = report["intervals"].as_array()?.get(1..)?;
     let sum = |name| {
         let values = warm.iter().map(|interval| interval["sum"][name].as_f64());
         values.sum::<Option<f64>>()
     };
-    let (bytes, seconds) = (sum("bytes")?, sum("seconds")?);
-    (seconds > 0.0).then(|| bytes * 8.0 / seconds / 1e9)
+    let (count, seconds) = (sum(what)?, sum("seconds")?);
+    (seconds > 0.0).then(|| count / seconds)
 }
 
 /// Answers over the time that it calls valid, its warm-up and cool-down left out:
@@ -161,8 +173,12 @@ mod tests {
             {"sum": {"seconds": 0.1, "bytes": 1}},
             {"sum": {"seconds": 0.1, "bytes": 100000000}},
             {"sum": {"seconds": 0.1, "bytes": 150000000}}]}"#;
-        assert!((iperf3(text).unwrap() - 10.0).abs() < 1e-9);
-        assert_eq!(iperf3(r#"{"intervals": [], "error": "no route"}"#), None);
+        assert!((iperf3(text, "bytes").unwrap() - 1.25e9).abs() < 1e-3);
+        assert_eq!(iperf3(text, "packets"), None);
+        assert_eq!(
+            iperf3(r#"{"intervals": [], "error": "no route"}"#, "bytes"),
+            None
+        );
     }
 
     #[test]

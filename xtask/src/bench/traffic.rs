@@ -7,13 +7,16 @@ use super::{
     Effort,
     bed::Bed,
     comparison::{Comparison, Goal},
-    peers::{Peer, RR_BYTES},
+    peers::{DATAGRAM_BYTES, Peer, RR_BYTES},
     seed,
 };
 
 /// What the issue asks for.
 const STREAM_GOAL: Goal = Goal::AtLeast(1.0);
 const RR_GOAL: Goal = Goal::AtLeast(0.98);
+const DATAGRAM_GOAL: Goal = Goal::AtLeast(1.08);
+/// Datagrams that are sent and do not arrive are no achievement.
+const MOST_LOST: f64 = 0.03;
 
 /// Ours and the tools that do the same.
 struct Contest {
@@ -26,7 +29,7 @@ struct Contest {
     goal: Goal,
 }
 
-const CONTESTS: [Contest; 2] = [
+const CONTESTS: [Contest; 4] = [
     Contest {
         test: "tcp_stream",
         options: &["--message-bytes", "131072"],
@@ -35,6 +38,31 @@ const CONTESTS: [Contest; 2] = [
         unit: "Gbit/s",
         figure: |run| Some(run.throughput_bits_per_second?.mean / 1e9),
         goal: STREAM_GOAL,
+    },
+    Contest {
+        test: "tcp_reverse",
+        options: &["--message-bytes", "131072"],
+        peers: &[Peer::Iperf3Reverse],
+        what: "throughput",
+        unit: "Gbit/s",
+        figure: |run| Some(run.throughput_bits_per_second?.mean / 1e9),
+        goal: STREAM_GOAL,
+    },
+    Contest {
+        test: "udp_stream",
+        options: &["--message-bytes", DATAGRAM_BYTES],
+        peers: &[Peer::Iperf3Udp],
+        what: "datagrams sent",
+        unit: "1/s",
+        figure: |run| {
+            let udp = run
+                .udp
+                .as_ref()
+                .filter(|udp| udp.lost_share <= Some(MOST_LOST))?;
+            let bits = f64::from(run.options.datagram_bytes) * 8.0;
+            Some(udp.sent_bits_per_second?.mean / bits)
+        },
+        goal: DATAGRAM_GOAL,
     },
     Contest {
         test: "tcp_rr",
