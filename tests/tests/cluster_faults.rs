@@ -17,7 +17,7 @@ use nettoll_tests::cluster::{
     eventually,
     fault::{CutLink, Drained, ForeignSecret, OtherVersion, StoppedApi, kill},
     is_ready, kubectl,
-    leader::{leader, metrics, sum, value},
+    leader::{leader, members, metrics, sum, value},
     on, pair, pods,
     process::Process,
     prometheus::Forwarded,
@@ -76,12 +76,6 @@ fn ends(space: &Space) -> Result<String> {
         Ok(())
     })?;
     Ok(status)
-}
-
-/// How many members of the mesh are so: `answers`, `silent`.
-fn members(agent: &str) -> Result<f64> {
-    let agent = format!("agent=\"{agent}\"");
-    value(&metrics()?, "nettoll_mesh_members", &[&agent])
 }
 
 /// In time after a fault all pods are ready, one controller leads, and both agents answer it.

@@ -78,3 +78,12 @@ pub fn value(text: &str, name: &str, parts: &[&str]) -> Result<f64> {
 pub fn sum(text: &str, name: &str, parts: &[&str]) -> Result<f64> {
     Ok(values(text, name, parts)?.iter().sum())
 }
+
+/// How many members of the mesh are so: `answers`, `silent`.
+///
+/// # Errors
+/// As [`metrics`] and [`value`].
+pub fn members(agent: &str) -> Result<f64> {
+    let agent = format!("agent=\"{agent}\"");
+    value(&metrics()?, "nettoll_mesh_members", &[&agent])
+}

@@ -6,7 +6,7 @@ use super::{
     Section,
     markup::{Table, text},
 };
-use crate::render::{units, view};
+use crate::render::view;
 
 /// A line for each run of datagrams, where there is one.
 pub(super) fn section(report: &Report) -> Option<Section> {
@@ -21,19 +21,8 @@ pub(super) fn section(report: &Report) -> Option<Section> {
         "num|twice",
         "num|jitter",
     ]);
-    for (path, udp) in &lines {
-        let none = || "–".to_owned();
-        let rate = udp.sent_bits_per_second;
-        table.row(&[
-            text(path),
-            rate.map_or_else(none, |rate| units::bit_rate(rate.mean)),
-            units::count(udp.arrived),
-            udp.lost_share.map_or_else(none, view::lost_share),
-            udp.without_room.map_or_else(none, units::count),
-            units::count(udp.reordered),
-            units::count(udp.duplicates),
-            (udp.jitter_ns).map_or_else(none, |jitter| units::time(jitter.mean)),
-        ]);
+    for line in &lines {
+        table.row(&line.each_ref().map(|cell| text(cell)));
     }
     let body = format!(
         "<p>Sent by the client, counted by the server. No room: lost in the server's own socket, \

@@ -6,7 +6,7 @@ use super::{
     Style,
     table::{Align, Table},
 };
-use crate::render::{units, view};
+use crate::render::view;
 
 /// A line for each run of datagrams; empty without one.
 pub(super) fn section(report: &Report, style: Style) -> String {
@@ -24,20 +24,8 @@ pub(super) fn section(report: &Report, style: Style) -> String {
         ("twice", Align::Right),
         ("jitter", Align::Right),
     ]);
-    for (path, udp) in lines {
-        let none = || "–".to_owned();
-        let rate = udp.sent_bits_per_second;
-        table.row(vec![
-            path,
-            rate.map_or_else(none, |rate| units::bit_rate(rate.mean)),
-            units::count(udp.arrived),
-            udp.lost_share.map_or_else(none, view::lost_share),
-            udp.without_room.map_or_else(none, units::count),
-            units::count(udp.reordered),
-            units::count(udp.duplicates),
-            udp.jitter_ns
-                .map_or_else(none, |jitter| units::time(jitter.mean)),
-        ]);
+    for line in lines {
+        table.row(line.into());
     }
     let title = style.bold("Datagrams of udp_stream, sent by the client and counted by the server");
     format!("{title}\n{}", table.render(style.width()))
